@@ -1,0 +1,122 @@
+package commands
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// Streams are the standard streams of the process. Results go to Out, everything
+// else to Err.
+type Streams struct {
+	In  io.Reader
+	Out io.Writer
+	Err io.Writer
+}
+
+// Assets are what main embeds for the commands.
+type Assets struct {
+	Schema        string // schema.sql
+	ExampleConfig string // config.example.toml
+	Version       string // "" when the linker was not told
+}
+
+// environment is what the process gives to every command. The logger is set
+// before a command's action runs; a command adds what it learns with With.
+type environment struct {
+	Streams
+	assets   Assets
+	secrets  *secrets // kept out of everything that is written to Err
+	log      *slog.Logger
+	jsonLogs bool
+}
+
+// Run executes the command line args, the program's name first, and returns the
+// exit code. ctx ends when a signal asks the command to finish.
+func Run(ctx context.Context, args []string, streams Streams, assets Assets) int {
+	secrets := &secrets{}
+	streams.Err = secrets.guard(streams.Err)
+	env := &environment{Streams: streams, assets: assets, secrets: secrets}
+	env.log = newLogger(streams.Err, "", slog.LevelInfo)
+
+	app := newApp(env)
+	root := &cli.Command{Name: app.Name, Usage: app.Usage, Flags: app.Flags, Subcommands: app.Commands}
+	call, err := permute(root, args[1:])
+	switch {
+	case err != nil:
+	case call.help:
+		err = printHelp(streams.Out, call)
+	default:
+		err = app.RunContext(ctx, call.args)
+	}
+	code := exitCode(ctx, err)
+	if err != nil {
+		env.reportError(call.name(), code, err)
+	}
+	return code
+}
+
+// newApp builds the tree of commands. It is built anew for every run: urfave/cli
+// writes into it.
+func newApp(env *environment) *cli.App {
+	app := &cli.App{
+		Name:  "noggin",
+		Usage: "mirror inspection records into PostgreSQL and their photographs onto disk",
+		Flags: globalFlags(),
+		Commands: []*cli.Command{
+			versionCommand(env),
+		},
+		Reader:          env.In,
+		Writer:          env.Out,
+		ErrWriter:       env.Err,
+		HideHelp:        true, // permute and help.go see to it
+		HideVersion:     true, // and -v is nobody's
+		HideHelpCommand: true,
+		Before:          env.startLogging,
+		ExitErrHandler:  func(*cli.Context, error) {}, // the default one ends the process
+		OnUsageError:    usageFromFlags,
+	}
+	for _, command := range app.Commands {
+		settle(command)
+	}
+	return app
+}
+
+// settle makes a command and all below it leave help and usage errors to us.
+func settle(command *cli.Command) {
+	command.HideHelp = true
+	command.OnUsageError = usageFromFlags
+	for _, sub := range command.Subcommands {
+		settle(sub)
+	}
+}
+
+func globalFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{
+			Name: "config", Usage: "read the configuration from `FILE`", EnvVars: []string{"NOGGIN_CONFIG"},
+			DefaultText: defaultConfigPath, TakesFile: true,
+		},
+		&cli.StringFlag{Name: "log-level", Usage: "log from `LEVEL` up: debug, info, warn or error", Value: "info"},
+		&cli.StringFlag{Name: "log-format", Usage: "write logs as `text` or json", Value: "text"},
+		&cli.BoolFlag{Name: "quiet", Usage: "only errors on stderr"},
+		&cli.BoolFlag{Name: "no-progress", Usage: "neither progress bar nor progress lines"},
+		&cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "show help for a command"},
+		&cli.BoolFlag{Name: "version", Usage: "show the version"},
+	}
+}
+
+// commandName is what the database shows as application_name and the logs as
+// command: "process", "hashes import".
+func commandName(c *cli.Context) string {
+	var names []string
+	for _, context := range c.Lineage() {
+		if context.Command != nil && context.Command.Name != "" && context.Command.Name != c.App.Name {
+			names = append([]string{context.Command.Name}, names...)
+		}
+	}
+	return strings.Join(names, " ")
+}

@@ -1,0 +1,113 @@
+package commands
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"noggin/batch"
+)
+
+// defaultConfigPath is read when neither --config nor $NOGGIN_CONFIG names a file.
+const defaultConfigPath = "/etc/noggin/config.toml"
+
+// config is everything that can be configured: each package's own part, and the
+// credentials, which only commands knows how to find.
+type config struct {
+	path        string // the file that was read, "" if none
+	batch       batch.Config
+	credentials credentials
+}
+
+func defaultConfig() *config {
+	return &config{batch: batch.DefaultConfig()}
+}
+
+// settings lists the sections of the file. A new key is a tagged field of the
+// struct that owns it; a new section is one line here.
+func (c *config) settings() settings {
+	s := settings{}
+	s.add("", &c.batch)
+	s.add("api", &c.credentials)
+	s.add("processing", &c.batch.Processing)
+	s.add("retry", &c.batch.Retry)
+	s.add("circuit_breaker", &c.batch.Circuit)
+	s.add("import", &c.batch.Import)
+	s.add("paths", &c.batch.Paths)
+	return s
+}
+
+// validate asks each package about its own part.
+func (c *config) validate() error {
+	return errors.Join(c.batch.Validate())
+}
+
+// config reads the configuration that the command line and the environment ask
+// for. Everything wrong with it is in the one error.
+func (env *environment) config(c *cli.Context) (*config, error) {
+	path, named := c.String("config"), true
+	if path == "" {
+		path, named = defaultConfigPath, false
+	}
+	cfg, err := loadConfig(path, named, os.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	cfg.credentials.hide(env.secrets)
+	return cfg, nil
+}
+
+// loadConfig reads the file at path over the defaults, and the environment over
+// that. A file that nobody named may be missing.
+func loadConfig(path string, named bool, getenv func(string) string) (*config, error) {
+	cfg := defaultConfig()
+	text, err := os.ReadFile(path)
+	switch {
+	case err == nil:
+		cfg.path = path
+	case errors.Is(err, fs.ErrNotExist) && !named:
+	default:
+		return nil, hint(usagef("read the configuration: %w", err),
+			"noggin looks for --config, then $NOGGIN_CONFIG, then "+defaultConfigPath)
+	}
+	var problems []string
+	for _, p := range cfg.settings().decode(string(text)) {
+		problems = append(problems, fmt.Sprintf("line %d: %s", p.line, p.text))
+	}
+	cfg.credentials.takeEnvironment(getenv)
+	problems = append(problems, messages(cfg.validate())...)
+	problems = append(problems, cfg.checkPermissions()...)
+	if len(problems) > 0 {
+		return nil, hint(usagef("invalid configuration in %s", cfg.source()), problems...)
+	}
+	cfg.batch.Paths = cfg.batch.Paths.Resolved()
+	return cfg, nil
+}
+
+// source says where the configuration came from, for messages.
+func (c *config) source() string {
+	if c.path == "" {
+		return "the environment"
+	}
+	return c.path
+}
+
+// messages returns the texts of joined errors, one each.
+func messages(err error) []string {
+	var joined interface{ Unwrap() []error }
+	if errors.As(err, &joined) {
+		var all []string
+		for _, e := range joined.Unwrap() {
+			all = append(all, messages(e)...)
+		}
+		return all
+	}
+	if err == nil {
+		return nil
+	}
+	return strings.Split(err.Error(), "\n")
+}
