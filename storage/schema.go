@@ -57,12 +57,13 @@ func checkVersion(version int) error {
 
 // schemaVersion returns the recorded version, 0 when there is none.
 func (db *DB) schemaVersion(ctx context.Context, q sqlx.QueryerContext) (int, error) {
-	var version int
-	err := sqlx.GetContext(ctx, q, &version, db.sql(`SELECT coalesce(max(version), 0) FROM noggin_schema.schema_version`))
-	if isUndefined(err) {
-		return 0, nil
+	var exists bool
+	err := sqlx.GetContext(ctx, q, &exists, db.sql(`SELECT to_regclass('noggin_schema.schema_version') IS NOT NULL`))
+	if err != nil || !exists {
+		return 0, err
 	}
-	return version, err
+	var version int
+	return version, sqlx.GetContext(ctx, q, &version, db.sql(`SELECT coalesce(max(version), 0) FROM noggin_schema.schema_version`))
 }
 
 // Init creates or completes the schema from the text of schema.sql, in one

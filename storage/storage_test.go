@@ -1,0 +1,278 @@
+package storage
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"noggin/storage/storagetest"
+)
+
+// testDB returns a database with the schema applied.
+func testDB(t testing.TB) *DB {
+	t.Helper()
+	cfg := DefaultConfig()
+	cfg.URL = storagetest.Database(t)
+	cfg.RetryFor = 5 * time.Second
+	db := openDB(t, cfg)
+	if _, err := db.Init(t.Context(), schemaText(t), InitOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+func openDB(t testing.TB, cfg Config) *DB {
+	t.Helper()
+	db, err := Open(cfg, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+func schemaText(t testing.TB) string {
+	t.Helper()
+	text, err := os.ReadFile("../schema.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// foreign runs a statement as somebody who is not noggin: an operator in psql.
+func foreign(t testing.TB, db *DB, query string, args ...any) {
+	t.Helper()
+	conn, err := db.pool.Connx(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	for _, setting := range []string{"off", "on"} {
+		if _, err := conn.ExecContext(t.Context(), "SET noggin.client = "+setting); err != nil {
+			t.Fatal(err)
+		}
+		if setting == "on" {
+			break
+		}
+		if _, err := conn.ExecContext(t.Context(), db.sql(query), args...); err != nil {
+			t.Fatalf("%s: %v", query, err)
+		}
+	}
+}
+
+func scalar[T any](t testing.TB, db *DB, query string, args ...any) T {
+	t.Helper()
+	var v T
+	if err := db.pool.GetContext(t.Context(), &v, db.sql(query), args...); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return v
+}
+
+func tip(n int) string { return fmt.Sprintf("%064x", n) }
+
+func insertPending(t testing.TB, db *DB, n int) {
+	t.Helper()
+	tips := make([]string, n)
+	for i := range tips {
+		tips[i] = tip(i)
+	}
+	if _, err := db.EnsureRecords(t.Context(), tips, "LCD", false); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func claim(t testing.TB, db *DB, run int64, limit int) []Claim {
+	t.Helper()
+	claims, err := db.Claim(t.Context(), ClaimRequest{Run: run, Limit: limit, Retries: (limit + 1) / 2, Lease: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return claims
+}
+
+var testBackoff = Backoff{Multiplier: 2, MaxAttempts: 5}
+
+func finish(t testing.TB, db *DB, run int64, results ...Result) []Finished {
+	t.Helper()
+	finished, err := db.Finish(t.Context(), run, results, testBackoff)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return finished
+}
+
+func ptr[T any](v T) *T { return &v }
+
+func answer(c Claim) Answer {
+	return Answer{
+		Tip: c.Tip, Token: c.Token, ObjectType: "LCD", InspectionID: ptr("LCD - 1"), InspectionDate: ptr("2025-09-17"),
+		Columns: map[string]*string{"job_number": ptr("6000")}, Payload: []byte(`{"a":1}`),
+		Folders:     [3]string{"2025/09/2025-09-17 LCD-1", "2025/09/2025-09-17 LCD-1 " + c.Tip[:8], "2025/09/2025-09-17 LCD-1 " + c.Tip},
+		References:  []Reference{{Field: "vehicle", EntityType: "vehicle", Column: "vehicle", Hash: "aa"}, {Field: "team", EntityType: "team", Column: "team", Hash: "bb"}},
+		Attachments: []PlannedAttachment{{Tip: "p1", Field: "attachments"}, {Tip: "p2", Field: "attachments"}},
+	}
+}
+
+func TestARecordGoesFromPendingToComplete(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	ctx := t.Context()
+	insertPending(t, db, 2)
+	foreign(t, db, `INSERT INTO noggin_schema.entity_hashes (hash_value, entity_type, entity_name) VALUES ('aa', 'vehicle', 'TRUCK 1')`)
+	run, err := db.StartRun(ctx, "process", "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims := claim(t, db, run, 2)
+	if len(claims) != 2 {
+		t.Fatalf("claimed %d records, want 2", len(claims))
+	}
+	stored, err := db.Store(ctx, run, []Answer{answer(claims[0]), answer(claims[1])})
+	if err != nil {
+		// Two records with one folder in one batch collide; the caller stores them
+		// one by one then.
+		stored = map[string]Stored{}
+		for _, c := range claims {
+			one, err := db.Store(ctx, run, []Answer{answer(c)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			stored[c.Tip] = one[c.Tip]
+		}
+	}
+	first, second := stored[claims[0].Tip], stored[claims[1].Tip]
+	if first.Folder == second.Folder || first.Folder == "" || second.Folder == "" {
+		t.Errorf("folders %q and %q: want two different ones", first.Folder, second.Folder)
+	}
+	if len(first.Attachments) != 2 || first.Attachments[1].Sequence != 2 {
+		t.Errorf("attachments %+v", first.Attachments)
+	}
+	if name, ok := first.Names.Lookup("vehicle", "aa"); !ok || name != "TRUCK 1" {
+		t.Errorf("vehicle is %q", name)
+	}
+	if got := scalar[string](t, db, `SELECT vehicle || '|' || team || '|' || has_unknown_hashes FROM noggin_schema.noggin_data WHERE tip = $1`, claims[0].Tip); got != "TRUCK 1|Unknown (bb)|true" {
+		t.Errorf("columns are %q", got)
+	}
+	if n := scalar[int](t, db, `SELECT occurrence_count FROM noggin_schema.unknown_hashes WHERE hash_value = 'bb'`); n != 2 {
+		t.Errorf("the unknown team was counted %d times, want 2", n)
+	}
+	done := finish(t, db, run, Result{Tip: claims[0].Tip, Token: claims[0].Token, Status: "complete", Seconds: 1.5,
+		Downloads: []Download{
+			{RecordTip: claims[0].Tip, Tip: "p1", Status: "complete", Validation: "valid", Filename: "a.jpg", Path: ptr("x/a.jpg"), Size: ptr(int64(3)), SHA256: ptr("00"), Seconds: 0.1},
+			{RecordTip: claims[0].Tip, Tip: "p2", Status: "failed", Validation: "not_validated", Filename: "b", Error: ptr("no\x00pe")}},
+		Failures: []Failure{{Tip: claims[0].Tip, Type: "timeout", Message: "bad \xff"}}})
+	if len(done) != 1 || done[0].Status != "complete" {
+		t.Fatalf("finished %+v", done)
+	}
+	if got := scalar[string](t, db, `SELECT total_attachments || '/' || completed_attachment_count FROM noggin_schema.noggin_data WHERE tip = $1`, claims[0].Tip); got != "2/1" {
+		t.Errorf("attachment counts are %s", got)
+	}
+	again := finish(t, db, run, Result{Tip: claims[0].Tip, Token: claims[0].Token, Status: "complete"})
+	if len(again) != 1 {
+		t.Error("a result repeated after a lost reply is not recognised as done")
+	}
+	if n := scalar[int](t, db, `SELECT sum(records)::int FROM noggin_schema.record_counts WHERE processing_status = 'complete'`); n != 1 {
+		t.Errorf("the counter of complete records is %d, want 1", n)
+	}
+}
+
+func TestALostClaimCannotOverwriteTheNewOwner(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 1)
+	old := claim(t, db, 1, 1)[0]
+	foreign(t, db, `UPDATE noggin_schema.noggin_data SET claim_expires_at = now()`)
+	// An operator's UPDATE freed the claim at once.
+	newer := claim(t, db, 2, 1)[0]
+	if stored, err := db.Store(t.Context(), 1, []Answer{answer(old)}); err != nil || len(stored) != 0 {
+		t.Errorf("the old owner stored %v, %v", stored, err)
+	}
+	if done := finish(t, db, 1, Result{Tip: old.Tip, Token: old.Token, Status: "failed", Counted: true}); len(done) != 0 {
+		t.Errorf("the old owner finished %v", done)
+	}
+	if kept, err := db.Renew(t.Context(), 1, []Claim{old}, time.Minute); err != nil || len(kept) != 0 {
+		t.Errorf("the old owner renewed %v, %v", kept, err)
+	}
+	if kept, err := db.Renew(t.Context(), 2, []Claim{newer}, time.Minute); err != nil || len(kept) != 1 {
+		t.Errorf("the new owner renewed %v, %v", kept, err)
+	}
+}
+
+func TestALeaseThatRanOutAddsToTheCrashCount(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 1)
+	for want := range CrashLimit {
+		c := claim(t, db, int64(want+1), 1)
+		if len(c) != 1 || c[0].CrashCount != want {
+			t.Fatalf("claim %d: %+v", want, c)
+		}
+		expire(t, db)
+	}
+	// The third crash is counted by the claim that finds it; from then on it is
+	// taken only alone.
+	if c := claim(t, db, 9, 1); len(c) != 1 || c[0].CrashCount != CrashLimit {
+		t.Fatalf("claim after three crashes: %+v", c)
+	}
+	expire(t, db)
+	if c := claim(t, db, 10, 1); len(c) != 0 {
+		t.Errorf("a crashing record was taken among others: %+v", c)
+	}
+	alone, err := db.Claim(t.Context(), ClaimRequest{Run: 11, Limit: 1, Lease: time.Minute, Crashing: true})
+	if err != nil || len(alone) != 1 {
+		t.Errorf("a crashing record taken alone: %+v, %v", alone, err)
+	}
+}
+
+// expire ends every lease without anybody having finished.
+func expire(t testing.TB, db *DB) {
+	t.Helper()
+	if _, err := db.pool.ExecContext(context.Background(), db.sql(`UPDATE noggin_schema.noggin_data SET claim_expires_at = now() - interval '1 second' WHERE claimed_by IS NOT NULL`)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRetriesComeFirstButNeverStarveNewRecords(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 20)
+	foreign(t, db, `UPDATE noggin_schema.noggin_data SET processing_status = 'api_failed', next_retry_at = now() - interval '1 minute' WHERE tip < $1`, tip(10))
+	retries := 0
+	for _, c := range claim(t, db, 1, 10) {
+		if c.Status == "api_failed" {
+			retries++
+		}
+	}
+	if retries != 5 {
+		t.Errorf("%d of 10 claimed are retries, want 5", retries)
+	}
+	foreign(t, db, `UPDATE noggin_schema.noggin_data SET processing_status = 'skipped' WHERE processing_status = 'pending'`)
+	if n := len(claim(t, db, 1, 10)); n != 10 {
+		t.Errorf("claimed %d, want all 10 retries when nothing new waits", n)
+	}
+}
+
+func TestCountedFailuresGiveUpAfterTheLastAttempt(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 1)
+	for n := 1; n <= testBackoff.MaxAttempts; n++ {
+		c := claim(t, db, 1, 1)[0]
+		done := finish(t, db, 1, Result{Tip: c.Tip, Token: c.Token, Status: "api_failed"})
+		if done[0].PermanentlyFailed {
+			t.Fatal("an uncounted failure gave the record up")
+		}
+		counted, err := db.CountFailures(t.Context(), []Result{{Tip: c.Tip, Token: c.Token}}, testBackoff)
+		if err != nil || len(counted) != 1 {
+			t.Fatalf("count: %v, %v", counted, err)
+		}
+		if want := n == testBackoff.MaxAttempts; counted[0].PermanentlyFailed != want {
+			t.Errorf("after %d attempts permanently failed is %v", n, counted[0].PermanentlyFailed)
+		}
+		foreign(t, db, `UPDATE noggin_schema.noggin_data SET next_retry_at = now() - interval '1 second'`)
+	}
+}
