@@ -31,8 +31,8 @@ var shared = sync.OnceValues(func() (*Server, error) { return Start(Options{}) }
 // process share one server, started by the first; $NOGGIN_TEST_DATABASE_URL
 // replaces it.
 //
-// libpq's variables (PGHOST, …) are taken out of the process's environment,
-// since lib/pq reads them even where the URL leaves nothing out.
+// libpq's variables (PGHOST, …) are taken from the process's environment; a test
+// that needs some sets them after this.
 func Database(t testing.TB) string {
 	t.Helper()
 	dropLibpqVariables()
@@ -56,7 +56,6 @@ func Database(t testing.TB) string {
 // restart it. It is removed at the end of the test.
 func Private(t testing.TB, o Options) *Server {
 	t.Helper()
-	dropLibpqVariables()
 	s, err := Start(o)
 	if err != nil {
 		t.Fatalf("start PostgreSQL: %v", err)
@@ -69,13 +68,15 @@ func Private(t testing.TB, o Options) *Server {
 	return s
 }
 
-var dropLibpqVariables = sync.OnceFunc(func() {
+// dropLibpqVariables takes libpq's variables from the process's environment:
+// lib/pq reads, and may refuse, even those that the URL makes needless.
+func dropLibpqVariables() {
 	for _, v := range os.Environ() {
 		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "PG") {
 			_ = os.Unsetenv(name)
 		}
 	}
-})
+}
 
 // testServer returns the URLs of the database to administer the server from
 // and of the named database on it.

@@ -73,8 +73,11 @@ type Server struct {
 // server programs of PostgreSQL 13 or newer, in Debian's place for them or on
 // the PATH, and works as root as well as an ordinary user.
 //
-// Close removes it; so does the end of this process, even a killed one.
+// Close removes it; so does the end of this process, even a killed one. libpq's
+// variables (PGHOST, …) are taken from the process's environment, lest they
+// lead a client elsewhere.
 func Start(o Options) (*Server, error) {
+	dropLibpqVariables()
 	programs, err := findPrograms()
 	if err != nil {
 		return nil, err

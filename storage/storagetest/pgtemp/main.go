@@ -4,8 +4,8 @@
 //	pgtemp [--fsync] -- COMMAND [ARGUMENT…]
 //
 // The command finds an empty database at $NOGGIN_DATABASE_URL; libpq's own
-// variables are taken from its environment. Signals are passed on to it, and
-// its exit code is pgtemp's.
+// variables are taken from its environment. SIGTERM, SIGHUP and the user's
+// signals are passed on to it, and its exit code is pgtemp's.
 package main
 
 import (
@@ -15,7 +15,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"noggin/storage/storagetest"
@@ -52,9 +51,15 @@ func main() {
 
 // run returns the exit code of the command beside a new server.
 func run(options storagetest.Options, command []string) (code int, err error) {
-	// Watched from the start on, lest a signal end us without the command.
+	program, err := exec.LookPath(command[0])
+	if err != nil {
+		return exitNotFound, err
+	}
+	// A terminal sends these to the command as well, which must not get them
+	// twice: caught, so that they do not end us before it, but not passed on.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGINT, syscall.SIGQUIT)
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
 	server, err := storagetest.Start(options)
 	if err != nil {
 		return exitUsage, fmt.Errorf("start PostgreSQL: %w", err)
@@ -63,9 +68,9 @@ func run(options storagetest.Options, command []string) (code int, err error) {
 	if err := server.CreateDatabase(database); err != nil {
 		return exitUsage, err
 	}
-	cmd := exec.Command(command[0], command[1:]...)
+	cmd := exec.Command(program, command[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = append(environment(), "NOGGIN_DATABASE_URL="+server.URL(database))
+	cmd.Env = append(os.Environ(), "NOGGIN_DATABASE_URL="+server.URL(database))
 	if err := cmd.Start(); err != nil {
 		return exitNotFound, err
 	}
@@ -79,15 +84,4 @@ func run(options storagetest.Options, command []string) (code int, err error) {
 		return exitSignal + int(status.Signal()), nil
 	}
 	return cmd.ProcessState.ExitCode(), nil
-}
-
-// environment is ours less libpq's variables.
-func environment() []string {
-	var kept []string
-	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "PG") {
-			kept = append(kept, v)
-		}
-	}
-	return kept
 }
