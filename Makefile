@@ -1,0 +1,42 @@
+# git refuses to look into a checkout that is another user's.
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
+GOLANGCI_LINT_VERSION := v2.15.0
+GOLANGCI_LINT := bin/golangci-lint-$(GOLANGCI_LINT_VERSION)
+FUZZ_TIME := 10s
+
+# What a developer has set for psql or for a noggin of their own must not reach
+# the tests and the demo.
+$(foreach v,$(filter PG% NOGGIN_CONFIG NOGGIN_DATABASE_URL NOGGIN_BEARER_TOKEN,$(.VARIABLES)),$(eval unexport $(v)))
+
+.PHONY: build test lint fuzz demo setup
+
+# Static, so that it runs on any Linux host. Files that are made here appear
+# whole, also beside another make.
+build:
+	@mkdir -p bin
+	CGO_ENABLED=0 go build -trimpath -buildvcs=$(if $(VERSION),true,false) \
+		-ldflags '-s -w -X main.version=$(VERSION)' -o bin/.noggin.$$PPID .
+	@mv bin/.noggin.$$PPID noggin
+
+test: setup
+	CGO_ENABLED=1 go test -race -timeout 10m ./...
+
+lint: $(GOLANGCI_LINT)
+	$(GOLANGCI_LINT) run --allow-parallel-runners ./...
+
+fuzz:
+	.ci/fuzz $(FUZZ_TIME)
+
+demo: setup build
+	go run ./commands/demo --noggin ./noggin
+
+# What tests and demo need of the machine: PostgreSQL's server programs, zstd,
+# a C compiler for the race detector.
+setup:
+	@.ci/setup
+
+$(GOLANGCI_LINT):
+	@mkdir -p bin
+	scratch=$$(mktemp -d "$(CURDIR)/bin/.install.XXXXXX") && trap 'rm -rf "$$scratch"' EXIT && \
+	GOBIN="$$scratch" go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION) && \
+	mv "$$scratch/golangci-lint" $@
