@@ -196,9 +196,9 @@ func sendCutClose(x *exchange, f *Fault, a *answer) {
 	x.sent = max(n-int64(len(header)), 0)
 }
 
-// sendDrip sends Size bytes (default 1) every Delay (default 1s).
+// sendDrip sends Size bytes (default 1) every Pause (default 1s).
 func sendDrip(x *exchange, f *Fault, a *answer) {
-	pause, piece := f.Delay, int(f.Size)
+	pause, piece := f.Pause, int(f.Size)
 	if pause == 0 {
 		pause = time.Second
 	}

@@ -18,8 +18,9 @@ type Fault struct {
 	Field      string        `json:"field,omitempty"`       // for set, delete
 	Value      string        `json:"value,omitempty"`       // for set (JSON), hostile-id, hostile-media, body
 	Size       int64         `json:"size,omitempty"`        // bytes for huge, gzip-bomb; of a drip's single piece
-	Delay      time.Duration `json:"delay_ns,omitempty"`
-	Keep       float64       `json:"keep,omitempty"` // share of the body that cut ones still send; default one half
+	Delay      time.Duration `json:"delay_ns,omitempty"`    // before anything else happens
+	Pause      time.Duration `json:"pause_ns,omitempty"`    // between the pieces of a drip; default 1s
+	Keep       float64       `json:"keep,omitempty"`        // share of the body that cut ones still send; default one half
 
 	On    string   `json:"on,omitempty"`     // OnRecord, OnMedia; "": what the kind is made for
 	Tips  []string `json:"tip,omitempty"`    // records (with all their media) or single attachments

@@ -28,6 +28,7 @@ var settings = map[string]func(f *Fault, value string) error{
 	"share":       share(func(f *Fault, n float64) { f.Share = n }),
 	"keep":        share(func(f *Fault, n float64) { f.Keep = n }),
 	"delay":       span(func(f *Fault, d time.Duration) { f.Delay = d }),
+	"pause":       span(func(f *Fault, d time.Duration) { f.Pause = d }),
 	"after":       span(func(f *Fault, d time.Duration) { f.After = d }),
 	"for":         span(func(f *Fault, d time.Duration) { f.For = d }),
 	"by_tip": func(f *Fault, v string) (err error) {

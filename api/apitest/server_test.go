@@ -82,7 +82,7 @@ func TestChecksCredentialsAndForm(t *testing.T) {
 		"no token":           {pathOf(r), func(q *http.Request) { q.Header.Del("Authorization") }, 401},
 		"wrong token":        {pathOf(r), func(q *http.Request) { q.Header.Set("Authorization", "Bearer x") }, 401},
 		"no namespace":       {pathOf(r), func(q *http.Request) { q.Header.Del("En-Namespace") }, 403},
-		"media without any":  {media, func(q *http.Request) { q.Header = nil }, 401},
+		"media without any":  {media, func(q *http.Request) { q.Header = http.Header{} }, 401},
 		"media of other ns":  {"/media/file?ns=x&tip=" + r.Attachments[0].Tip, func(*http.Request) {}, 403},
 		"unknown tip":        {"/rest/object/" + r.APIName + "/abc", func(*http.Request) {}, 404},
 		"other form's tip":   {"/rest/object/trailerAudits/" + r.Tip, func(*http.Request) {}, 404},
@@ -105,7 +105,7 @@ func TestChecksCredentialsAndForm(t *testing.T) {
 func TestOpenAccessNeedsNoCredentials(t *testing.T) {
 	s := Start(t, Options{Records: 1, Photos: Fixed(1), OpenAccess: true})
 	q := s.request(t, s.Record(0).Attachments[0].Ref)
-	q.Header = nil
+	q.Header = http.Header{}
 	if got, err := do(q); err != nil || got.status != http.StatusOK {
 		t.Errorf("got %v, %v", got, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -112,6 +113,11 @@ func parse(args []string) (settings, error) {
 	}
 	if forms != "" {
 		o.Forms = strings.Split(forms, ",")
+	}
+	for _, code := range o.Forms {
+		if !slices.ContainsFunc(apitest.Forms(), func(f apitest.Form) bool { return f.Code == code }) {
+			return set, fmt.Errorf("no form %q", code)
+		}
 	}
 	return set, nil
 }
