@@ -24,7 +24,7 @@ type Fault struct {
 
 	On    string   `json:"on,omitempty"`     // OnRecord, OnMedia; "": what the kind is made for
 	Tips  []string `json:"tip,omitempty"`    // records (with all their media) or single attachments
-	Share float64  `json:"share,omitempty"`  // of requests, or of tips with ByTip
+	Share float64  `json:"share,omitempty"`  // of requests, or of tips with ByTip; 0: all of them
 	ByTip bool     `json:"by_tip,omitempty"` // throw the dice once for each tip, not for each request
 
 	FirstHits int           `json:"first_hits,omitempty"` // only the first so many requests of each tip that meet all else
