@@ -29,8 +29,8 @@ type Record struct {
 	// missing.
 	CreatedAt, ModifiedAt time.Time
 	// Columns holds the text columns of noggin_data that the payload fills; a
-	// column without a value has no entry. A reference field that holds plain
-	// text instead of tips gives its column here.
+	// column without a value has no entry. A reference field that holds nothing
+	// but plain text gives its column here.
 	Columns map[string]string
 	// References are the tips of other objects, in the order of the form.
 	References []Reference
@@ -214,6 +214,7 @@ func (r *Record) setColumn(column, text string) {
 func (r *Record) readReferences(ot *ObjectType) {
 	for _, def := range ot.References {
 		var texts []string
+		before := len(r.References)
 		for position, value := range listOf(r.values[def.Field]) {
 			text := strings.TrimSpace(valueText(value))
 			if _, isString := value.(string); isString {
@@ -229,7 +230,7 @@ func (r *Record) readReferences(ot *ObjectType) {
 				r.warn("%s is not a reference: %s", def.Field, excerpt(text))
 			}
 		}
-		if def.Column != "" {
+		if def.Column != "" && len(r.References) == before {
 			r.setColumn(def.Column, strings.Join(texts, ", "))
 		}
 	}

@@ -150,17 +150,19 @@ func TestColumnsTakeWhateverTypeArrives(t *testing.T) {
 
 func TestReferencesAreTipsAndTheRestIsText(t *testing.T) {
 	upper := strings.ToUpper(someTip)
-	r := parse(t, form(t, "SO"), `{"vehicleS":["`+upper+`","tip_1",7,"Truck 7 (hire)"],"inspectedBy":"Pat Example","siteManager":"","department":"x-9"}`)
+	r := parse(t, form(t, "SO"), `{"vehicleS":["`+upper+`","tip_1",7,"Truck 7 (hire)"],"inspectedBy":"Pat Example","siteManager":"","department":"Yard 3, west"}`)
 	want := []Reference{
-		{"department", 0, "department", "department", "x-9"},
 		{"vehicleS", 0, "vehicle", "vehicle", someTip},
 		{"vehicleS", 1, "vehicle", "vehicle", "tip_1"},
 	}
 	if !slices.Equal(r.References, want) {
 		t.Errorf("references %+v", r.References)
 	}
-	if r.Columns["vehicle"] != "7, Truck 7 (hire)" || r.Columns["inspected_by"] != "Pat Example" {
+	if want := map[string]string{"department": "Yard 3, west", "inspected_by": "Pat Example"}; !maps.Equal(r.Columns, want) {
 		t.Errorf("columns %q", r.Columns)
+	}
+	if warnings := strings.Join(r.Warnings, "\n"); !strings.Contains(warnings, `vehicleS is not a reference: "Truck 7 (hire)"`) {
+		t.Errorf("warnings %q", r.Warnings)
 	}
 }
 
