@@ -13,23 +13,31 @@ func DefaultObjectTypes() []ObjectType {
 	}
 }
 
+// loadColumns and loadReferences are the two load compliance checks'.
+func loadColumns() map[string]string {
+	return map[string]string{
+		"inspected_by": "inspectedBy", "driver_loader_name": "driverLoaderName",
+		"job_number": "jobNumber", "run_number": "runNumber",
+	}
+}
+
+func loadReferences() []ReferenceField {
+	return []ReferenceField{
+		{"vehicle", "Vehicle", "vehicle", "vehicle"},
+		{"trailer", "Trailer", "trailer", "trailer"},
+		{"trailer2", "Trailer 2", "trailer", "trailer2"},
+		{"trailer3", "Trailer 3", "trailer", "trailer3"},
+		{"whichDepartmentDoesTheLoadBelongTo", "Department of the load", "department", "department"},
+		{"team", "Team", "team", "team"},
+		{"customerClient", "Customer", "customer", ""},
+	}
+}
+
 func loadComplianceDriver() ObjectType {
 	return ObjectType{
 		Code: "LCD", Name: "Load Compliance Check (Driver/Loader)",
 		APIName: "loadComplianceCheckDriverLoader", IDField: "lcdInspectionId",
-		Columns: map[string]string{
-			"inspected_by": "inspectedBy", "driver_loader_name": "driverLoaderName",
-			"job_number": "jobNumber", "run_number": "runNumber",
-		},
-		References: []ReferenceField{
-			{"vehicle", "Vehicle", "vehicle", "vehicle"},
-			{"trailer", "Trailer", "trailer", "trailer"},
-			{"trailer2", "Trailer 2", "trailer", "trailer2"},
-			{"trailer3", "Trailer 3", "trailer", "trailer3"},
-			{"whichDepartmentDoesTheLoadBelongTo", "Department the load belongs to", "department", "department"},
-			{"team", "Team", "team", "team"},
-			{"customerClient", "Customer", "customer", ""},
-		},
+		Columns: loadColumns(), References: loadReferences(),
 		Media: []MediaField{{"loaderPhotoAttachment", "loader_photo"}, {"attachments", "photo"}},
 		Checklist: []Question{
 			loadCompliant("Is your load compliant with the Load Restraint Guide 2004?",
@@ -46,11 +54,11 @@ func loadComplianceDriver() ObjectType {
 			{"loader", "Loader", KindBool},
 			{"driverLoaderName", "Driver or loader name", KindText},
 			{"trailerId", "Trailer registration", KindText},
-			{"totalLoadMassTrailer1", "Total load mass, trailer", KindText},
+			{"totalLoadMassTrailer1", "Load mass, trailer 1", KindText},
 			{"trailerId2", "Trailer 2 registration", KindText},
-			{"totalLoadMassTrailer2", "Total load mass, trailer 2", KindText},
+			{"totalLoadMassTrailer2", "Load mass, trailer 2", KindText},
 			{"trailerId3", "Trailer 3 registration", KindText},
-			{"totalLoadMassTrailer3", "Total load mass, trailer 3", KindText},
+			{"totalLoadMassTrailer3", "Load mass, trailer 3", KindText},
 			{"mass", "Mass", KindText},
 			{"goldstarOrContactorList", "Goldstar or contractor", KindText},
 			{"contractorName", "Contractor name", KindText},
@@ -63,19 +71,7 @@ func loadComplianceSupervisor() ObjectType {
 	return ObjectType{
 		Code: "LCS", Name: "Load Compliance Check (Supervisor/Manager)",
 		APIName: "loadComplianceCheckSupervisorManager", IDField: "lcsInspectionId",
-		Columns: map[string]string{
-			"inspected_by": "inspectedBy", "driver_loader_name": "driverLoaderName",
-			"job_number": "jobNumber", "run_number": "runNumber",
-		},
-		References: []ReferenceField{
-			{"vehicle", "Vehicle", "vehicle", "vehicle"},
-			{"trailer", "Trailer", "trailer", "trailer"},
-			{"trailer2", "Trailer 2", "trailer", "trailer2"},
-			{"trailer3", "Trailer 3", "trailer", "trailer3"},
-			{"whichDepartmentDoesTheLoadBelongTo", "Department the load belongs to", "department", "department"},
-			{"team", "Team", "team", "team"},
-			{"customerClient", "Customer", "customer", ""},
-		},
+		Columns: loadColumns(), References: loadReferences(),
 		Media: []MediaField{{"attachments", "photo"}, {"signature", "signature"}},
 		Checklist: append(supervisorQuestions(),
 			counted("Gluts used", "gluts", "noOfGluts"),
@@ -204,34 +200,7 @@ func couplingCompliance() ObjectType {
 			{"haveTheTrailerLegsBeenRaisedPT2", "trailer_legs_t2"},
 			{"haveTheTrailerLegsBeenRaisedPT3", "trailer_legs_t3"},
 		},
-		Checklist: []Question{
-			ticked("Contact between the skid plate and turntable (trailer 1)",
-				"contactBetweenTheSkidPlateTurntableYT1", "contactBetweenTheSkidPlateTurntablePT1"),
-			ticked("Turntable release handle fully engaged and the safety chain … (trailer 1)",
-				"turntableReleaseHandleFullyEngagedAndTheSafetyChaiYT1", "turntableReleaseHandleFullyEngagedAndTheSafetyChaiPT1"),
-			ticked("Is the king pin fully engaged? (trailer 1)", "isTheKingPinFullyEngagedYT1", "isTheKingPinFullyEngagedPT1"),
-			counted("Has a tug test been performed? (trailer 1)", "hasATugTestBeenPerformedYT1", "howManyTugTestsPerformedT1"),
-			ticked("Contact between the skid plate and turntable (trailer 2)",
-				"contactBetweenTheSkidPlateTurntableYT2", "contactBetweenTheSkidPlateTurntablePT2"),
-			ticked("Turntable release handle fully engaged and the safety chain … (trailer 2)",
-				"isTheTurntableReleaseHandleFullyEngagedAndTheSafetYT2", "isTheTurntableReleaseHandleFullyEngagedAndTheSafetPT2"),
-			ticked("Is the king pin fully engaged? (trailer 2)", "isTheKingPinFullyEngagedYT2", "isTheKingPinFullyEngagedPT2"),
-			counted("Has a tug test been performed? (trailer 2)", "hasATugTestBeenPerformedYT2", "howManyTugTestsPerformedT2"),
-			// Its name is cut before any trailer's number; the page has it here.
-			ticked("Is the ring feeder pin fully engaged and locked into place?",
-				"isTheRingFeederPinFullyEngagedAndLockedIntoPlaceYT", "isTheRingFeederPinFullyEngagedAndLockedIntoPlacePT"),
-			ticked("Contact between the skid plate and turntable (trailer 3)",
-				"contactBetweenTheSkidPlateTurntableYT3", "contactBetweenTheSkidPlateTurntablePT3"),
-			ticked("Turntable release handle fully engaged and the safety chain … (trailer 3)",
-				"turntableReleaseHandleFullyEngagedAndTheSafetyChaiT3", "turntableReleaseHandleFullyEngagedAndTheSafetyChaiPT3"),
-			ticked("Is the king pin fully engaged? (trailer 3)", "isTheKingPinFullyEngagedYT3", "isTheKingPinFullyEngagedPT3"),
-			counted("Has a tug test been performed? (trailer 3)", "hasATugTestBeenPerformedYT3", "howManyTugTestsPerformedT3"),
-			ticked("Is the ring feeder pin fully engaged and locked into place? (trailer 3)",
-				"isTheRingFeederPinFullyEngagedAndLockedIntoPlaceYT3", "isTheRingFeederPinFullyEngagedAndLockedIntoPlacePT3"),
-			ticked("Have the trailer legs been raised? (trailer 1)", "haveTheTrailerLegsBeenRaisedYT1", "haveTheTrailerLegsBeenRaisedPT1"),
-			ticked("Have the trailer legs been raised? (trailer 2)", "haveTheTrailerLegsBeenRaisedYT2", "haveTheTrailerLegsBeenRaisedPT2"),
-			ticked("Have the trailer legs been raised? (trailer 3)", "haveTheTrailerLegsBeenRaisedYT3", "haveTheTrailerLegsBeenRaisedPT3"),
-		},
+		Checklist: couplingQuestions(),
 		Fields: []PlainField{
 			{"personCompleting", "Person completing", KindText},
 			{"vehicleId", "Vehicle registration", KindText},
@@ -243,6 +212,37 @@ func couplingCompliance() ObjectType {
 			{"checkboxForTrailer3", "Trailer 3 ticked", KindBool},
 			{"trailerId3", "Trailer 3 registration", KindText},
 		},
+	}
+}
+
+func couplingQuestions() []Question {
+	return []Question{
+		ticked("Contact between the skid plate and turntable (trailer 1)",
+			"contactBetweenTheSkidPlateTurntableYT1", "contactBetweenTheSkidPlateTurntablePT1"),
+		ticked("Turntable release handle fully engaged and the safety chain … (trailer 1)",
+			"turntableReleaseHandleFullyEngagedAndTheSafetyChaiYT1", "turntableReleaseHandleFullyEngagedAndTheSafetyChaiPT1"),
+		ticked("Is the king pin fully engaged? (trailer 1)", "isTheKingPinFullyEngagedYT1", "isTheKingPinFullyEngagedPT1"),
+		counted("Has a tug test been performed? (trailer 1)", "hasATugTestBeenPerformedYT1", "howManyTugTestsPerformedT1"),
+		ticked("Contact between the skid plate and turntable (trailer 2)",
+			"contactBetweenTheSkidPlateTurntableYT2", "contactBetweenTheSkidPlateTurntablePT2"),
+		ticked("Turntable release handle fully engaged and the safety chain … (trailer 2)",
+			"isTheTurntableReleaseHandleFullyEngagedAndTheSafetYT2", "isTheTurntableReleaseHandleFullyEngagedAndTheSafetPT2"),
+		ticked("Is the king pin fully engaged? (trailer 2)", "isTheKingPinFullyEngagedYT2", "isTheKingPinFullyEngagedPT2"),
+		counted("Has a tug test been performed? (trailer 2)", "hasATugTestBeenPerformedYT2", "howManyTugTestsPerformedT2"),
+		// Its name is cut before any trailer's number; the page has it here.
+		ticked("Is the ring feeder pin fully engaged and locked into place?",
+			"isTheRingFeederPinFullyEngagedAndLockedIntoPlaceYT", "isTheRingFeederPinFullyEngagedAndLockedIntoPlacePT"),
+		ticked("Contact between the skid plate and turntable (trailer 3)",
+			"contactBetweenTheSkidPlateTurntableYT3", "contactBetweenTheSkidPlateTurntablePT3"),
+		ticked("Turntable release handle fully engaged and the safety chain … (trailer 3)",
+			"turntableReleaseHandleFullyEngagedAndTheSafetyChaiT3", "turntableReleaseHandleFullyEngagedAndTheSafetyChaiPT3"),
+		ticked("Is the king pin fully engaged? (trailer 3)", "isTheKingPinFullyEngagedYT3", "isTheKingPinFullyEngagedPT3"),
+		counted("Has a tug test been performed? (trailer 3)", "hasATugTestBeenPerformedYT3", "howManyTugTestsPerformedT3"),
+		ticked("Is the ring feeder pin fully engaged and locked into place? (trailer 3)",
+			"isTheRingFeederPinFullyEngagedAndLockedIntoPlaceYT3", "isTheRingFeederPinFullyEngagedAndLockedIntoPlacePT3"),
+		ticked("Have the trailer legs been raised? (trailer 1)", "haveTheTrailerLegsBeenRaisedYT1", "haveTheTrailerLegsBeenRaisedPT1"),
+		ticked("Have the trailer legs been raised? (trailer 2)", "haveTheTrailerLegsBeenRaisedYT2", "haveTheTrailerLegsBeenRaisedPT2"),
+		ticked("Have the trailer legs been raised? (trailer 3)", "haveTheTrailerLegsBeenRaisedYT3", "haveTheTrailerLegsBeenRaisedPT3"),
 	}
 }
 
@@ -323,7 +323,7 @@ func forkliftPrestart() ObjectType {
 			{"assetId", "Asset id", KindText},
 			{"assetName", "Asset name", KindText},
 			{"personsCompleting", "Person(s) completing", KindText},
-			{"hourReadingAtStartOfShift", "Hour reading at start of shift", KindNumber},
+			{"hourReadingAtStartOfShift", "Hours at start of shift", KindNumber},
 			{"comments", "Comments", KindHTML},
 		},
 	}
@@ -370,7 +370,7 @@ func yesNoNA(label, yes, no, na, comment string) Question {
 func loadCompliant(label, yes, no string) Question {
 	return Question{
 		Label: label, Column: "load_compliance", Options: []Option{{yes, "Compliant"}, {no, "Not compliant"}},
-		Details: []PlainField{{"freeTextWhyIsTheLoadNotCompliant", "Why it is not compliant", KindText}},
+		Details: []PlainField{{"freeTextWhyIsTheLoadNotCompliant", "Why not compliant", KindText}},
 	}
 }
 
