@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -18,6 +19,8 @@ type Config struct {
 	Circuit    Circuit
 	Import     Import
 	Paths      Paths
+	// ObjectTypes add forms to the built-in ones, or change them.
+	ObjectTypes []ObjectType `toml:"object_type"`
 }
 
 // Processing is the section [processing], as far as it is not the API client's.
@@ -159,7 +162,19 @@ func (c Config) Validate() error {
 	within("[circuit_breaker] circuit_open_duration_seconds", b.OpenDuration, time.Second, 24*time.Hour)
 	between("[circuit_breaker] sample_size", b.SampleSize, 1, 1000)
 	within("[import] settle", c.Import.Settle, 0, 24*time.Hour)
-	return errors.Join(append(errs, c.Paths.validate()...)...)
+	errs = append(errs, c.Paths.validate()...)
+	types, err := c.Forms()
+	if err != nil {
+		errs = append(errs, err)
+	} else if _, ok := types.ByCode(c.Import.DefaultObjectType); !ok {
+		errs = append(errs, fmt.Errorf("[import] default_object_type = %q: want one of %s", c.Import.DefaultObjectType, strings.Join(types.Codes(), ", ")))
+	}
+	return errors.Join(errs...)
+}
+
+// Forms returns the built-in forms with what the configuration adds and changes.
+func (c Config) Forms() (*ObjectTypes, error) {
+	return NewObjectTypes(DefaultObjectTypes(), c.ObjectTypes)
 }
 
 // validate wants absolute paths: a timer's working directory is not a shell's.

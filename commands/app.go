@@ -27,9 +27,10 @@ type Assets struct {
 // environment is what the process gives to every command. The logger is set
 // before a command's action runs; a command adds what it learns with With.
 type environment struct {
-	Streams
+	in       io.Reader
+	out      io.Writer
+	err      *guardedWriter
 	assets   Assets
-	secrets  *secrets // kept out of everything that is written to Err
 	log      *slog.Logger
 	jsonLogs bool
 }
@@ -37,10 +38,8 @@ type environment struct {
 // Run executes the command line args, the program's name first, and returns the
 // exit code. ctx ends when a signal asks the command to finish.
 func Run(ctx context.Context, args []string, streams Streams, assets Assets) int {
-	secrets := &secrets{}
-	streams.Err = secrets.guard(streams.Err)
-	env := &environment{Streams: streams, assets: assets, secrets: secrets}
-	env.log = newLogger(streams.Err, "", slog.LevelInfo)
+	env := &environment{in: streams.In, out: streams.Out, err: new(secrets).guard(streams.Err), assets: assets}
+	env.log = newLogger(env.err, formatText, slog.LevelInfo)
 
 	app := newApp(env)
 	root := &cli.Command{Name: app.Name, Usage: app.Usage, Flags: app.Flags, Subcommands: app.Commands}
@@ -48,7 +47,7 @@ func Run(ctx context.Context, args []string, streams Streams, assets Assets) int
 	switch {
 	case err != nil:
 	case call.help:
-		err = printHelp(streams.Out, call)
+		err = printHelp(env.out, call)
 	default:
 		err = app.RunContext(ctx, call.args)
 	}
@@ -67,11 +66,12 @@ func newApp(env *environment) *cli.App {
 		Usage: "mirror inspection records into PostgreSQL and their photographs onto disk",
 		Flags: globalFlags(),
 		Commands: []*cli.Command{
+			initDBCommand(env),
 			versionCommand(env),
 		},
-		Reader:          env.In,
-		Writer:          env.Out,
-		ErrWriter:       env.Err,
+		Reader:          env.in,
+		Writer:          env.out,
+		ErrWriter:       env.err,
 		HideHelp:        true, // permute and help.go see to it
 		HideVersion:     true, // and -v is nobody's
 		HideHelpCommand: true,
@@ -101,7 +101,7 @@ func globalFlags() []cli.Flag {
 			DefaultText: defaultConfigPath, TakesFile: true,
 		},
 		&cli.StringFlag{Name: "log-level", Usage: "log from `LEVEL` up: debug, info, warn or error", Value: "info"},
-		&cli.StringFlag{Name: "log-format", Usage: "write logs as `text` or json", Value: "text"},
+		&cli.StringFlag{Name: "log-format", Usage: "write logs as `FORMAT`: text or json", Value: "text"},
 		&cli.BoolFlag{Name: "quiet", Usage: "only errors on stderr"},
 		&cli.BoolFlag{Name: "no-progress", Usage: "neither progress bar nor progress lines"},
 		&cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "show help for a command"},

@@ -2,14 +2,16 @@ package commands
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"noggin/batch"
+	"noggin/storage"
 )
 
 // defaultConfigPath is read when neither --config nor $NOGGIN_CONFIG names a file.
@@ -20,11 +22,12 @@ const defaultConfigPath = "/etc/noggin/config.toml"
 type config struct {
 	path        string // the file that was read, "" if none
 	batch       batch.Config
+	storage     storage.Config
 	credentials credentials
 }
 
 func defaultConfig() *config {
-	return &config{batch: batch.DefaultConfig()}
+	return &config{batch: batch.DefaultConfig(), storage: storage.DefaultConfig()}
 }
 
 // settings lists the sections of the file. A new key is a tagged field of the
@@ -36,6 +39,7 @@ func (c *config) settings() settings {
 	s.add("processing", &c.batch.Processing)
 	s.add("retry", &c.batch.Retry)
 	s.add("circuit_breaker", &c.batch.Circuit)
+	s.add("database", &c.storage)
 	s.add("import", &c.batch.Import)
 	s.add("paths", &c.batch.Paths)
 	return s
@@ -43,7 +47,7 @@ func (c *config) settings() settings {
 
 // validate asks each package about its own part.
 func (c *config) validate() error {
-	return errors.Join(c.batch.Validate())
+	return errors.Join(c.batch.Validate(), c.storage.Validate())
 }
 
 // config reads the configuration that the command line and the environment ask
@@ -57,7 +61,8 @@ func (env *environment) config(c *cli.Context) (*config, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg.credentials.hide(env.secrets)
+	cfg.credentials.hide(env.err.secrets)
+	env.err.secrets.addPassword(passwordOf(cfg.storage.URL))
 	return cfg, nil
 }
 
@@ -76,11 +81,18 @@ func loadConfig(path string, named bool, getenv func(string) string) (*config, e
 	}
 	var problems []string
 	for _, p := range cfg.settings().decode(string(text)) {
-		problems = append(problems, fmt.Sprintf("line %d: %s", p.line, p.text))
+		problems = append(problems, p.String())
 	}
-	cfg.credentials.takeEnvironment(getenv)
-	problems = append(problems, messages(cfg.validate())...)
 	problems = append(problems, cfg.checkPermissions()...)
+	cfg.credentials.takeEnvironment(getenv)
+	if url := getenv("NOGGIN_DATABASE_URL"); url != "" {
+		cfg.storage.URL = url
+	}
+	if cfg.batch.Timezone == "" {
+		cfg.batch.Timezone = hostZone(getenv("TZ"), "/etc/localtime")
+	}
+	cfg.storage.Timezone = cfg.batch.Timezone
+	problems = append(problems, messages(cfg.validate())...)
 	if len(problems) > 0 {
 		return nil, hint(usagef("invalid configuration in %s", cfg.source()), problems...)
 	}
@@ -110,4 +122,18 @@ func messages(err error) []string {
 		return nil
 	}
 	return strings.Split(err.Error(), "\n")
+}
+
+// hostZone returns the IANA name of the host's time zone, which the database has
+// to be told: its own may be another. UTC where there is none to be found.
+func hostZone(tz, localtime string) string {
+	name := strings.TrimPrefix(tz, ":")
+	if name == "" {
+		target, _ := filepath.EvalSymlinks(localtime) // none: UTC, as in Go itself
+		_, name, _ = strings.Cut(target, "/zoneinfo/")
+	}
+	if _, err := time.LoadLocation(name); err != nil || name == "" || name == "Local" {
+		return "UTC"
+	}
+	return name
 }

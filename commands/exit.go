@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"noggin/batch"
+	"noggin/storage"
 )
 
 // The exit codes, the same for every command.
@@ -32,6 +33,8 @@ var exitKinds = []struct {
 	code int
 }{
 	{ErrInterrupted, ExitInterrupted},
+	{storage.ErrSchema, exitDatabase},
+	{storage.ErrUnavailable, exitDatabase},
 	{batch.ErrCredentials, exitCredentials},
 	{batch.ErrAPIUnavailable, exitAPI},
 }
@@ -117,7 +120,7 @@ func (env *environment) reportError(command string, code int, err error) {
 	for _, line := range hints {
 		fmt.Fprintf(&b, "  %s\n", printable(line))
 	}
-	_, _ = io.WriteString(env.Err, b.String()) // nothing is left to tell it to
+	_, _ = io.WriteString(env.err, b.String()) // nothing is left to tell it to
 }
 
 func oneLine(text string) string {

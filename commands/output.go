@@ -53,8 +53,8 @@ type output struct {
 
 // output returns stdout in the format that the command's flags ask for.
 func (env *environment) output(c *cli.Context) output {
-	out := output{Writer: env.Out, format: c.String("format")}
-	if file := terminal(env.Out); file != nil {
+	out := output{Writer: env.out, format: c.String("format")}
+	if file := terminal(env.out); file != nil {
 		if width, _, err := term.GetSize(int(file.Fd())); err == nil {
 			out.width = width
 		}
@@ -65,9 +65,6 @@ func (env *environment) output(c *cli.Context) output {
 
 // terminal returns the terminal that w writes to, or nil.
 func terminal(w io.Writer) *os.File {
-	if guarded, ok := w.(*guardedWriter); ok {
-		w = guarded.Writer
-	}
 	if file, ok := w.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
 		return file
 	}

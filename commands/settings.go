@@ -4,10 +4,11 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"reflect"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -47,8 +48,15 @@ func (s settings) add(section string, config any) {
 
 // problem is one thing wrong in the file.
 type problem struct {
-	line int
+	line int // 0 when it is not known
 	text string
+}
+
+func (p problem) String() string {
+	if p.line == 0 {
+		return p.text
+	}
+	return fmt.Sprintf("line %d: %s", p.line, p.text)
 }
 
 // fileReader sets settings from a TOML text and collects what is wrong with it.
@@ -64,7 +72,7 @@ func (s settings) decode(text string) []problem {
 	var tables map[string]toml.Primitive
 	meta, err := toml.Decode(text, &tables)
 	if err != nil {
-		return []problem{syntaxProblem(err)}
+		return []problem{decodeProblem(err)}
 	}
 	r := &fileReader{settings: s, meta: meta}
 	for name, value := range tables {
@@ -145,7 +153,8 @@ func (r *fileReader) set(key settingKey, value toml.Primitive) {
 		r.add(value, "%s = %s: want %s", key, shown(field, given), want)
 	default: // lists and tables: the decoder says itself what is wrong
 		if err := r.meta.PrimitiveDecode(value, field.Addr().Interface()); err != nil {
-			r.problems = append(r.problems, syntaxProblem(err))
+			p := decodeProblem(err)
+			r.problems = append(r.problems, problem{cmp.Or(p.line, r.line(value)), p.text})
 			return
 		}
 		r.unknownBelow(key, value)
@@ -154,24 +163,37 @@ func (r *fileReader) set(key settingKey, value toml.Primitive) {
 
 // unknownBelow notes the keys of a list of tables that its type does not have.
 func (r *fileReader) unknownBelow(key settingKey, value toml.Primitive) {
-	unknown := map[string]bool{}
+	noted := map[string]bool{}
 	for _, undecoded := range r.meta.Undecoded() {
-		if len(undecoded) > 1 && undecoded[0] == key.name {
-			unknown[undecoded[1]] = true
+		path := undecoded[min(1, len(undecoded)):]
+		if undecoded[0] != key.name || len(path) == 0 || noted[path.String()] || noted[path[:len(path)-1].String()] {
+			continue
 		}
+		noted[path.String()] = true
+		r.problems = append(r.problems, problem{r.lineBelow(value, path), fmt.Sprintf("unknown key [[%s]] %s", key.name, printable(path.String()))})
+	}
+}
+
+// lineBelow finds the line of the first value at path in a table or list of tables.
+func (r *fileReader) lineBelow(value toml.Primitive, path toml.Key) int {
+	if len(path) == 0 {
+		return r.line(value)
 	}
 	var tables []map[string]toml.Primitive
-	if len(unknown) == 0 || r.meta.PrimitiveDecode(value, &tables) != nil {
-		return
+	if r.meta.PrimitiveDecode(value, &tables) != nil {
+		tables = make([]map[string]toml.Primitive, 1)
+		if r.meta.PrimitiveDecode(value, &tables[0]) != nil {
+			return 0
+		}
 	}
 	for _, table := range tables {
-		for _, name := range slices.Sorted(maps.Keys(table)) {
-			if unknown[name] {
-				r.add(table[name], "unknown key [[%s]] %s", key.name, printable(name))
-				delete(unknown, name)
+		if child, ok := table[path[0]]; ok {
+			if line := r.lineBelow(child, path[1:]); line > 0 {
+				return line
 			}
 		}
 	}
+	return 0
 }
 
 // assign sets field to value when it fits, else says what would; it does neither
@@ -251,32 +273,52 @@ func shown(field reflect.Value, value any) string {
 }
 
 // line finds where a value stands: the decoder tells only what it could not
-// decode, so it is given something that nothing can be decoded into.
+// decode, so it is given something that nothing can be decoded into. It does not
+// know a section that is only the parent of another: that begins with its first.
 func (r *fileReader) line(value toml.Primitive) int {
 	var parseErr toml.ParseError
-	if errors.As(r.meta.PrimitiveDecode(value, &undecodable{}), &parseErr) {
+	if errors.As(r.meta.PrimitiveDecode(value, &undecodable{}), &parseErr) && parseErr.Position.Line > 0 {
 		return parseErr.Position.Line
 	}
-	return 0
+	first := 0
+	var children map[string]toml.Primitive
+	if r.meta.PrimitiveDecode(value, &children) == nil {
+		for _, child := range children {
+			if line := r.line(child); line > 0 && (first == 0 || line < first) {
+				first = line
+			}
+		}
+	}
+	return first
 }
 
 type undecodable struct{}
 
 func (*undecodable) UnmarshalTOML(any) error { return errors.New("only asked for its position") }
 
-// syntaxProblem takes what the TOML library says of the text. Its message may
-// quote the text: not where that may be a secret without its quotes.
-func syntaxProblem(err error) problem {
+// typeError is how the TOML library words a value of the wrong type.
+var typeError = regexp.MustCompile(`^toml: line (\d+) \(last key "(.*?)"\): (.*)$`)
+
+// decodeProblem takes what the TOML library says of the text. It may quote the
+// text, but must not where that may be a secret that lacks its quotes.
+func decodeProblem(err error) problem {
 	var parseErr toml.ParseError
-	if !errors.As(err, &parseErr) {
-		return problem{text: strings.TrimPrefix(err.Error(), "toml: ")}
+	if errors.As(err, &parseErr) {
+		switch message := parseErr.Message; {
+		case strings.HasPrefix(message, "Key "): // given twice
+			return problem{parseErr.Position.Line, printable(message)}
+		case strings.Contains(parseErr.LastKey, "token"), strings.Contains(parseErr.LastKey, "url"):
+			return problem{parseErr.Position.Line, "at " + printable(parseErr.LastKey) +
+				": not TOML: a text stands in quotes, on one line (what stands there is not shown)"}
+		case parseErr.LastKey != "":
+			return problem{parseErr.Position.Line, printable("at " + parseErr.LastKey + ": " + message)}
+		default:
+			return problem{parseErr.Position.Line, printable(message)}
+		}
 	}
-	message := parseErr.Message
-	if strings.Contains(parseErr.LastKey, "token") || strings.Contains(parseErr.LastKey, "url") {
-		message = "not TOML: a text stands in quotes, on one line (what stands there is not shown)"
+	if found := typeError.FindStringSubmatch(err.Error()); found != nil {
+		line, _ := strconv.Atoi(found[1]) // all digits
+		return problem{line, printable("at " + found[2] + ": " + found[3])}
 	}
-	if parseErr.LastKey != "" {
-		message = "at " + parseErr.LastKey + ": " + message
-	}
-	return problem{parseErr.Position.Line, printable(message)}
+	return problem{text: printable(strings.TrimPrefix(err.Error(), "toml: "))}
 }

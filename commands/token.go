@@ -3,7 +3,6 @@ package commands
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -14,14 +13,6 @@ import (
 // credentialName is the file in systemd's credential directory that holds the
 // token: LoadCredential=bearer_token:/etc/noggin/bearer_token.
 const credentialName = "bearer_token"
-
-// secret is a text that prints as [redacted], whatever prints it.
-type secret string
-
-func (secret) String() string               { return redacted }
-func (secret) GoString() string             { return redacted }
-func (secret) LogValue() slog.Value         { return slog.StringValue(redacted) }
-func (secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // credentials is where the API's token may come from; see [credentials.token].
 type credentials struct {
@@ -129,10 +120,12 @@ func (c *config) checkPermissions() []string {
 		return nil
 	}
 	held := ""
-	if c.credentials.BearerToken != "" {
+	switch {
+	case c.credentials.BearerToken != "":
 		held = "the API token"
-	}
-	if held == "" {
+	case passwordOf(c.storage.URL) != "":
+		held = "the database password"
+	default:
 		return nil
 	}
 	return []string{fmt.Sprintf("the file holds %s and can be read by others: chmod o-rwx %s", held, c.path)}

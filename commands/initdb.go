@@ -1,0 +1,108 @@
+package commands
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"noggin/batch"
+	"noggin/storage"
+)
+
+type initDBOptions struct {
+	migrateLegacy bool
+	schema        string // the text of schema.sql
+}
+
+// initDBResult is what init-db prints.
+type initDBResult struct {
+	storage.InitResult
+	Output string `json:"output_folder"`
+}
+
+func initDBCommand(env *environment) *cli.Command {
+	return &cli.Command{
+		Name:  "init-db",
+		Usage: "create or complete the database schema, and mark the output folder",
+		Description: `Does nothing where the schema is current: run it after every upgrade. The
+output folder gets a marker file, without which no command writes there: run
+this with its volume mounted.`,
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "migrate-legacy", Usage: "rename the replaced service's schema to noggin_legacy and copy its records, attachments and hashes"},
+			formatFlag(formatText, formatJSON),
+		},
+		Action: func(c *cli.Context) error {
+			cfg, err := env.config(c)
+			if err != nil {
+				return err
+			}
+			db, err := storage.Open(cfg.storage, commandName(c))
+			if err != nil {
+				return err
+			}
+			defer func() { _ = db.Close() }() // nothing is left to be lost
+			opts := initDBOptions{migrateLegacy: c.Bool("migrate-legacy"), schema: env.assets.Schema}
+			return runInitDB(c.Context, db, cfg.batch, opts, env.output(c))
+		},
+	}
+}
+
+// runInitDB completes the schema, then marks the output folder.
+func runInitDB(ctx context.Context, db *storage.DB, cfg batch.Config, opts initDBOptions, out output) error {
+	forms, err := cfg.Forms()
+	if err != nil {
+		return err
+	}
+	result, err := db.Init(ctx, opts.schema, storage.InitOptions{
+		MigrateLegacy: opts.migrateLegacy, ObjectTypeCodes: legacyCodes(forms),
+	})
+	if err != nil {
+		return err
+	}
+	if err := batch.CreateMarker(cfg.Paths.Output); err != nil {
+		return hint(fmt.Errorf("the schema is ready, but the output folder could not be marked: %w", err),
+			"[paths] output must be a folder that noggin's user may write to, on its mounted volume; then run noggin init-db again")
+	}
+	if out.format == formatJSON {
+		return out.json(initDBResult{result, cfg.Paths.Output})
+	}
+	_, err = fmt.Fprint(out, describeInit(result), "output folder ", printable(cfg.Paths.Output), ": marked\n")
+	return err
+}
+
+// describeInit tells what was done, a line each.
+func describeInit(r storage.InitResult) string {
+	var b strings.Builder
+	switch {
+	case r.FromVersion == r.ToVersion:
+		fmt.Fprintf(&b, "schema %s: version %d is current, nothing to do\n", r.Schema, r.ToVersion)
+	case r.FromVersion == 0:
+		fmt.Fprintf(&b, "schema %s: created, version %d\n", r.Schema, r.ToVersion)
+	default:
+		fmt.Fprintf(&b, "schema %s: version %d became %d\n", r.Schema, r.FromVersion, r.ToVersion)
+	}
+	for _, column := range r.AddedColumns {
+		fmt.Fprintf(&b, "  added %s\n", column)
+	}
+	for _, t := range r.Legacy {
+		fmt.Fprintf(&b, "  copied %d of %d rows of noggin_legacy.%s\n", t.Copied, t.Rows, t.Table)
+	}
+	if r.SearchPath {
+		b.WriteString("search_path of the role: set\n")
+	}
+	return b.String()
+}
+
+// legacyCodes maps whatever the replaced service may have called a form to its
+// code.
+func legacyCodes(forms *batch.ObjectTypes) map[string]string {
+	codes := map[string]string{}
+	for _, form := range forms.All() {
+		for _, name := range []string{form.Code, form.APIName, form.Name} {
+			codes[strings.ToLower(name)] = form.Code
+		}
+	}
+	return codes
+}

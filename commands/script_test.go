@@ -1,0 +1,114 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"noggin/storage/storagetest"
+)
+
+// sourceVariable tells the noggin of a script where the files are that main
+// embeds.
+const sourceVariable = "NOGGIN_TEST_SOURCE"
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"noggin": nogginMain})
+}
+
+// nogginMain is what main does, for the scripts.
+func nogginMain() {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() { <-signals; cancel(ErrInterrupted) }()
+	assets := Assets{Version: "1.2.3"}
+	for name, text := range map[string]*string{"schema.sql": &assets.Schema, "config.example.toml": &assets.ExampleConfig} {
+		content, err := os.ReadFile(filepath.Join(os.Getenv(sourceVariable), name))
+		if err != nil {
+			panic(err)
+		}
+		*text = string(content)
+	}
+	os.Exit(Run(ctx, os.Args, Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, assets))
+}
+
+// TestScripts runs the sessions in testdata/script. Beside testscript's own
+// commands they have
+//
+//	exits CODE COMMAND…  runs a command, which has to end with that exit code
+//	database             makes an empty database and sets $NOGGIN_DATABASE_URL
+//
+// Each begins with a $NOGGIN_CONFIG of its own, whose folders are below $WORK/data.
+func TestScripts(t *testing.T) {
+	source, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		UpdateScripts:       os.Getenv("UPDATE") != "",
+		Setup: func(env *testscript.Env) error {
+			config := filepath.Join(env.WorkDir, "noggin.toml")
+			env.Setenv(sourceVariable, source)
+			env.Setenv("NOGGIN_CONFIG", config)
+			env.Setenv("TZ", "Australia/Perth")
+			env.Setenv("data", filepath.Join(env.WorkDir, "data"))
+			env.Values["t"] = env.T()
+			return os.WriteFile(config, []byte(scriptConfig(filepath.Join(env.WorkDir, "data"))), 0o600)
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"exits":    exits,
+			"database": database,
+		},
+	})
+}
+
+func scriptConfig(data string) string {
+	return `[paths]
+input = "` + data + `/input"
+output = "` + data + `/output"
+archive = "` + data + `/archive"
+backups = "` + data + `/backups"
+reports = "` + data + `/reports"
+`
+}
+
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND…")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	err = ts.Exec(args[1], args[2:]...)
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+func database(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 0 {
+		ts.Fatalf("usage: database")
+	}
+	t, ok := ts.Value("t").(testing.TB)
+	if !ok {
+		ts.Fatalf("not run by testing")
+	}
+	ts.Setenv("NOGGIN_DATABASE_URL", storagetest.Database(t))
+}
