@@ -1,0 +1,115 @@
+package batch
+
+import (
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func readNames(t testing.TB, text string) (rows []NameRow, bad []RowError, layout string) {
+	t.Helper()
+	reader, err := NewNameReader(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	layout, _ = reader.Layout()
+	for {
+		row, err := reader.Next()
+		if errors.Is(err, io.EOF) {
+			return rows, bad, layout
+		}
+		if e, ok := errors.AsType[*RowError](err); ok {
+			bad = append(bad, *e)
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows = append(rows, row)
+	}
+}
+
+func TestNamesOfEveryLayout(t *testing.T) {
+	tests := []struct {
+		name, text, layout string
+		want               []NameRow
+	}{
+		{"the manual's", "hash,name\nabc123def456,TRUCK-NEW-001\n" + tipA + ",\"O'Brien, \"\"Bluey\"\" é 🚚\"\n", LayoutNames, []NameRow{
+			{2, "abc123def456", "TRUCK-NEW-001", ""}, {3, tipA, `O'Brien, "Bluey" é 🚚`, ""},
+		}},
+		{"saved by a spreadsheet", "\ufeffTIP;VALUE\r\n" + strings.ToUpper(tipA) + ";=1+1\r\n" + tipB + ";'=x\r\n;\r\n", LayoutValues, []NameRow{
+			{2, tipA, "=1+1", ""}, {3, tipB, "'=x", ""},
+		}},
+		{"assets", "nogginId,assetName,assetId,assetType,more\n" + tipA + ",1ABC234,17,PRIME MOVER,\n" + tipB + ",\"Trailer\n 22\",18,TRAILER\n", LayoutAssets, []NameRow{
+			{2, tipA, "1ABC234", "PRIME MOVER"}, {3, tipB, "Trailer  22", "TRAILER"},
+		}},
+		{"sites", ",siteId,siteName,goldstarId,siteType\n" + tipA + ",1,Perth,9,team\n", LayoutSites, []NameRow{{2, tipA, "Perth", "team"}}},
+		{"an export of unknown ones", "hash,name,first_seen_tip,inspection_id,occurrences,last_seen\n" +
+			tipA + ",,x,LCD - 1,3,2025-09-17\n'-abc,'=SUM(A1),x,LCD - 1,3,2025-09-17\n", LayoutNames, []NameRow{
+			{2, tipA, "", ""}, {3, "-abc", "=SUM(A1)", ""},
+		}},
+		{"long", "hash,name\na," + strings.Repeat("n", 300), LayoutNames, []NameRow{{2, "a", strings.Repeat("n", 300), ""}}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			rows, bad, layout := readNames(t, tt.text)
+			if !slices.Equal(rows, tt.want) || len(bad) > 0 || layout != tt.layout {
+				t.Errorf("%s: got  %+v\nwant %+v\nbad %+v", layout, rows, tt.want, bad)
+			}
+		})
+	}
+}
+
+func TestNamesThatCannotBeUsedAreReported(t *testing.T) {
+	rows, bad, _ := readNames(t, "hash,name\na b,x\n,x\nc,Smith, John\nd,caf\xe9\ne,"+strings.Repeat("n", 5000)+"\nf,good,\n")
+	if want := []NameRow{{7, "f", "good", ""}}; !slices.Equal(rows, want) {
+		t.Errorf("got %+v", rows)
+	}
+	var reasons []string
+	for _, b := range bad {
+		reasons = append(reasons, b.Reason)
+	}
+	want := []string{
+		"its hash is not 1 to 64 letters, digits, - or _", "it has no hash", "it has more values than columns; a name with a comma needs quotes",
+		"its name is not UTF-8 (save the file as CSV UTF-8)", "its name is longer than 4096 bytes",
+	}
+	if !slices.Equal(reasons, want) {
+		t.Errorf("got %q", reasons)
+	}
+}
+
+func TestNameFilesThatCannotBeUsed(t *testing.T) {
+	for text, reason := range map[string]string{
+		"hash,title\n":             "its header is not",
+		"number,name\n":            "its header is not",
+		"tip,assetName,siteName\n": "could both be the name",
+		"":                         "empty",
+	} {
+		if _, err := NewNameReader(strings.NewReader(text)); !errors.Is(err, ErrUnusableFile) || !strings.Contains(err.Error(), reason) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+func FuzzNameReader(f *testing.F) {
+	f.Add("hash,name\na,'=1\n")
+	f.Add("nogninId,assetName,assetType\n" + tipA + ",\"a\n\",b")
+	f.Add(",siteName,siteType\n" + tipA + ",\x00,b")
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, header := range []string{"", "hash,name,x\n", "TIP;VALUE\n"} {
+			r, err := NewNameReader(strings.NewReader(header + text))
+			for err == nil || errors.As(err, new(*RowError)) {
+				var row NameRow
+				row, err = r.Next()
+				if _, ok := ParseTip(row.Hash); err == nil && (!ok || strings.ContainsAny(row.Name, "\x00\r\n")) {
+					t.Errorf("row %+v", row)
+				}
+			}
+			if !errors.Is(err, io.EOF) && !errors.Is(err, ErrUnusableFile) {
+				t.Error(err)
+			}
+		}
+	})
+}
