@@ -275,6 +275,10 @@ func FuzzPayload(f *testing.F) {
 			if err != nil || !reflect.DeepEqual(again, r) {
 				t.Fatalf("read back: %+v\nwas %+v, %v", again, r, err)
 			}
+			report := written(t, ReportInput{ObjectType: ot, Record: r})
+			if !utf8.Valid(report) || bytes.ContainsFunc(report, isHarmful) {
+				t.Fatalf("harmful report %q", report)
+			}
 		}
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"flag"
 	"os"
@@ -122,30 +121,6 @@ func TestHostilePayloadsMakeHarmlessReports(t *testing.T) {
 
 func TestReportOfAnEmptyPayload(t *testing.T) {
 	golden(t, "empty.txt", written(t, ReportInput{ObjectType: form(t, "TA"), Record: parse(t, form(t, "TA"), "{}")}))
-}
-
-// The report is written once from the answer and again, when a name becomes
-// known, from what PostgreSQL gives back: with its keys in another order.
-func TestReportsAreTheSameFromTheAnswerAndFromTheDatabase(t *testing.T) {
-	payloads := map[string]string{"LCD": hostilePayload}
-	for _, code := range formCodes[1:] {
-		payloads[code] = string(sample(t, code))
-	}
-	for code, raw := range payloads {
-		in := reportOf(t, code, raw)
-		var keys map[string]json.RawMessage
-		if err := json.Unmarshal(in.Record.Stored, &keys); err != nil {
-			t.Fatal(err)
-		}
-		reordered, err := json.Marshal(keys)
-		if err != nil {
-			t.Fatal(err)
-		}
-		again := reportOf(t, code, string(reordered))
-		if first, second := written(t, in), written(t, again); !bytes.Equal(first, second) {
-			t.Errorf("%s: from the answer\n%s\nfrom the database\n%s", code, first, second)
-		}
-	}
 }
 
 func TestLongTextIsWrapped(t *testing.T) {

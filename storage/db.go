@@ -113,12 +113,6 @@ func (db *DB) txOnce(ctx context.Context, fn func(tx *sqlx.Tx) error) error {
 	return tx.Commit()
 }
 
-// query reads all rows into dest with one statement outside a transaction, which
-// is fit for reads only.
-func (db *DB) query(ctx context.Context, what string, dest any, query string, args ...any) error {
-	return describe(ctx, what, db.pool.SelectContext(ctx, dest, db.sql(query), args...))
-}
-
 // get reads one row into dest; sql.ErrNoRows is passed on.
 func (db *DB) get(ctx context.Context, what string, dest any, query string, args ...any) error {
 	err := db.pool.GetContext(ctx, dest, db.sql(query), args...)

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
 )
 
 // ErrUnavailable is wrapped by every error that means the database could not be
@@ -78,7 +79,7 @@ func isUndefined(err error) bool {
 	return false
 }
 
-func hasCode(err error, code pq.ErrorCode) bool {
+func hasCode(err error, code pqerror.Code) bool {
 	var pqErr *pq.Error
 	return errors.As(err, &pqErr) && pqErr.Code == code
 }

@@ -41,19 +41,21 @@ type computedColumn struct {
 }
 
 func legacyTables(codes map[string]string) []legacyTable {
-	form := "CASE lower(l.object_type::text)"
+	var cases strings.Builder
 	for _, from := range slices.Sorted(maps.Keys(codes)) {
-		form += fmt.Sprintf(" WHEN %s THEN %s", pq.QuoteLiteral(from), pq.QuoteLiteral(codes[from]))
+		fmt.Fprintf(&cases, " WHEN %s THEN %s", pq.QuoteLiteral(from), pq.QuoteLiteral(codes[from]))
 	}
-	form += " WHEN '' THEN 'LCD' ELSE 'LCD' END"
+	form := "CASE lower(l.object_type::text) WHEN '' THEN 'LCD'" + cases.String() + " ELSE 'LCD' END"
 	return []legacyTable{
 		{
 			name: "noggin_data", needs: []string{"tip"},
 			computed: map[string]computedColumn{
 				"object_type": {[]string{"object_type"}, form, "'LCD'"},
-				"processing_status": {[]string{"processing_status"},
+				"processing_status": {
+					[]string{"processing_status"},
 					`CASE WHEN l.processing_status::text IN ('pending', 'api_success', 'complete', 'partial', 'failed',
-					'api_failed', 'interrupted', 'skipped') THEN l.processing_status::text ELSE 'pending' END`, ""},
+					'api_failed', 'interrupted', 'skipped') THEN l.processing_status::text ELSE 'pending' END`, "",
+				},
 				"inspection_id": {[]string{"lcd_inspection_id"}, "l.lcd_inspection_id::text", ""},
 			},
 			where: `l.tip::text ~ '^[A-Za-z0-9_-]{1,64}$'`,
@@ -61,15 +63,21 @@ func legacyTables(codes map[string]string) []legacyTable {
 		{
 			name: "attachments", needs: []string{"record_tip", "attachment_tip"},
 			computed: map[string]computedColumn{
-				"attachment_sequence": {[]string{"attachment_sequence"},
+				"attachment_sequence": {
+					[]string{"attachment_sequence"},
 					"row_number() OVER (PARTITION BY l.record_tip ORDER BY l.attachment_sequence, l.attachment_tip)",
-					"row_number() OVER (PARTITION BY l.record_tip ORDER BY l.attachment_tip)"},
-				"attachment_status": {[]string{"attachment_status"},
+					"row_number() OVER (PARTITION BY l.record_tip ORDER BY l.attachment_tip)",
+				},
+				"attachment_status": {
+					[]string{"attachment_status"},
 					`CASE WHEN l.attachment_status::text IN ('complete', 'completed', 'downloaded', 'success') THEN 'complete'
-					WHEN l.attachment_status::text = 'failed' THEN 'failed' ELSE 'pending' END`, ""},
-				"attachment_validation_status": {[]string{"attachment_validation_status"},
+					WHEN l.attachment_status::text = 'failed' THEN 'failed' ELSE 'pending' END`, "",
+				},
+				"attachment_validation_status": {
+					[]string{"attachment_validation_status"},
 					`CASE WHEN l.attachment_validation_status::text IN ('valid', 'suspect', 'validation_failed')
-					THEN l.attachment_validation_status::text ELSE 'not_validated' END`, ""},
+					THEN l.attachment_validation_status::text ELSE 'not_validated' END`, "",
+				},
 				"field_name": {[]string{"field_name"}, "coalesce(l.field_name::text, '')", "''"},
 			},
 			where: `EXISTS (SELECT FROM noggin_schema.noggin_data n WHERE n.tip = l.record_tip::text)`,

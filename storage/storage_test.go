@@ -160,11 +160,14 @@ func TestARecordGoesFromPendingToComplete(t *testing.T) {
 	if n := scalar[int](t, db, `SELECT occurrence_count FROM noggin_schema.unknown_hashes WHERE hash_value = 'bb'`); n != 2 {
 		t.Errorf("the unknown team was counted %d times, want 2", n)
 	}
-	done := finish(t, db, run, Result{Tip: claims[0].Tip, Token: claims[0].Token, Status: "complete", Seconds: 1.5,
+	done := finish(t, db, run, Result{
+		Tip: claims[0].Tip, Token: claims[0].Token, Status: "complete", Seconds: 1.5,
 		Downloads: []Download{
 			{RecordTip: claims[0].Tip, Tip: "p1", Status: "complete", Validation: "valid", Filename: "a.jpg", Path: ptr("x/a.jpg"), Size: ptr(int64(3)), SHA256: ptr("00"), Seconds: 0.1},
-			{RecordTip: claims[0].Tip, Tip: "p2", Status: "failed", Validation: "not_validated", Filename: "b", Error: ptr("no\x00pe")}},
-		Failures: []Failure{{Tip: claims[0].Tip, Type: "timeout", Message: "bad \xff"}}})
+			{RecordTip: claims[0].Tip, Tip: "p2", Status: "failed", Validation: "not_validated", Filename: "b", Error: ptr("no\x00pe")},
+		},
+		Failures: []Failure{{Tip: claims[0].Tip, Type: "timeout", Message: "bad \xff"}},
+	})
 	if len(done) != 1 || done[0].Status != "complete" {
 		t.Fatalf("finished %+v", done)
 	}

@@ -1,0 +1,330 @@
+package batch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"noggin/api"
+	"noggin/storage"
+)
+
+// errTimeOver is why a run ends that has used up its --max-time.
+var errTimeOver = errors.New("the time given with --max-time is over")
+
+// Processor drains the queue: it claims due records, fetches each from the API,
+// stores it, downloads its attachments and writes its report.
+type Processor struct {
+	DB       *storage.DB
+	API      api.Config
+	Config   Config
+	Types    *ObjectTypes
+	Log      *slog.Logger
+	Progress func(Progress) // nil is harmless
+	Version  string         // of the program, for the record of runs
+	Command  string         // under which the run is recorded
+}
+
+// ProcessOptions say what one run takes.
+type ProcessOptions struct {
+	Selector   storage.Selector
+	ObjectType string // code of records named by tip that are new; "" is the default form
+	Batch      int    // records at most, unless UntilEmpty
+	UntilEmpty bool
+	MaxTime    time.Duration // 0: no limit
+}
+
+// Progress is how far a run has come.
+type Progress struct {
+	Records, Total int // Total is 0 when unknown
+	Attachments    int
+	Bytes          int64
+}
+
+// Summary is what a run did; its JSON form is documented with the command.
+type Summary struct {
+	RunID                 int64    `json:"run_id"`
+	Claimed               int      `json:"claimed"`
+	Complete              int      `json:"complete"`
+	Partial               int      `json:"partial"`
+	Failed                int      `json:"failed"`
+	APIFailed             int      `json:"api_failed"`
+	PermanentlyFailed     int      `json:"permanently_failed"`
+	Interrupted           int      `json:"interrupted"`
+	Lost                  int      `json:"lost"` // taken over by another run or an operator meanwhile
+	AttachmentsDownloaded int      `json:"attachments_downloaded"`
+	AttachmentsFailed     int      `json:"attachments_failed"`
+	BytesDownloaded       int64    `json:"bytes_downloaded"`
+	Requests              int      `json:"requests"`
+	DurationSeconds       float64  `json:"duration_seconds"`
+	Circuit               string   `json:"circuit"`
+	Stopped               string   `json:"stopped,omitempty"` // why the run ended before its work did
+	Busy                  []string `json:"busy,omitempty"`    // tips that another run is at work on
+}
+
+// Unsuccessful is how many records did not end as they should.
+func (s Summary) Unsuccessful() int { return s.Partial + s.Failed + s.APIFailed + s.Lost + len(s.Busy) }
+
+// run is one drain of the queue.
+type run struct {
+	*Processor
+	opts    ProcessOptions
+	id      int64
+	started time.Time
+	client  *api.Client
+	output  *Output
+	breaker *breaker
+	verdict *verdict
+	store   *group[storage.Answer, *storage.Stored]
+	finish  *group[storage.Result, *storage.Finished]
+
+	stop     context.CancelCauseFunc // ends claiming; the cause is why
+	work     context.Context         // of the records in hand
+	inHand   sync.WaitGroup
+	progress progressCounter
+
+	mu      sync.Mutex
+	hands   map[string]*hand
+	summary Summary
+	slots   chan struct{} // records in hand
+}
+
+// hand is a record that the run is at work on.
+type hand struct {
+	claim  storage.Claim
+	cancel context.CancelCauseFunc
+}
+
+type progressCounter struct {
+	records, attachments atomic.Int64
+	bytes                atomic.Int64
+}
+
+// Run drains the queue as opts say. The summary is right also when an error ends
+// the run early: [ErrCredentials], [ErrAPIUnavailable], [storage.ErrUnavailable], a
+// [DiskError], or the cause of ctx. After ctx ends, the records in hand are finished
+// for at most [Processing.StopGrace].
+func (p *Processor) Run(ctx context.Context, opts ProcessOptions, standing storage.Standing) (Summary, error) {
+	started := time.Now()
+	id, err := p.DB.StartRun(ctx, p.Command, p.Version)
+	if err != nil {
+		return Summary{}, err
+	}
+	r := &run{
+		Processor: p, opts: opts, id: id, started: started, hands: map[string]*hand{},
+		summary: Summary{RunID: id, Circuit: standing.State},
+		slots:   make(chan struct{}, p.Config.Processing.Concurrency+p.Config.Processing.Concurrency/2+1),
+	}
+	err = r.drain(ctx, standing)
+	r.summary.DurationSeconds = time.Since(started).Seconds()
+	return r.summary, err
+}
+
+// drain does the run. Three contexts end one after the other: claiming (stop), the
+// work on the records in hand (after the grace), and the writes of their results.
+func (r *run) drain(ctx context.Context, standing storage.Standing) error {
+	var err error
+	if r.output, err = OpenOutput(r.Config.Paths.Output); err != nil {
+		return fmt.Errorf("nothing was requested or counted against a record: %w", err)
+	}
+	defer release(r.output)
+	if n, bytes, err := r.output.SweepTemp(tempAge, time.Now()); err != nil {
+		r.Log.Warn("old temporary files could not be removed", "error", err)
+	} else if n > 0 {
+		r.Log.Info("removed old temporary files", "files", n, "bytes", bytes)
+	}
+
+	background := context.WithoutCancel(ctx)
+	writes, endWrites := context.WithCancel(background)
+	defer endWrites()
+	work, endWork := context.WithCancelCause(background)
+	defer endWork(nil)
+	claiming, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	r.work, r.stop = work, stop
+
+	if err := r.connect(writes, standing); err != nil {
+		return err
+	}
+	endGrace := r.watchGrace(claiming, endWork)
+	defer endGrace()
+	var timer *time.Timer
+	if r.opts.MaxTime > 0 {
+		timer = time.AfterFunc(r.opts.MaxTime, func() { stop(errTimeOver) })
+		defer timer.Stop()
+	}
+	var watchers sync.WaitGroup
+	watchers.Go(func() { r.breaker.loop(work) })
+	watchers.Go(func() { r.renewLeases(work) })
+	watchers.Go(func() { r.reportProgress(work) })
+
+	claimErr := r.claimAll(claiming)
+	r.inHand.Wait()
+	endWork(nil)
+	watchers.Wait()
+	r.store.close()
+	r.finish.close()
+	return r.conclude(writes, ctx, claiming, claimErr)
+}
+
+// connect makes the client with its gate, and the writers.
+func (r *run) connect(writes context.Context, standing storage.Standing) error {
+	r.breaker = newBreaker(r.DB, r.id, r.Config.Circuit, standing, r.stop)
+	g := &gate{
+		db: r.DB, log: r.Log, breaker: r.breaker, sleep: r.Config.Processing.TooManyRequestsSleep, stop: r.stop,
+		slots: make(chan struct{}, r.Config.Processing.Concurrency), patience: r.timeLeft,
+		seen: func(o api.Outcome) {
+			r.mu.Lock()
+			r.summary.Requests++
+			r.mu.Unlock()
+			r.verdict.see(o)
+		},
+	}
+	r.verdict = newVerdict(g.refuse)
+	if limit := r.Config.Processing.MaxRequestsPerSecond; limit > 0 {
+		g.rate = &rateLimit{db: r.DB, perSecond: limit}
+	}
+	var err error
+	if r.client, err = api.New(r.API, g); err != nil {
+		return err
+	}
+	r.store = newGroup(writes, func(a storage.Answer) int { return len(a.Payload) }, r.storeAll)
+	r.finish = newGroup(writes, func(storage.Result) int { return 0 }, r.finishAll)
+	return nil
+}
+
+// timeLeft is how long this run may still wait for the API.
+func (r *run) timeLeft() time.Duration {
+	if r.opts.MaxTime == 0 {
+		return 24 * time.Hour
+	}
+	return r.opts.MaxTime - time.Since(r.started)
+}
+
+// watchGrace ends the work on the records in hand when the grace after the end of
+// claiming is over.
+func (r *run) watchGrace(claiming context.Context, endWork context.CancelCauseFunc) (end func()) {
+	stopped := make(chan struct{})
+	go func() {
+		select {
+		case <-stopped:
+			return
+		case <-claiming.Done():
+		}
+		grace := time.NewTimer(r.Config.Processing.StopGrace)
+		defer grace.Stop()
+		select {
+		case <-stopped:
+		case <-grace.C:
+			endWork(fmt.Errorf("not finished within [processing] stop_grace = %s: %w", r.Config.Processing.StopGrace, context.Cause(claiming)))
+		}
+	}()
+	return func() { close(stopped) }
+}
+
+// renewLeases keeps the claims alive. A record whose claim was lost is dropped: its
+// new owner does it again.
+func (r *run) renewLeases(ctx context.Context) {
+	tick := time.NewTicker(r.Config.Processing.ClaimLease / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		r.mu.Lock()
+		claims := make([]storage.Claim, 0, len(r.hands))
+		for _, h := range r.hands {
+			claims = append(claims, h.claim)
+		}
+		r.mu.Unlock()
+		kept, err := r.DB.Renew(ctx, r.id, claims, r.Config.Processing.ClaimLease)
+		if err != nil {
+			r.Log.Warn("the claims could not be renewed", "run_id", r.id, "error", err)
+			continue
+		}
+		ours := make(map[string]bool, len(kept))
+		for _, c := range kept {
+			ours[c.Tip] = true
+		}
+		r.mu.Lock()
+		for _, c := range claims {
+			if h, still := r.hands[c.Tip]; still && !ours[c.Tip] && h.claim.Token == c.Token {
+				h.cancel(storage.ErrLost)
+			}
+		}
+		r.mu.Unlock()
+	}
+}
+
+func (r *run) reportProgress(ctx context.Context) {
+	if r.Progress == nil {
+		return
+	}
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			r.Progress(r.progressNow())
+			return
+		case <-tick.C:
+			r.Progress(r.progressNow())
+		}
+	}
+}
+
+func (r *run) progressNow() Progress {
+	total := r.opts.Batch
+	if r.opts.UntilEmpty {
+		total = 0
+	}
+	return Progress{
+		Records: int(r.progress.records.Load()), Total: total,
+		Attachments: int(r.progress.attachments.Load()), Bytes: r.progress.bytes.Load(),
+	}
+}
+
+// conclude judges what counts, tells the circuit the rest, and says why the run
+// ended.
+func (r *run) conclude(writes, ctx, claiming context.Context, claimErr error) error {
+	flush, cancel := context.WithTimeout(writes, 10*time.Second)
+	defer cancel()
+	if err := r.breaker.flush(flush); err != nil {
+		r.Log.Warn("the circuit could not be told how the last requests ended", "error", err)
+	}
+	r.summary.Circuit = r.breaker.state().State
+	stopped := context.Cause(claiming)
+	if r.verdict.onlyForbidden() {
+		stopped = fmt.Errorf("%w: it answered 403 to every request", ErrCredentials)
+	}
+	counted, err := r.DB.CountFailures(flush, r.verdict.due(), r.backoff())
+	if err != nil {
+		r.Log.Warn("failures could not be counted against their records; they will be tried again", "error", err)
+	}
+	for _, f := range counted {
+		if f.PermanentlyFailed {
+			r.summary.PermanentlyFailed++
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
+		stopped = context.Cause(ctx)
+	case errors.Is(stopped, errTimeOver):
+		r.summary.Stopped = stopped.Error()
+		return claimErr
+	case stopped == nil:
+		return claimErr
+	}
+	r.summary.Stopped = stopped.Error()
+	return stopped
+}
+
+func (r *run) backoff() storage.Backoff {
+	return storage.Backoff{Multiplier: r.Config.Retry.BackoffMultiplier, MaxAttempts: r.Config.Retry.MaxAttempts}
+}
