@@ -189,7 +189,7 @@ func TestLinesAreFoundInEverySpellingOfTOML(t *testing.T) {
 func TestMistakesInAFormAreFound(t *testing.T) {
 	for text, want := range map[string]string{
 		"[[object_type]]\ncode = 3":                                        `line 2: at object_type.code: incompatible types: TOML value has type int64; destination has type string`,
-		"[[object_type]]\ncode = \"LCD\"\nnmae = \"x\"":                    `line 3: unknown key [[object_type]] nmae`,
+		"[[object_type]]\ncode = \"LCD\"\nlabell = \"x\"":                  `line 3: unknown key [[object_type]] labell`,
 		"[[object_type]]\ncode = \"LCD\"\n[[object_type.media]]\nstab = 1": `line 4: unknown key [[object_type]] media.stab`,
 		"[object_type]\ncode = \"LCD\"":                                    `line 1: at object_type: incompatible types`,
 		"[[object_type]]\ncode = \"no code\"":                              `object_type NO CODE: code = "NO CODE": must be 1 to 16 letters`,

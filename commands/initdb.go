@@ -75,10 +75,10 @@ func runInitDB(ctx context.Context, db *storage.DB, cfg batch.Config, opts initD
 // describeInit tells what was done, a line each.
 func describeInit(r storage.InitResult) string {
 	var b strings.Builder
-	switch {
-	case r.FromVersion == r.ToVersion:
+	switch r.FromVersion {
+	case r.ToVersion:
 		fmt.Fprintf(&b, "schema %s: version %d is current, nothing to do\n", r.Schema, r.ToVersion)
-	case r.FromVersion == 0:
+	case 0:
 		fmt.Fprintf(&b, "schema %s: created, version %d\n", r.Schema, r.ToVersion)
 	default:
 		fmt.Fprintf(&b, "schema %s: version %d became %d\n", r.Schema, r.FromVersion, r.ToVersion)

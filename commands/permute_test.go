@@ -76,7 +76,7 @@ func TestFlagsMayStandAnywhereAfterTheirCommand(t *testing.T) {
 func TestWhatNoCommandTakesIsAUsageErrorThatNamesIt(t *testing.T) {
 	for line, want := range map[string]string{
 		"":                                "which command?",
-		"proces":                          `unknown command "proces" (did you mean process?)`,
+		"prcess":                          `unknown command "prcess" (did you mean process?)`,
 		"process --bacth 5":               "unknown flag --bacth (did you mean --batch?)",
 		"process --zzz=1":                 "unknown flag --zzz",
 		"process -x":                      "unknown flag -x",

@@ -32,8 +32,8 @@ type progress struct {
 	now  func() time.Time
 
 	mu       sync.Mutex
-	terminal *os.File
-	bar      *progressbar.ProgressBar // nil without a terminal
+	terminal io.Writer                // nil: there is none
+	bar      *progressbar.ProgressBar // drawn when the first update comes
 	began    time.Time
 	logged   time.Time
 }
@@ -45,8 +45,8 @@ func (env *environment) progress(c *cli.Context, unit string) *progress {
 		return nil
 	}
 	p := newProgress(env.log, unit, time.Now)
-	if p.terminal = terminal(env.err.Writer); p.terminal != nil {
-		p.bar = newBar(p.terminal)
+	if file := terminal(env.err.Writer); file != nil {
+		p.terminal = file
 		env.err.barShown.Store(true)
 	}
 	return p
@@ -56,8 +56,12 @@ func newProgress(log *slog.Logger, unit string, now func() time.Time) *progress 
 	return &progress{unit: unit, log: log, now: now, began: now(), logged: now()}
 }
 
-func newBar(w io.Writer) *progressbar.ProgressBar {
-	return progressbar.NewOptions(-1,
+// newBar makes a bar of total steps, or a spinner when total is 0: not known.
+func newBar(w io.Writer, total int) *progressbar.ProgressBar {
+	if total == 0 {
+		total = -1
+	}
+	return progressbar.NewOptions(total,
 		progressbar.OptionSetWriter(w),
 		progressbar.OptionEnableColorCodes(os.Getenv("NO_COLOR") == ""),
 		progressbar.OptionUseANSICodes(true),
@@ -76,7 +80,7 @@ func (p *progress) update(s progressState) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.bar != nil {
+	if p.terminal != nil {
 		p.draw(s)
 		return
 	}
@@ -87,13 +91,13 @@ func (p *progress) update(s progressState) {
 }
 
 func (p *progress) draw(s progressState) {
-	if p.bar.IsFinished() && s.done < s.total {
-		p.bar = newBar(p.terminal) // a full bar stays full, although work was added
+	if p.bar == nil || p.bar.IsFinished() && s.done < s.total {
+		p.bar = newBar(p.terminal, max(s.total, 0)) // a full bar stays full, although work was added
 	}
+	p.bar.Describe(p.describe(s))
 	if s.total > 0 && s.total != p.bar.GetMax() {
 		p.bar.ChangeMax(s.total)
 	}
-	p.bar.Describe(p.describe(s))
 	_ = p.bar.Set(min(s.done, p.bar.GetMax())) // a bar that cannot be drawn stops nothing
 }
 
@@ -131,9 +135,11 @@ func (p *progress) attributes(s progressState) []any {
 
 // finish takes the bar off the terminal, so that the result stands alone.
 func (p *progress) finish(env *environment) {
-	if p == nil || p.bar == nil {
+	if p == nil || p.terminal == nil {
 		return
 	}
-	_ = p.bar.Finish() // only drawing
+	if p.bar != nil {
+		_ = p.bar.Finish() // only drawing
+	}
 	env.err.barShown.Store(false)
 }

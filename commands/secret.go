@@ -45,6 +45,9 @@ func (s *secrets) add(text string) {
 // addPassword is add for a database password, which may be as short and ordinary
 // as "noggin": it is hidden where it stands as a password.
 func (s *secrets) addPassword(password string) {
+	if password == "" {
+		return
+	}
 	for _, form := range []string{password, url.PathEscape(password), url.QueryEscape(password)} {
 		s.replace(":"+form+"@", ":"+redacted+"@")
 		s.replace("password="+form, "password="+redacted)
