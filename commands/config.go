@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"noggin/api"
 	"noggin/batch"
 	"noggin/storage"
 )
@@ -21,13 +22,14 @@ const defaultConfigPath = "/etc/noggin/config.toml"
 // credentials, which only commands knows how to find.
 type config struct {
 	path        string // the file that was read, "" if none
+	api         api.Config
 	batch       batch.Config
 	storage     storage.Config
 	credentials credentials
 }
 
 func defaultConfig() *config {
-	return &config{batch: batch.DefaultConfig(), storage: storage.DefaultConfig()}
+	return &config{api: api.DefaultConfig(), batch: batch.DefaultConfig(), storage: storage.DefaultConfig()}
 }
 
 // settings lists the sections of the file. A new key is a tagged field of the
@@ -35,6 +37,7 @@ func defaultConfig() *config {
 func (c *config) settings() settings {
 	s := settings{}
 	s.add("", &c.batch)
+	s.add("api", &c.api)
 	s.add("api", &c.credentials)
 	s.add("processing", &c.batch.Processing)
 	s.add("retry", &c.batch.Retry)
@@ -47,7 +50,7 @@ func (c *config) settings() settings {
 
 // validate asks each package about its own part.
 func (c *config) validate() error {
-	return errors.Join(c.batch.Validate(), c.storage.Validate())
+	return errors.Join(c.storage.Validate(), c.api.Validate(), c.batch.Validate())
 }
 
 // config reads the configuration that the command line and the environment ask
@@ -62,8 +65,26 @@ func (env *environment) config(c *cli.Context) (*config, error) {
 		return nil, err
 	}
 	cfg.credentials.hide(env.err.secrets)
+	env.err.secrets.add(cfg.api.Namespace)
 	env.err.secrets.addPassword(passwordOf(cfg.storage.URL))
 	return cfg, nil
+}
+
+// apiConfig completes the API client's configuration for a command that needs it:
+// with the token, and nothing missing.
+func (env *environment) apiConfig(cfg *config) (api.Config, error) {
+	token, err := cfg.credentials.token()
+	if err != nil {
+		return api.Config{}, err
+	}
+	env.err.secrets.add(string(token))
+	client := cfg.api
+	client.BearerToken = string(token)
+	client.UserAgent = "noggin/" + readVersion(env.assets.Version).Version
+	if _, err := api.New(client, nil); err != nil {
+		return api.Config{}, hint(usagef("the API is not configured in %s", cfg.source()), messages(err)...)
+	}
+	return client, nil
 }
 
 // loadConfig reads the file at path over the defaults, and the environment over
@@ -92,6 +113,7 @@ func loadConfig(path string, named bool, getenv func(string) string) (*config, e
 		cfg.batch.Timezone = hostZone(getenv("TZ"), "/etc/localtime")
 	}
 	cfg.storage.Timezone = cfg.batch.Timezone
+	cfg.api.TooManyRequestsSleep = cfg.batch.Processing.TooManyRequestsSleep
 	problems = append(problems, messages(cfg.validate())...)
 	if len(problems) > 0 {
 		return nil, hint(usagef("invalid configuration in %s", cfg.source()), problems...)

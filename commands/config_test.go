@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -226,10 +227,14 @@ func TestNoSecretIsRepeatedWhenTheFileIsWrong(t *testing.T) {
 	const token = "s3cr3tT0kenValue"
 	for name, text := range map[string]string{
 		"not quoted":       "[api]\nbearer_token = " + token,
+		"misspelt key":     "[api]\nbearer_tokn = " + token,
 		"cut":              "[api]\nbearer_token = \"" + token,
 		"on two lines":     "[api]\nbearer_token = \"" + token + "\n" + token + "\"",
 		"a number":         "[api]\nbearer_token = 12345678901",
 		"a list":           "[api]\nbearer_token = [\"" + token + "\"]",
+		"in the base URL":  "[api]\nbase_url = \"https://u:" + token + "@h/\"",
+		"namespace":        "[api]\nnamespace = \"" + token + " x\"",
+		"no namespace":     "[api]\nnamespace = [\"" + token + "\"]",
 		"no key":           "[api]\n" + token,
 		"no equals sign":   "[api]\nbearer_token \"" + token + "\"",
 		"given twice":      "[api]\nbearer_token = \"a\"\nbearer_token = \"" + token + "\"",
@@ -291,6 +296,9 @@ func TestEnvironmentGoesBeforeTheFile(t *testing.T) {
 	if cfg.storage.URL != "postgres:///environment" || cfg.storage.Timezone != "Australia/Sydney" {
 		t.Errorf("got %+v", cfg.storage)
 	}
+	if cfg.api.TooManyRequestsSleep != cfg.batch.Processing.TooManyRequestsSleep {
+		t.Errorf("two waits after a 429: %v, %v", cfg.api.TooManyRequestsSleep, cfg.batch.Processing.TooManyRequestsSleep)
+	}
 	if cfg.batch.Paths.Processed != "/in/processed" || cfg.batch.Paths.Error != "/in/error" {
 		t.Errorf("paths that follow from the input folder: %+v", cfg.batch.Paths)
 	}
@@ -330,6 +338,26 @@ func TestHostZoneIsAnIANAName(t *testing.T) {
 		if got := hostZone(c.tz, c.localtime); got != c.want {
 			t.Errorf("TZ=%q %s: got %s, want %s", c.tz, c.localtime, got, c.want)
 		}
+	}
+}
+
+func TestACommandThatNeedsTheAPISaysAllThatIsMissing(t *testing.T) {
+	var b bytes.Buffer
+	env := &environment{err: new(secrets).guard(&b), assets: Assets{Version: "1.2.3"}}
+	cfg := defaultConfig()
+	cfg.credentials.environment = "tok-en-value"
+	_, err := env.apiConfig(cfg)
+	if hints := hintsOf(err); exitCode(t.Context(), err) != exitUsage || len(hints) != 2 ||
+		!strings.HasPrefix(hints[0], "[api] base_url is not set") || !strings.HasPrefix(hints[1], "[api] namespace is not set") {
+		t.Errorf("got %v, %q", err, hints)
+	}
+	cfg.api.BaseURL, cfg.api.Namespace = "https://api.example.com", strings.Repeat("ab", 32)
+	got, err := env.apiConfig(cfg)
+	if err != nil || got.BearerToken != "tok-en-value" || got.UserAgent != "noggin/1.2.3" {
+		t.Errorf("got %v, %v", got.UserAgent, err)
+	}
+	if _, err := env.err.Write([]byte("tok-en-value")); err != nil || b.String() != redacted {
+		t.Errorf("the token is not hidden: %q", b.String())
 	}
 }
 

@@ -150,7 +150,7 @@ func (r *fileReader) set(key settingKey, value toml.Primitive) {
 	switch {
 	case ok:
 	case want != "":
-		r.add(value, "%s = %s: want %s", key, shown(field, given), want)
+		r.add(value, "%s = %s: want %s", key, shown(key.name, given), want)
 	default: // lists and tables: the decoder says itself what is wrong
 		if err := r.meta.PrimitiveDecode(value, field.Addr().Interface()); err != nil {
 			p := decodeProblem(err)
@@ -260,9 +260,15 @@ func toDuration(value any) (time.Duration, bool) {
 	return time.Duration(seconds * float64(time.Second)), true
 }
 
+// confidential tells the keys whose values no message may repeat: tokens, the
+// namespace, and URLs, which may hold a password.
+func confidential(key string) bool {
+	return strings.Contains(key, "token") || strings.HasSuffix(key, "url") || strings.HasSuffix(key, "namespace")
+}
+
 // shown is the value as an error may repeat it.
-func shown(field reflect.Value, value any) string {
-	if field.Type() == reflect.TypeFor[secret]() {
+func shown(key string, value any) string {
+	if confidential(key) {
 		return redacted
 	}
 	if text, ok := value.(string); ok {
@@ -299,15 +305,20 @@ func (*undecodable) UnmarshalTOML(any) error { return errors.New("only asked for
 // typeError is how the TOML library words a value of the wrong type.
 var typeError = regexp.MustCompile(`^toml: line (\d+) \(last key "(.*?)"\): (.*)$`)
 
+// longQuote is what a message quotes of the file beyond a character or two. Under a
+// misspelt key it may be a token without its quotes.
+var longQuote = regexp.MustCompile(`"[^"]{8,}"|'[^']{8,}'`)
+
 // decodeProblem takes what the TOML library says of the text. It may quote the
 // text, but must not where that may be a secret that lacks its quotes.
 func decodeProblem(err error) problem {
 	var parseErr toml.ParseError
 	if errors.As(err, &parseErr) {
-		switch message := parseErr.Message; {
-		case strings.HasPrefix(message, "Key "): // given twice
-			return problem{parseErr.Position.Line, printable(message)}
-		case strings.Contains(parseErr.LastKey, "token"), strings.Contains(parseErr.LastKey, "url"):
+		if strings.HasPrefix(parseErr.Message, "Key ") { // given twice
+			return problem{parseErr.Position.Line, printable(parseErr.Message)}
+		}
+		switch message := longQuote.ReplaceAllString(parseErr.Message, "what stands there"); {
+		case confidential(parseErr.LastKey):
 			return problem{parseErr.Position.Line, "at " + printable(parseErr.LastKey) +
 				": not TOML: a text stands in quotes, on one line (what stands there is not shown)"}
 		case parseErr.LastKey != "":
