@@ -272,6 +272,17 @@ CREATE TABLE IF NOT EXISTS noggin_schema.archives (
     verified_at  timestamptz
 );
 
+-- Who took the lock that `archive` and `maintain` share. The lock itself is an
+-- advisory one; this row is for whoever has to wait for it.
+CREATE TABLE IF NOT EXISTS noggin_schema.maintenance_lock (
+    id          integer PRIMARY KEY DEFAULT 1 CHECK (id = 1),
+    command     text NOT NULL,
+    host        text NOT NULL,
+    pid         integer NOT NULL,
+    backend_pid integer NOT NULL, -- of the session that holds the lock
+    since       timestamptz NOT NULL
+);
+
 -- Queue depth, storage and counts over time; thinned with age.
 CREATE TABLE IF NOT EXISTS noggin_schema.samples (
     taken_at timestamptz PRIMARY KEY DEFAULT now(),

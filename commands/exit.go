@@ -35,6 +35,7 @@ var exitKinds = []struct {
 	{ErrInterrupted, ExitInterrupted},
 	{storage.ErrSchema, exitDatabase},
 	{storage.ErrUnavailable, exitDatabase},
+	{storage.ErrLocked, exitLocked},
 	{batch.ErrCredentials, exitCredentials},
 	{batch.ErrAPIUnavailable, exitAPI},
 }

@@ -25,6 +25,7 @@ func TestEveryKindOfErrorHasItsExitCode(t *testing.T) {
 		{"usage", usagef("x"), exitUsage},
 		{"partial", partialf("x"), exitPartial},
 		{"locked", lockedf("x"), exitLocked},
+		{"maintenance lock", storage.ErrLocked, exitLocked},
 		{"unavailable", storage.ErrUnavailable, exitDatabase},
 		{"schema", storage.ErrSchema, exitDatabase},
 		{"API", batch.ErrAPIUnavailable, exitAPI},
