@@ -181,22 +181,26 @@ func (k *call) handle(ctx context.Context, resp *http.Response) error {
 	return failed
 }
 
-// failure is what err means for this call. Of an HTTP client's error only the cause
-// is kept: its text has the URL with the query.
-func (k *call) failure(ctx context.Context, err error) *Error {
+// cause is an error of the HTTP client without its text, which has the URL with the
+// query.
+func (k *call) cause(err error) error {
 	var client *url.Error
 	if errors.As(err, &client) {
 		err = client.Err
 	}
-	switch {
-	case err == nil || errors.Is(err, errLocal):
-	case ctx.Err() != nil:
+	if k.status/100 == 3 && !errors.Is(err, errRedirect) {
+		return fmt.Errorf("%w: its target is no URL", errRedirect)
+	}
+	return err
+}
+
+// failure is what err, or without one the status, means for this call.
+func (k *call) failure(ctx context.Context, err error) *Error {
+	if err != nil && ctx.Err() != nil && !errors.Is(err, errLocal) {
 		if !errors.Is(err, ctx.Err()) && !errors.Is(err, errNotSent) {
 			err = ctx.Err() // a connection breaks in many ways when it is given up
 		}
 		err = fmt.Errorf("%w: %w", errCancelled, err)
-	case client != nil && k.status/100 == 3 && !errors.Is(err, errRedirect):
-		err = fmt.Errorf("%w: its target is no URL", errRedirect)
 	}
 	failed := k.newError(k.status, err)
 	if k.last != nil && (failed.Class == ClassCancelled || failed.Kind == KindNotSent) {
@@ -229,7 +233,7 @@ func (k *call) checkRetry(ctx context.Context, _ *http.Response, err error) (boo
 	}
 	var failed *Error
 	if !errors.As(err, &failed) {
-		failed = k.failure(ctx, err)
+		failed = k.failure(ctx, k.cause(err))
 	}
 	k.finish(ctx, failed)
 	k.last = failed

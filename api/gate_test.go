@@ -1,0 +1,162 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// recorder is a gate that lets everything through and remembers it.
+type recorder struct {
+	mu       sync.Mutex
+	open     int
+	admitted int
+	outcomes []Outcome
+	refuse   func(n int) error
+}
+
+func (g *recorder) Admit(context.Context) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.refuse != nil {
+		if err := g.refuse(g.admitted); err != nil {
+			return err
+		}
+	}
+	g.admitted++
+	g.open++
+	return nil
+}
+
+func (g *recorder) Done(_ context.Context, o Outcome) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.open--
+	g.outcomes = append(g.outcomes, o)
+}
+
+// ended returns all outcomes and fails the test when a request is still open.
+func (g *recorder) ended(t *testing.T) []Outcome {
+	t.Helper()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.open != 0 {
+		t.Errorf("%d requests admitted but never done", g.open)
+	}
+	return g.outcomes
+}
+
+func TestWithoutAGateTheClientWaitsItself(t *testing.T) {
+	c := newTestClient(t, "http://127.0.0.1:1", nil)
+	k := c.newCall(false)
+	k.attempts = 1
+	if got := k.nextWait(&Error{Class: ClassRateLimited, RetryAfter: 42 * time.Second}); got != 42*time.Second {
+		t.Errorf("waits %s after a 429 that asks for 42s", got)
+	}
+	if got := k.nextWait(&Error{Class: ClassTransient, RetryAfter: 42 * time.Second}); got != 42*time.Second {
+		t.Errorf("waits %s after a 503 that asks for 42s", got)
+	}
+}
+
+func TestRateLimitTellsTheGateHowLong(t *testing.T) {
+	for header, want := range map[string]time.Duration{"7": 7 * time.Second, "0": time.Second, "": time.Minute, "soon": time.Minute} {
+		server, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			if header != "" {
+				w.Header().Set("Retry-After", header)
+			}
+			w.WriteHeader(http.StatusTooManyRequests)
+		})
+		gate := &recorder{}
+		start := time.Now()
+		_, err := newTestClient(t, server.URL, gate).Record(t.Context(), testForm, testTip)
+		if e := asError(t, err); e.Class != ClassRateLimited || e.RetryAfter != want || e.Attempts != 3 {
+			t.Errorf("Retry-After %q: got %+v", header, e)
+		}
+		if time.Since(start) > 700*time.Millisecond {
+			t.Errorf("Retry-After %q: the client waited too, though there is a gate", header)
+		}
+		if o := gate.ended(t)[0]; o.RetryAfter != want || !o.Unavailable() {
+			t.Errorf("Retry-After %q: outcome %+v", header, o)
+		}
+	}
+}
+
+func TestGateRefusalEndsTheCall(t *testing.T) {
+	open := errors.New("circuit is open")
+	server, requests := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
+	gate := &recorder{refuse: func(n int) error {
+		if n == 1 {
+			// The error of another call in the chain must not be taken for ours.
+			return errors.Join(open, &Error{Class: ClassCredentials, Kind: KindAuthentication})
+		}
+		return nil
+	}}
+	_, err := newTestClient(t, server.URL, gate).Record(t.Context(), testForm, testTip)
+	e := asError(t, err)
+	if !errors.Is(err, open) || e.Class != ClassOwn || e.Kind != KindNotSent || e.Status != http.StatusBadGateway {
+		t.Errorf("got %+v", e)
+	}
+	if !strings.Contains(e.Error(), "502") {
+		t.Errorf("%q does not tell what went before", e)
+	}
+	if len(requests()) != 1 || len(gate.ended(t)) != 1 {
+		t.Errorf("%d requests were sent", len(requests()))
+	}
+}
+
+func TestGateIsAskedAndToldOnceForEachRequest(t *testing.T) {
+	var mu sync.Mutex
+	n := 0
+	server, requests := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		mu.Lock()
+		n++
+		turn := n % 5
+		mu.Unlock()
+		switch turn {
+		case 0:
+			raw(w, "")
+		case 1:
+			raw(w, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\ncut")
+		case 2:
+			w.WriteHeader(http.StatusBadGateway)
+		default:
+			_, _ = io.WriteString(w, testRecord)
+		}
+	})
+	gate := &recorder{}
+	c := newTestClient(t, server.URL, gate)
+	var group sync.WaitGroup
+	for i := range 20 {
+		group.Go(func() {
+			if i%2 == 0 {
+				_, _ = c.Record(t.Context(), testForm, testTip)
+			} else {
+				_, _ = c.Media(t.Context(), testRef, bufferSink(new(bytes.Buffer)))
+			}
+		})
+	}
+	group.Wait()
+	// The transport itself repeats a request whose kept connection turns out closed.
+	if outcomes := gate.ended(t); len(outcomes) != gate.admitted || len(outcomes) > len(requests()) {
+		t.Errorf("%d admitted, %d told, %d requests", gate.admitted, len(outcomes), len(requests()))
+	}
+}
+
+func TestASinkThatPanicsStillTellsTheGate(t *testing.T) {
+	server, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "x") })
+	gate := &recorder{}
+	c := newTestClient(t, server.URL, gate)
+	func() {
+		defer func() { _ = recover() }()
+		_, _ = c.Media(t.Context(), testRef, func() (io.Writer, error) { panic("sink") })
+	}()
+	if o := gate.ended(t); len(o) != 1 || !o[0].Neutral() {
+		t.Errorf("outcomes %+v", o)
+	}
+}
