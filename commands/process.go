@@ -1,0 +1,213 @@
+package commands
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/urfave/cli/v2"
+
+	"noggin/batch"
+	"noggin/storage"
+)
+
+func processCommand(env *environment) *cli.Command {
+	return &cli.Command{
+		Name:  "process",
+		Usage: "fetch due records from the API, with their photographs and reports",
+		Description: `Takes records that are due, retries first but never more than half: fetches each,
+stores it, downloads its photographs and writes its text report. Run it as often
+as you like, on as many hosts as you like.
+
+--tip works on a record at once, whatever its status, and inserts it when it is
+new.`,
+		Flags: append(append(selectorFlags("tip", "object-type", "status", "since", "error-type", "unknown-hashes"), processFlags()...),
+			&cli.BoolFlag{Name: "dry-run", Usage: "show what would be taken and do nothing"},
+			formatFlag(formatText, formatJSON)),
+		Action: func(c *cli.Context) error {
+			s, err := env.open(c)
+			if err != nil {
+				return err
+			}
+			defer s.close()
+			opts, err := processOptions(c, s)
+			if err != nil {
+				return err
+			}
+			if opts.Selector, err = selector(c, s.types, s.cfg.now()); err != nil {
+				return err
+			}
+			p, err := env.processor(c, s)
+			if err != nil {
+				return err
+			}
+			return runProcess(c.Context, env, s, p, opts, c.Bool("dry-run"), env.output(c))
+		},
+	}
+}
+
+// processFlags are those that process and retry-failed share.
+func processFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.IntFlag{Name: "batch", Usage: "take at most `N` records (default: [retry] tips_per_batch)"},
+		&cli.BoolFlag{Name: "until-empty", Usage: "go on until nothing is due"},
+		&cli.DurationFlag{Name: "max-time", Usage: "claim nothing more after `DURATION`, such as 4m"},
+	}
+}
+
+func processOptions(c *cli.Context, s *session) (batch.ProcessOptions, error) {
+	opts := batch.ProcessOptions{
+		Batch: s.cfg.batch.Retry.TipsPerBatch, UntilEmpty: c.Bool("until-empty"), MaxTime: c.Duration("max-time"),
+		ObjectType: s.cfg.batch.Import.DefaultObjectType,
+	}
+	if c.IsSet("batch") {
+		opts.Batch = c.Int("batch")
+	}
+	if opts.Batch < 1 {
+		return opts, usagef("--batch %d: want 1 or more", opts.Batch)
+	}
+	if opts.MaxTime < 0 || c.IsSet("max-time") && opts.MaxTime == 0 {
+		return opts, usagef("--max-time %s: want a duration such as 4m", opts.MaxTime)
+	}
+	return opts, nil
+}
+
+// processor makes the engine with this command's configuration and progress bar.
+func (env *environment) processor(c *cli.Context, s *session) (*batch.Processor, error) {
+	client, err := env.apiConfig(s.cfg)
+	if err != nil {
+		return nil, err
+	}
+	bar := env.progress(c, "records")
+	return &batch.Processor{
+		DB: s.db, API: client, Config: s.cfg.batch, Types: s.types, Log: env.log,
+		Version: versionText(env.assets), Command: commandName(c),
+		Progress: func(p batch.Progress) {
+			if p.Done {
+				bar.finish(env)
+				return
+			}
+			bar.update(progressState{done: p.Records, total: p.Total, files: p.Attachments, bytes: p.Bytes})
+		},
+	}, nil
+}
+
+// runProcess drains the queue once and prints what was done.
+func runProcess(ctx context.Context, env *environment, s *session, p *batch.Processor, opts batch.ProcessOptions, dryRun bool, out output) error {
+	standing, err := s.db.Standing(ctx)
+	if err != nil {
+		return err
+	}
+	if standing.Paused {
+		return out.line(pausedLine(standing), map[string]any{"paused": true, "reason": standing.PauseReason, "until": standing.PausedUntil})
+	}
+	if dryRun {
+		return showDue(ctx, s.db, opts, out)
+	}
+	if standing.CircuitOpenAt(standing.Now) {
+		due, err := s.db.CountDue(ctx, opts.Selector)
+		if err != nil {
+			return err
+		}
+		return hint(fmt.Errorf("%w; %d records wait", &batch.CircuitOpenError{Until: standing.OpenUntil.Local()}, due.Due),
+			"nothing is lost: a later run carries on by itself", "`noggin report circuit` shows why, `noggin maintain reset-circuit` closes it")
+	}
+	if err := insertNamed(ctx, s.db, opts); err != nil {
+		return err
+	}
+	summary, err := p.Run(ctx, opts, standing)
+	if err == nil && summary.Unsuccessful() > 0 {
+		err = hint(partialf("%d of %d records did not succeed", summary.Unsuccessful(), max(summary.Claimed, summary.Unsuccessful())),
+			"`noggin report errors` shows why; they are tried again by themselves until `noggin report failed` lists them as permanently failed")
+	}
+	if summary.RunID == 0 {
+		return err
+	}
+	s.endRun(ctx, env, summary.RunID, summary, err)
+	if printErr := printSummary(summary, out); err == nil {
+		err = printErr
+	}
+	return err
+}
+
+// insertNamed makes sure that records named by their tip are in the queue's table.
+func insertNamed(ctx context.Context, db *storage.DB, opts batch.ProcessOptions) error {
+	if len(opts.Selector.Tips) == 0 {
+		return nil
+	}
+	objectType, assumed := opts.Selector.ObjectType, false
+	if objectType == "" {
+		objectType, assumed = opts.ObjectType, true
+	}
+	_, err := db.EnsureRecords(ctx, opts.Selector.Tips, objectType, assumed)
+	return err
+}
+
+// showDue prints what a run would take.
+func showDue(ctx context.Context, db *storage.DB, opts batch.ProcessOptions, out output) error {
+	due, err := db.CountDue(ctx, opts.Selector)
+	if err != nil {
+		return err
+	}
+	take := min(due.Due, int64(opts.Batch))
+	if opts.UntilEmpty {
+		take = due.Due
+	}
+	text := fmt.Sprintf("would take %d of %d records that are due", take, due.Due)
+	if due.NextAt != nil {
+		text += fmt.Sprintf("; %d more later, the next at %s", due.Later, due.NextAt.Local().Format("2006-01-02 15:04:05"))
+	}
+	return out.line(text, struct {
+		WouldTake int64 `json:"would_take"`
+		storage.DueCounts
+	}{take, due})
+}
+
+// printSummary prints what a run did.
+func printSummary(s batch.Summary, out output) error {
+	if out.format == formatJSON {
+		return out.json(s)
+	}
+	if s.Claimed == 0 && s.Stopped == "" {
+		_, err := fmt.Fprintln(out, "nothing is due")
+		return err
+	}
+	var parts []string
+	for _, part := range []struct {
+		n    int
+		name string
+	}{
+		{s.Complete, "complete"}, {s.Partial, "partial"}, {s.Failed, "failed"}, {s.APIFailed, "api_failed"},
+		{s.Interrupted, "interrupted"}, {s.Lost, "taken over by others"}, {len(s.Busy), "in the hands of another run"},
+	} {
+		if part.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", part.n, part.name))
+		}
+	}
+	if len(parts) == 0 {
+		parts = []string{"none finished"}
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "records      %d: %s\n", s.Claimed, strings.Join(parts, ", "))
+	if s.PermanentlyFailed > 0 {
+		fmt.Fprintf(&b, "given up     %d permanently failed (`noggin report failed --permanent`)\n", s.PermanentlyFailed)
+	}
+	photographs := fmt.Sprintf("%d downloaded", s.AttachmentsDownloaded)
+	if s.AttachmentsFailed > 0 {
+		photographs += fmt.Sprintf(", %d failed", s.AttachmentsFailed)
+	}
+	rate := ""
+	if s.BytesDownloaded > 0 && s.DurationSeconds > 0 {
+		rate = fmt.Sprintf(", %s/s", humanize.Bytes(uint64(float64(s.BytesDownloaded)/s.DurationSeconds)))
+	}
+	fmt.Fprintf(&b, "photographs  %s, %s%s\n", photographs, humanize.Bytes(uint64(s.BytesDownloaded)), rate)
+	fmt.Fprintf(&b, "time         %s, %d requests\n", (time.Duration(s.DurationSeconds * float64(time.Second))).Round(10*time.Millisecond), s.Requests)
+	fmt.Fprintf(&b, "circuit      %s\n", s.Circuit)
+	if s.Stopped != "" {
+		fmt.Fprintf(&b, "stopped      %s\n", printable(s.Stopped))
+	}
+	_, err := fmt.Fprint(out, b.String())
+	return err
+}

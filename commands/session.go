@@ -1,0 +1,63 @@
+package commands
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"noggin/batch"
+	"noggin/storage"
+)
+
+// session is what a command that needs the database works with.
+type session struct {
+	cfg   *config
+	types *batch.ObjectTypes
+	db    *storage.DB
+}
+
+// open reads the configuration and prepares the database; no connection is made
+// yet. The caller closes it.
+func (env *environment) open(c *cli.Context) (*session, error) {
+	cfg, err := env.config(c)
+	if err != nil {
+		return nil, err
+	}
+	types, err := cfg.batch.Forms()
+	if err != nil {
+		return nil, err
+	}
+	db, err := storage.Open(cfg.storage, commandName(c))
+	if err != nil {
+		return nil, err
+	}
+	return &session{cfg: cfg, types: types, db: db}, nil
+}
+
+// close closes the database; nothing is left to be lost.
+func (s *session) close() { _ = s.db.Close() }
+
+// pausedLine is what a command prints that does nothing during a maintenance
+// pause.
+func pausedLine(standing storage.Standing) string {
+	until := "until `noggin maintain resume`"
+	if standing.PausedUntil != nil {
+		until = "until " + standing.PausedUntil.Local().Format("2006-01-02 15:04")
+	}
+	return fmt.Sprintf("paused %s: %s; nothing was done", until, printable(standing.PauseReason))
+}
+
+// endRun records how a run ended, also when its own context has.
+func (s *session) endRun(ctx context.Context, env *environment, id int64, summary any, err error) {
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
+	defer cancel()
+	message := ""
+	if err != nil {
+		message = err.Error()
+	}
+	if err := s.db.FinishRun(ending, id, exitCode(ctx, err), message, summary); err != nil {
+		env.log.Warn("the run's end could not be recorded", "run_id", id, "error", err)
+	}
+}
