@@ -43,6 +43,7 @@ type Progress struct {
 	Records, Total int // Total is 0 when unknown
 	Attachments    int
 	Bytes          int64
+	Done           bool // this is the last word
 }
 
 // Summary is what a run did; its JSON form is documented with the command.
@@ -109,6 +110,10 @@ type progressCounter struct {
 // [DiskError], or the cause of ctx. After ctx ends, the records in hand are finished
 // for at most [Processing.StopGrace].
 func (p *Processor) Run(ctx context.Context, opts ProcessOptions, standing storage.Standing) (Summary, error) {
+	if !standing.Due && len(opts.Selector.Tips) == 0 {
+		id, err := p.DB.RecordRun(ctx, p.Command, p.Version)
+		return Summary{RunID: id, Circuit: standing.State}, err
+	}
 	started := time.Now()
 	id, err := p.DB.StartRun(ctx, p.Command, p.Version)
 	if err != nil {
@@ -271,7 +276,9 @@ func (r *run) reportProgress(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			r.Progress(r.progressNow())
+			last := r.progressNow()
+			last.Done = true
+			r.Progress(last)
 			return
 		case <-tick.C:
 			r.Progress(r.progressNow())

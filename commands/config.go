@@ -122,6 +122,15 @@ func loadConfig(path string, named bool, getenv func(string) string) (*config, e
 	return cfg, nil
 }
 
+// now is the time in the site's zone.
+func (c *config) now() time.Time {
+	now := time.Now()
+	if zone, err := c.batch.Location(); err == nil {
+		now = now.In(zone)
+	}
+	return now
+}
+
 // source says where the configuration came from, for messages.
 func (c *config) source() string {
 	if c.path == "" {

@@ -79,6 +79,15 @@ func (o output) json(v any) error {
 	return encoder.Encode(v)
 }
 
+// line prints one line for people, or doc as JSON.
+func (o output) line(text string, doc any) error {
+	if o.format == formatJSON {
+		return o.json(doc)
+	}
+	_, err := fmt.Fprintln(o, text)
+	return err
+}
+
 // column is a column of a table: its key in JSON and CSV, snake_case and never
 // renamed, and its heading for people.
 type column struct{ key, heading string }

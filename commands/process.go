@@ -83,7 +83,7 @@ func (env *environment) processor(c *cli.Context, s *session) (*batch.Processor,
 	bar := env.progress(c, "records")
 	return &batch.Processor{
 		DB: s.db, API: client, Config: s.cfg.batch, Types: s.types, Log: env.log,
-		Version: versionText(env.assets), Command: commandName(c),
+		Version: readVersion(env.assets.Version).Version, Command: commandName(c),
 		Progress: func(p batch.Progress) {
 			if p.Done {
 				bar.finish(env)
@@ -106,12 +106,12 @@ func runProcess(ctx context.Context, env *environment, s *session, p *batch.Proc
 	if dryRun {
 		return showDue(ctx, s.db, opts, out)
 	}
-	if standing.CircuitOpenAt(standing.Now) {
+	if standing.CircuitOpen() {
 		due, err := s.db.CountDue(ctx, opts.Selector)
 		if err != nil {
 			return err
 		}
-		return hint(fmt.Errorf("%w; %d records wait", &batch.CircuitOpenError{Until: standing.OpenUntil.Local()}, due.Due),
+		return hint(fmt.Errorf("%w; %d records wait", &batch.CircuitOpenError{Until: *standing.OpenUntil}, due.Due),
 			"nothing is lost: a later run carries on by itself", "`noggin report circuit` shows why, `noggin maintain reset-circuit` closes it")
 	}
 	if err := insertNamed(ctx, s.db, opts); err != nil {
@@ -122,10 +122,12 @@ func runProcess(ctx context.Context, env *environment, s *session, p *batch.Proc
 		err = hint(partialf("%d of %d records did not succeed", summary.Unsuccessful(), max(summary.Claimed, summary.Unsuccessful())),
 			"`noggin report errors` shows why; they are tried again by themselves until `noggin report failed` lists them as permanently failed")
 	}
-	if summary.RunID == 0 {
+	switch {
+	case summary.RunID == 0:
 		return err
+	case standing.Due || len(opts.Selector.Tips) > 0:
+		s.endRun(ctx, env, summary.RunID, summary, err)
 	}
-	s.endRun(ctx, env, summary.RunID, summary, err)
 	if printErr := printSummary(summary, out); err == nil {
 		err = printErr
 	}
@@ -157,7 +159,7 @@ func showDue(ctx context.Context, db *storage.DB, opts batch.ProcessOptions, out
 	}
 	text := fmt.Sprintf("would take %d of %d records that are due", take, due.Due)
 	if due.NextAt != nil {
-		text += fmt.Sprintf("; %d more later, the next at %s", due.Later, due.NextAt.Local().Format("2006-01-02 15:04:05"))
+		text += fmt.Sprintf("; %d more later, the next at %s", due.Later, due.NextAt.Format("2006-01-02 15:04:05"))
 	}
 	return out.line(text, struct {
 		WouldTake int64 `json:"would_take"`

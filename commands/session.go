@@ -44,7 +44,7 @@ func (s *session) close() { _ = s.db.Close() }
 func pausedLine(standing storage.Standing) string {
 	until := "until `noggin maintain resume`"
 	if standing.PausedUntil != nil {
-		until = "until " + standing.PausedUntil.Local().Format("2006-01-02 15:04")
+		until = "until " + standing.PausedUntil.Format("2006-01-02 15:04")
 	}
 	return fmt.Sprintf("paused %s: %s; nothing was done", until, printable(standing.PauseReason))
 }

@@ -15,6 +15,7 @@ type Standing struct {
 	PauseReason string     `db:"pause_reason"`
 	PausedUntil *time.Time `db:"pause_until"` // nil: until resumed
 	Now         time.Time  `db:"now"`         // the server's clock
+	Due         bool       `db:"due"`         // at least one record can be taken
 	Circuit
 }
 
@@ -25,13 +26,30 @@ func (db *DB) Standing(ctx context.Context) (Standing, error) {
 	err := db.get(ctx, "read the state of the mirror", &s, `
 		SELECT (SELECT coalesce(max(version), 0) FROM noggin_schema.schema_version) AS version,
 		       p.id IS NOT NULL AS paused, coalesce(p.reason, '') AS pause_reason, p.paused_until AS pause_until,
-		       now() AS now, `+circuitColumns+`
+		       now() AS now, `+circuitColumns+`,
+		       EXISTS (SELECT FROM noggin_schema.noggin_data d WHERE `+dueFresh+` AND `+unclaimed+`)
+		       OR EXISTS (SELECT FROM noggin_schema.noggin_data d WHERE `+dueRetry+` AND `+unclaimed+`)
+		       OR EXISTS (SELECT FROM noggin_schema.noggin_data d WHERE `+dueCrashed+` AND `+unclaimed+`) AS due
 		FROM noggin_schema.circuit c
 		LEFT JOIN noggin_schema.pause p ON p.paused_until IS NULL OR p.paused_until > now()`)
 	if err != nil {
 		return s, err
 	}
 	return s, checkVersion(s.Version)
+}
+
+// CircuitOpen reports whether requests are held back now.
+func (s Standing) CircuitOpen() bool {
+	return s.State == "open" && s.OpenUntil != nil && s.Now.Before(*s.OpenUntil)
+}
+
+// RecordRun records a run that began and ended with nothing to do.
+func (db *DB) RecordRun(ctx context.Context, command, version string) (int64, error) {
+	var id int64
+	err := db.get(ctx, "record the run", &id, `
+		INSERT INTO noggin_schema.runs (command, host, pid, version, finished_at, exit_code, summary)
+		VALUES ($1, $2, $3, $4, now(), 0, '{"claimed": 0}') RETURNING id`, command, db.host, os.Getpid(), version)
+	return id, err
 }
 
 // StartRun records that a command began on this host and returns the run's id.
