@@ -68,6 +68,7 @@ func newApp(env *environment) *cli.App {
 		Commands: []*cli.Command{
 			initDBCommand(env),
 			processCommand(env),
+			retryFailedCommand(env),
 			versionCommand(env),
 		},
 		Reader:          env.in,

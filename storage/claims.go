@@ -2,7 +2,6 @@ package storage
 
 import (
 	"context"
-	"strconv"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -65,7 +64,7 @@ func (db *DB) Claim(ctx context.Context, r ClaimRequest) ([]Claim, error) {
 	default:
 		args = append(args, r.Retries)
 		chosen = `first_retries AS (SELECT d.tip FROM noggin_schema.noggin_data d WHERE ` + dueRetry + ` AND ` + unclaimed + selected + `
-				ORDER BY coalesce(d.next_retry_at, '-infinity'::timestamptz) LIMIT $` + strconv.Itoa(len(args)) + ` FOR UPDATE SKIP LOCKED),
+				ORDER BY coalesce(d.next_retry_at, '-infinity'::timestamptz) LIMIT ` + placeholder(len(args)) + ` FOR UPDATE SKIP LOCKED),
 			fresh AS (SELECT d.tip FROM noggin_schema.noggin_data d WHERE ` + dueFresh + ` AND ` + unclaimed + selected + `
 				ORDER BY d.queue_order LIMIT $3 - (SELECT count(*) FROM first_retries) FOR UPDATE SKIP LOCKED),
 			more_retries AS (SELECT d.tip FROM noggin_schema.noggin_data d WHERE ` + dueRetry + ` AND ` + unclaimed + selected + `

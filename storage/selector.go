@@ -1,8 +1,8 @@
 package storage
 
 import (
-	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -35,13 +35,16 @@ func (s Selector) IsZero() bool {
 		!s.Permanent && s.ErrorType == "" && !s.UnknownHashes && s.RequestedBy == 0
 }
 
+// placeholder is the nth parameter of a statement.
+func placeholder(n int) string { return "$" + strconv.Itoa(n) }
+
 // where returns the conditions, each beginning with AND, over the alias of
 // noggin_data, and their arguments, the first of which is numbered first.
 func (s Selector) where(alias string, first int) (conditions string, args []any) {
 	var b strings.Builder
 	add := func(condition string, arg any) {
 		if strings.Contains(condition, "$?") {
-			condition = strings.ReplaceAll(condition, "$?", fmt.Sprintf("$%d", first+len(args)))
+			condition = strings.ReplaceAll(condition, "$?", placeholder(first+len(args)))
 			args = append(args, arg)
 		}
 		b.WriteString(" AND " + strings.ReplaceAll(condition, "d.", alias+"."))

@@ -1,0 +1,90 @@
+package storage
+
+import (
+	"context"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// FailedRecord is a record as `retry-failed` and `report failed` list it.
+type FailedRecord struct {
+	Tip               string     `db:"tip" json:"tip"`
+	ObjectType        string     `db:"object_type" json:"object_type"`
+	InspectionID      *string    `db:"inspection_id" json:"inspection_id"`
+	Status            string     `db:"processing_status" json:"processing_status"`
+	RetryCount        int        `db:"retry_count" json:"retry_count"`
+	NextRetryAt       *time.Time `db:"next_retry_at" json:"next_retry_at"`
+	PermanentlyFailed bool       `db:"permanently_failed" json:"permanently_failed"`
+	LastError         *string    `db:"last_error_message" json:"last_error_message"`
+	UpdatedAt         time.Time  `db:"updated_at" json:"updated_at"`
+}
+
+// retryable are the records that a selector means for a retry: without a filter of
+// its own, all that failed and were not given up.
+func (s Selector) retryable() (conditions string, args []any) {
+	conditions, args = s.where("d", 1)
+	if len(s.Tips) == 0 && len(s.Statuses) == 0 && !s.UnknownHashes {
+		conditions += " AND d.processing_status IN ('partial', 'failed', 'api_failed', 'interrupted')"
+	}
+	if len(s.Tips) == 0 && !s.Permanent {
+		conditions += " AND NOT d.permanently_failed"
+	}
+	return conditions, args
+}
+
+// EachRetryable hands the records that the selector means for a retry to each, the
+// latest failure first.
+func (db *DB) EachRetryable(ctx context.Context, s Selector, each func(FailedRecord) error) error {
+	conditions, args := s.retryable()
+	rows, err := db.pool.QueryxContext(ctx, db.sql(`
+		SELECT d.tip, d.object_type, coalesce(d.inspection_id, d.expected_inspection_id) AS inspection_id, d.processing_status,
+		       d.retry_count, d.next_retry_at, d.permanently_failed, d.last_error_message, d.updated_at
+		FROM noggin_schema.noggin_data d WHERE true`+conditions+` ORDER BY d.updated_at DESC, d.tip`), args...)
+	if err != nil {
+		return describe(ctx, "list the records to retry", err)
+	}
+	defer func() { _ = rows.Close() }() // Err tells what went wrong
+	for rows.Next() {
+		var r FailedRecord
+		if err := rows.StructScan(&r); err != nil {
+			return describe(ctx, "read a record to retry", err)
+		}
+		if err := each(r); err != nil {
+			return err
+		}
+	}
+	return describe(ctx, "list the records to retry", rows.Err())
+}
+
+// CountRetryable counts the records that the selector means for a retry.
+func (db *DB) CountRetryable(ctx context.Context, s Selector) (int64, error) {
+	conditions, args := s.retryable()
+	var n int64
+	err := db.get(ctx, "count the records to retry", &n, `SELECT count(*) FROM noggin_schema.noggin_data d WHERE true`+conditions, args...)
+	return n, err
+}
+
+// ResetForRetry makes the records that the selector means pending again, as if they
+// had never failed, and notes the run that asked for them, so that it can process
+// just these. Records that a run is at work on are left to it.
+func (db *DB) ResetForRetry(ctx context.Context, run int64, s Selector) (int64, error) {
+	conditions, args := s.retryable()
+	args = append(args, run)
+	var reset int64
+	err := db.tx(ctx, "reset the records", func(tx *sqlx.Tx) error {
+		if _, err := tx.ExecContext(ctx, "SET LOCAL statement_timeout = 0"); err != nil {
+			return err
+		}
+		return tx.GetContext(ctx, &reset, db.sql(`
+			WITH chosen AS (SELECT d.tip FROM noggin_schema.noggin_data d WHERE `+unclaimed+conditions+`
+				ORDER BY d.tip FOR UPDATE SKIP LOCKED),
+			reset AS (UPDATE noggin_schema.noggin_data d
+				SET processing_status = 'pending', retry_count = 0, next_retry_at = NULL, permanently_failed = false,
+				    crash_count = 0, claimed_by = NULL, claim_expires_at = NULL, claim_token = d.claim_token + 1,
+				    retry_requested_by = `+placeholder(len(args))+`
+				FROM chosen WHERE d.tip = chosen.tip RETURNING 1)
+			SELECT count(*) FROM reset`), args...)
+	})
+	return reset, err
+}
