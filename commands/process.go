@@ -181,8 +181,13 @@ func printSummary(s batch.Summary, out output) error {
 		n    int
 		name string
 	}{
-		{s.Complete, "complete"}, {s.Partial, "partial"}, {s.Failed, "failed"}, {s.APIFailed, "api_failed"},
-		{s.Interrupted, "interrupted"}, {s.Lost, "taken over by others"}, {len(s.Busy), "in the hands of another run"},
+		{s.Complete, "complete"},
+		{s.Partial, "partial"},
+		{s.Failed, "failed"},
+		{s.APIFailed, "api_failed"},
+		{s.Interrupted, "interrupted"},
+		{s.Lost, "taken over by others"},
+		{len(s.Busy), "in the hands of another run"},
 	} {
 		if part.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", part.n, part.name))
@@ -205,7 +210,7 @@ func printSummary(s batch.Summary, out output) error {
 		rate = fmt.Sprintf(", %s/s", humanize.Bytes(uint64(float64(s.BytesDownloaded)/s.DurationSeconds)))
 	}
 	fmt.Fprintf(&b, "photographs  %s, %s%s\n", photographs, humanize.Bytes(uint64(s.BytesDownloaded)), rate)
-	fmt.Fprintf(&b, "time         %s, %d requests\n", (time.Duration(s.DurationSeconds * float64(time.Second))).Round(10*time.Millisecond), s.Requests)
+	fmt.Fprintf(&b, "time         %s, %d requests\n", time.Duration(s.DurationSeconds*float64(time.Second)).Round(10*time.Millisecond), s.Requests)
 	fmt.Fprintf(&b, "circuit      %s\n", s.Circuit)
 	if s.Stopped != "" {
 		fmt.Fprintf(&b, "stopped      %s\n", printable(s.Stopped))

@@ -102,8 +102,13 @@ func runRetryFailed(ctx context.Context, env *environment, s *session, p *batch.
 // listRetryable prints the records that a retry would take.
 func listRetryable(ctx context.Context, db *storage.DB, selector storage.Selector, out output) error {
 	t := table{columns: []column{
-		{"tip", "TIP"}, {"object_type", "FORM"}, {"inspection_id", "INSPECTION"}, {"processing_status", "STATUS"},
-		{"retry_count", "RETRIES"}, {"permanently_failed", "GIVEN UP"}, {"last_error_message", "LAST ERROR"},
+		{"tip", "TIP"},
+		{"object_type", "FORM"},
+		{"inspection_id", "INSPECTION"},
+		{"processing_status", "STATUS"},
+		{"retry_count", "RETRIES"},
+		{"permanently_failed", "GIVEN UP"},
+		{"last_error_message", "LAST ERROR"},
 	}}
 	err := db.EachRetryable(ctx, selector, func(r storage.FailedRecord) error {
 		t.rows = append(t.rows, []any{r.Tip, r.ObjectType, textOf(r.InspectionID), r.Status, r.RetryCount, r.PermanentlyFailed, textOf(r.LastError)})
