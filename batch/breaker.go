@@ -58,35 +58,29 @@ func (b *breaker) state() storage.Circuit {
 // admit returns nil when a request may go out: at once while closed, with a probe
 // while half-open, waiting for the other probes' verdict when there is none left.
 func (b *breaker) admit(ctx context.Context) error {
-	for {
-		row := b.state()
-		switch row.State {
-		case circuitClosed:
-			return nil
-		case circuitOpen:
-			return b.openError(row)
-		}
+	for b.state().State != circuitClosed {
 		granted := false
 		row, err := b.change(ctx, func(s storage.Circuit, now time.Time) (storage.Circuit, []storage.Transition) {
 			s, transitions := b.cfg.step(s, now)
 			s, granted = b.cfg.lease(s, now)
 			return s, transitions
 		})
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if granted {
+		case granted:
 			return nil
-		}
-		if row.State != circuitHalfOpen {
-			continue
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(flushEvery / 4):
+		case row.State == circuitOpen:
+			err := b.openError(row)
+			b.stop(err)
+			return err
+		case row.State == circuitHalfOpen:
+			if err := sleep(ctx, flushEvery/4); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }
 
 func (b *breaker) openError(row storage.Circuit) error {

@@ -36,6 +36,7 @@ type ProcessOptions struct {
 	Batch      int    // records at most, unless UntilEmpty
 	UntilEmpty bool
 	MaxTime    time.Duration // 0: no limit
+	Expect     int           // records, for the progress display; 0: not known
 }
 
 // Progress is how far a run has come.
@@ -287,12 +288,8 @@ func (r *run) reportProgress(ctx context.Context) {
 }
 
 func (r *run) progressNow() Progress {
-	total := r.opts.Batch
-	if r.opts.UntilEmpty {
-		total = 0
-	}
 	return Progress{
-		Records: int(r.progress.records.Load()), Total: total,
+		Records: int(r.progress.records.Load()), Total: r.opts.Expect,
 		Attachments: int(r.progress.attachments.Load()), Bytes: r.progress.bytes.Load(),
 	}
 }

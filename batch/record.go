@@ -171,6 +171,7 @@ func valueOf[T any](p *T) T {
 // conclude turns the work's end into a result, writes it, and counts it.
 func (w *work) conclude(ctx context.Context, err error) {
 	if errors.Is(err, storage.ErrLost) || errors.Is(context.Cause(ctx), storage.ErrLost) {
+		w.Log.Warn("the claim was lost: another run or an operator has this record now", "tip", w.claim.Tip, "run_id", w.id)
 		w.lost()
 		return
 	}
@@ -181,10 +182,16 @@ func (w *work) conclude(ctx context.Context, err error) {
 	}
 	finished, err := w.finish.do(w.result)
 	if err != nil {
-		w.stop(err) // the database is gone; the lease will end
+		// Its lease will end and it is done again.
+		w.Log.Error("the result could not be recorded", "tip", w.claim.Tip, "run_id", w.id, "error", err)
+		if errors.Is(err, storage.ErrUnavailable) {
+			w.stop(err)
+		}
+		w.lost()
 		return
 	}
 	if finished == nil {
+		w.Log.Warn("the claim was lost while its result was recorded", "tip", w.claim.Tip, "run_id", w.id)
 		w.lost()
 		return
 	}
@@ -274,8 +281,8 @@ func (w *work) fail(attachmentTip, kind string, err error) {
 		"run_id", w.id, "error_type", kind, "error", err)
 }
 
+// lost counts a record whose end is not ours to record.
 func (w *work) lost() {
-	w.Log.Warn("the claim was lost: another run or an operator has this record now", "tip", w.claim.Tip, "run_id", w.id)
 	w.mu.Lock()
 	w.summary.Lost++
 	w.mu.Unlock()

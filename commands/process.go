@@ -117,6 +117,15 @@ func runProcess(ctx context.Context, env *environment, s *session, p *batch.Proc
 	if err := insertNamed(ctx, s.db, opts); err != nil {
 		return err
 	}
+	if terminal(env.err.Writer) != nil {
+		due, err := s.db.CountDue(ctx, opts.Selector)
+		if err != nil {
+			return err
+		}
+		if opts.Expect = int(due.Due); !opts.UntilEmpty {
+			opts.Expect = min(opts.Expect, opts.Batch)
+		}
+	}
 	summary, err := p.Run(ctx, opts, standing)
 	if err == nil && summary.Unsuccessful() > 0 {
 		err = hint(partialf("%d of %d records did not succeed", summary.Unsuccessful(), max(summary.Claimed, summary.Unsuccessful())),
@@ -127,6 +136,9 @@ func runProcess(ctx context.Context, env *environment, s *session, p *batch.Proc
 		return err
 	case standing.Due || len(opts.Selector.Tips) > 0:
 		s.endRun(ctx, env, summary.RunID, summary, err)
+	}
+	if err != nil && summary.Claimed == 0 && out.format == formatText {
+		return err // it says all there is to say
 	}
 	if printErr := printSummary(summary, out); err == nil {
 		err = printErr
