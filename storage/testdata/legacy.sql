@@ -1,0 +1,48 @@
+-- The replaced service's tables as the manual shows them, with other types and some
+-- columns that noggin does not have.
+CREATE SCHEMA noggin_schema;
+CREATE TABLE noggin_schema.noggin_data (
+    id serial PRIMARY KEY,
+    tip varchar(64),
+    object_type varchar(100),
+    processing_status varchar(20),
+    lcd_inspection_id varchar(50),
+    inspection_date timestamp,
+    vehicle text,
+    vehicle_hash varchar(64),
+    total_attachments integer,
+    completed_attachment_count integer,
+    has_unknown_hashes boolean,
+    retry_count integer,
+    next_retry_at timestamp,
+    last_error_message text,
+    permanently_failed boolean,
+    raw_json text,
+    created_at timestamp DEFAULT now(),
+    updated_at timestamp DEFAULT now()
+);
+CREATE TABLE noggin_schema.attachments (
+    record_tip varchar(64),
+    attachment_tip varchar(64),
+    attachment_sequence integer,
+    filename text,
+    file_path text,
+    attachment_status varchar(20),
+    attachment_validation_status varchar(20),
+    file_size_bytes bigint,
+    download_started_at timestamp,
+    download_duration_seconds numeric(10, 3),
+    last_error_message text
+);
+CREATE TABLE noggin_schema.entity_hashes (entity_type varchar(20), hash_value varchar(64), entity_name text, created_at timestamp);
+CREATE TABLE noggin_schema.unknown_hashes (entity_type varchar(20), hash_value varchar(64), first_seen_tip varchar(64), resolved_at timestamp);
+
+INSERT INTO noggin_schema.noggin_data (tip, object_type, processing_status, lcd_inspection_id, inspection_date, vehicle, retry_count, permanently_failed) VALUES
+    ('aa', 'Load Compliance Check (Driver/Loader)', 'complete', 'LCD - 000001', '2025-09-17', 'TRUCK 1', 0, false),
+    ('bb', 'couplingComplianceCheck', 'importing', NULL, NULL, NULL, NULL, NULL),
+    ('cc', NULL, 'api_failed', NULL, NULL, NULL, 4, true),
+    ('not a tip!', NULL, 'pending', NULL, NULL, NULL, 0, false);
+INSERT INTO noggin_schema.attachments (record_tip, attachment_tip, attachment_sequence, filename, attachment_status) VALUES
+    ('aa', 'p1', 1, 'a.jpg', 'completed'), ('aa', 'p2', 1, 'b.jpg', 'failed'), ('gone', 'p3', 1, 'c.jpg', 'complete');
+INSERT INTO noggin_schema.entity_hashes VALUES ('vehicle', 'h1', 'TRUCK 1', now()), ('team', 'h2', 'Perth', NULL), ('team', 'h3', NULL, now());
+INSERT INTO noggin_schema.unknown_hashes VALUES ('trailer', 'h4', 'aa', NULL);
