@@ -5,7 +5,8 @@
 --
 -- Conventions: every time is timestamptz and computed by the server; every path
 -- is relative to the output folder; a tip is text because not every tip that
--- reaches us is 64 hexadecimal digits.
+-- reaches us is 64 hexadecimal digits, and compared byte by byte, so that the
+-- beginning of one finds it by the index.
 
 CREATE TABLE IF NOT EXISTS noggin_schema.schema_version (
     version    integer PRIMARY KEY,
@@ -16,7 +17,7 @@ CREATE TABLE IF NOT EXISTS noggin_schema.schema_version (
 -- One row a record. The queue is this table: due are `pending` always, and the
 -- other unfinished statuses when next_retry_at has come.
 CREATE TABLE IF NOT EXISTS noggin_schema.noggin_data (
-    tip                        text PRIMARY KEY CHECK (tip ~ '^[A-Za-z0-9_-]{1,64}$'),
+    tip                        text COLLATE "C" PRIMARY KEY CHECK (tip ~ '^[A-Za-z0-9_-]{1,64}$'),
     object_type                text NOT NULL,
     object_type_assumed        boolean NOT NULL DEFAULT false, -- no export named the form yet
     processing_status          text NOT NULL DEFAULT 'pending' CHECK (processing_status IN
@@ -95,6 +96,8 @@ CREATE INDEX IF NOT EXISTS noggin_data_crashing ON noggin_schema.noggin_data (co
     WHERE crash_count >= 3;
 CREATE INDEX IF NOT EXISTS noggin_data_permanently_failed ON noggin_schema.noggin_data (updated_at)
     WHERE permanently_failed;
+CREATE INDEX IF NOT EXISTS noggin_data_failed ON noggin_schema.noggin_data (updated_at)
+    WHERE processing_status IN ('partial', 'failed', 'api_failed');
 CREATE INDEX IF NOT EXISTS noggin_data_retry_requested ON noggin_schema.noggin_data (retry_requested_by)
     WHERE retry_requested_by IS NOT NULL;
 CREATE INDEX IF NOT EXISTS noggin_data_names_stale ON noggin_schema.noggin_data (tip)
@@ -105,13 +108,15 @@ CREATE UNIQUE INDEX IF NOT EXISTS noggin_data_folder ON noggin_schema.noggin_dat
     WHERE folder IS NOT NULL;
 CREATE INDEX IF NOT EXISTS noggin_data_inspection_id ON noggin_schema.noggin_data (lcd_inspection_id)
     WHERE lcd_inspection_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS noggin_data_expected_id ON noggin_schema.noggin_data (expected_inspection_id)
+    WHERE inspection_id IS NULL AND expected_inspection_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS noggin_data_inspection_date ON noggin_schema.noggin_data (inspection_date)
     WHERE inspection_date IS NOT NULL;
 CREATE INDEX IF NOT EXISTS noggin_data_updated ON noggin_schema.noggin_data (updated_at)
     WHERE processing_status <> 'pending';
 
 CREATE TABLE IF NOT EXISTS noggin_schema.attachments (
-    record_tip                   text NOT NULL REFERENCES noggin_schema.noggin_data (tip),
+    record_tip                   text COLLATE "C" NOT NULL REFERENCES noggin_schema.noggin_data (tip),
     attachment_tip               text NOT NULL,
     attachment_sequence          integer NOT NULL, -- fixed once given
     field_name                   text NOT NULL,
@@ -141,6 +146,8 @@ CREATE INDEX IF NOT EXISTS attachments_failed ON noggin_schema.attachments (down
     WHERE attachment_status = 'failed';
 CREATE INDEX IF NOT EXISTS attachments_started ON noggin_schema.attachments (download_started_at)
     WHERE download_started_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS attachments_size ON noggin_schema.attachments (file_size_bytes)
+    WHERE file_size_bytes IS NOT NULL;
 
 CREATE TABLE IF NOT EXISTS noggin_schema.entity_hashes (
     hash_value  text NOT NULL,
@@ -179,7 +186,7 @@ CREATE INDEX IF NOT EXISTS unknown_hashes_open ON noggin_schema.unknown_hashes (
 
 -- What each record refers to: also lists of people, and fields without a column.
 CREATE TABLE IF NOT EXISTS noggin_schema.record_hashes (
-    record_tip  text NOT NULL REFERENCES noggin_schema.noggin_data (tip) ON DELETE CASCADE,
+    record_tip  text COLLATE "C" NOT NULL REFERENCES noggin_schema.noggin_data (tip) ON DELETE CASCADE,
     field_name  text NOT NULL,
     position    integer NOT NULL DEFAULT 0, -- in a list
     entity_type text NOT NULL,
@@ -191,7 +198,7 @@ CREATE INDEX IF NOT EXISTS record_hashes_hash ON noggin_schema.record_hashes (ha
 
 CREATE TABLE IF NOT EXISTS noggin_schema.processing_errors (
     id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    tip            text,
+    tip            text COLLATE "C",
     attachment_tip text,
     run_id         bigint,
     error_type     text NOT NULL,
@@ -289,14 +296,33 @@ CREATE TABLE IF NOT EXISTS noggin_schema.samples (
     measures jsonb NOT NULL
 );
 
--- How many records there are by form and status, as deltas that readers fold
--- together, so that no report counts millions of rows and no two runs wait for
--- each other on one counter.
+-- How many records and files there are, as deltas that readers fold together, so
+-- that no report counts millions of rows and no two runs wait for each other on
+-- one counter. Every few minutes the deltas are folded into few rows; those of
+-- past days into one a day, those of long ago into one without a slot.
 CREATE TABLE IF NOT EXISTS noggin_schema.record_counts (
     object_type        text NOT NULL,
     processing_status  text NOT NULL,
     permanently_failed boolean NOT NULL,
-    records            bigint NOT NULL
+    records            bigint NOT NULL,
+    slot               timestamptz, -- quarter of an hour in which the status changed; null: pending, or long ago
+    -- Of the complete ones among them:
+    seconds            double precision NOT NULL DEFAULT 0, -- processing_seconds, summed
+    waited             double precision NOT NULL DEFAULT 0, -- seconds from created_at to updated_at, summed
+    shortest           double precision, -- processing_seconds
+    longest            double precision,
+    longest_tip        text
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
+
+CREATE TABLE IF NOT EXISTS noggin_schema.file_counts (
+    month       text NOT NULL, -- of the folder: 2025-09, or unknown-date
+    object_type text NOT NULL,
+    kind        text NOT NULL CHECK (kind IN ('attachment', 'report')),
+    status      text NOT NULL, -- attachment_status; complete for reports
+    slot        timestamptz, -- quarter of an hour of download_started_at
+    files       bigint NOT NULL,
+    bytes       bigint NOT NULL, -- of complete ones
+    seconds     double precision NOT NULL DEFAULT 0 -- download_duration_seconds of complete ones, summed
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);
 
 -- updated_at moves when the status does, whoever changed it.
@@ -316,35 +342,193 @@ BEGIN
     RETURN NEW;
 END $$;
 
+-- The quarter of an hour that something is counted under: fine enough for a day to
+-- begin in any time zone.
+CREATE OR REPLACE FUNCTION noggin_schema.count_slot(at timestamptz) RETURNS timestamptz LANGUAGE sql IMMUTABLE AS $$
+    SELECT date_bin('15 minutes', at, '2000-01-01 00:00:00+00')
+$$;
+
+-- The month under which a record's files lie: of its folder, else of its day.
+CREATE OR REPLACE FUNCTION noggin_schema.month_of(folder text, day date) RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN folder ~ '^[0-9]{4}/[0-9]{2}/' THEN left(folder, 4) || '-' || substr(folder, 6, 2)
+                WHEN folder IS NULL AND day IS NOT NULL THEN to_char(day, 'YYYY-MM')
+                ELSE 'unknown-date' END
+$$;
+
+-- One record takes another place in the counts.
 CREATE OR REPLACE FUNCTION noggin_schema.count_record() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    was boolean := OLD.processing_status = 'complete';
+    done boolean := NEW.processing_status = 'complete';
 BEGIN
-    IF TG_OP <> 'INSERT' THEN
-        INSERT INTO noggin_schema.record_counts VALUES (OLD.object_type, OLD.processing_status, OLD.permanently_failed, -1);
+    INSERT INTO noggin_schema.record_counts (object_type, processing_status, permanently_failed, records, slot,
+        seconds, waited, shortest, longest, longest_tip)
+    VALUES (OLD.object_type, OLD.processing_status, OLD.permanently_failed, -1,
+            CASE WHEN OLD.processing_status <> 'pending' THEN noggin_schema.count_slot(OLD.updated_at) END,
+            CASE WHEN was THEN -coalesce(OLD.processing_seconds, 0) ELSE 0 END,
+            CASE WHEN was THEN extract(epoch FROM OLD.created_at - OLD.updated_at) ELSE 0 END, NULL, NULL, NULL),
+           (NEW.object_type, NEW.processing_status, NEW.permanently_failed, 1,
+            CASE WHEN NEW.processing_status <> 'pending' THEN noggin_schema.count_slot(NEW.updated_at) END,
+            CASE WHEN done THEN coalesce(NEW.processing_seconds, 0) ELSE 0 END,
+            CASE WHEN done THEN extract(epoch FROM NEW.updated_at - NEW.created_at) ELSE 0 END,
+            CASE WHEN done THEN NEW.processing_seconds END, CASE WHEN done THEN NEW.processing_seconds END,
+            CASE WHEN done THEN NEW.tip END);
+    RETURN NULL;
+END $$;
+
+-- A statement's records come or go, many in one row.
+CREATE OR REPLACE FUNCTION noggin_schema.count_records() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    n integer := CASE TG_OP WHEN 'INSERT' THEN 1 ELSE -1 END;
+BEGIN
+    INSERT INTO noggin_schema.record_counts (object_type, processing_status, permanently_failed, slot, records,
+        seconds, waited, shortest, longest, longest_tip)
+    SELECT d.object_type, d.processing_status, d.permanently_failed,
+           CASE WHEN d.processing_status <> 'pending' THEN noggin_schema.count_slot(d.updated_at) END, n * count(*),
+           n * coalesce(sum(d.processing_seconds) FILTER (WHERE d.processing_status = 'complete'), 0),
+           n * coalesce(extract(epoch FROM sum(d.updated_at - d.created_at) FILTER (WHERE d.processing_status = 'complete')), 0),
+           min(d.processing_seconds) FILTER (WHERE d.processing_status = 'complete' AND n = 1),
+           max(d.processing_seconds) FILTER (WHERE d.processing_status = 'complete' AND n = 1),
+           (array_agg(d.tip ORDER BY d.processing_seconds DESC) FILTER (WHERE d.processing_status = 'complete' AND d.processing_seconds IS NOT NULL AND n = 1))[1]
+    FROM changed d GROUP BY 1, 2, 3, 4;
+    INSERT INTO noggin_schema.file_counts (month, object_type, kind, status, files, bytes)
+    SELECT noggin_schema.month_of(d.folder, d.inspection_date), d.object_type, 'report', 'complete', n * count(*), n * sum(d.report_size_bytes)
+    FROM changed d WHERE d.report_size_bytes IS NOT NULL GROUP BY 1, 2;
+    RETURN NULL;
+END $$;
+
+-- A record's report, or the month or form that its files are counted under, became
+-- another.
+CREATE OR REPLACE FUNCTION noggin_schema.count_report() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    old_month text := noggin_schema.month_of(OLD.folder, OLD.inspection_date);
+    new_month text := noggin_schema.month_of(NEW.folder, NEW.inspection_date);
+BEGIN
+    IF OLD.report_size_bytes IS NOT NULL OR NEW.report_size_bytes IS NOT NULL THEN
+        INSERT INTO noggin_schema.file_counts (month, object_type, kind, status, files, bytes)
+        SELECT v.* FROM (VALUES
+            (old_month, OLD.object_type, 'report', 'complete', -1, -OLD.report_size_bytes),
+            (new_month, NEW.object_type, 'report', 'complete', 1, NEW.report_size_bytes)
+        ) AS v (month, object_type, kind, status, files, bytes) WHERE v.bytes IS NOT NULL;
     END IF;
-    IF TG_OP <> 'DELETE' THEN
-        INSERT INTO noggin_schema.record_counts VALUES (NEW.object_type, NEW.processing_status, NEW.permanently_failed, 1);
+    IF old_month <> new_month OR OLD.object_type <> NEW.object_type THEN
+        INSERT INTO noggin_schema.file_counts (month, object_type, kind, status, slot, files, bytes, seconds)
+        SELECT v.month, v.object_type, 'attachment', a.attachment_status, noggin_schema.count_slot(a.download_started_at), v.n,
+               CASE WHEN a.attachment_status = 'complete' THEN v.n * coalesce(a.file_size_bytes, 0) ELSE 0 END,
+               CASE WHEN a.attachment_status = 'complete' THEN v.n * coalesce(a.download_duration_seconds, 0) ELSE 0 END
+        FROM (VALUES (old_month, OLD.object_type, -1), (new_month, NEW.object_type, 1)) AS v (month, object_type, n)
+        JOIN noggin_schema.attachments a ON a.record_tip = NEW.tip;
     END IF;
     RETURN NULL;
 END $$;
 
--- Our own sessions set noggin.client; what they insert they count themselves, in
--- one row for a whole batch.
+-- A statement's attachments come, change or go.
+CREATE OR REPLACE FUNCTION noggin_schema.count_attachments() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        INSERT INTO noggin_schema.file_counts (month, object_type, kind, status, slot, files, bytes, seconds)
+        SELECT noggin_schema.month_of(d.folder, d.inspection_date), d.object_type, 'attachment', a.attachment_status,
+               noggin_schema.count_slot(a.download_started_at), sum(a.n),
+               coalesce(sum(a.n * a.file_size_bytes) FILTER (WHERE a.attachment_status = 'complete'), 0),
+               coalesce(sum(a.n * a.download_duration_seconds) FILTER (WHERE a.attachment_status = 'complete'), 0)
+        FROM (SELECT 1 AS n, c.* FROM changed c UNION ALL SELECT -1, b.* FROM before b) AS a
+        JOIN noggin_schema.noggin_data d ON d.tip = a.record_tip
+        GROUP BY 1, 2, 4, 5 HAVING sum(a.n) <> 0 OR sum(a.n * coalesce(a.file_size_bytes, 0)) <> 0;
+    ELSE
+        INSERT INTO noggin_schema.file_counts (month, object_type, kind, status, slot, files, bytes, seconds)
+        SELECT noggin_schema.month_of(d.folder, d.inspection_date), d.object_type, 'attachment', a.attachment_status,
+               noggin_schema.count_slot(a.download_started_at), v.n * count(*),
+               v.n * coalesce(sum(a.file_size_bytes) FILTER (WHERE a.attachment_status = 'complete'), 0),
+               v.n * coalesce(sum(a.download_duration_seconds) FILTER (WHERE a.attachment_status = 'complete'), 0)
+        FROM (SELECT CASE TG_OP WHEN 'INSERT' THEN 1 ELSE -1 END AS n) AS v, changed a
+        JOIN noggin_schema.noggin_data d ON d.tip = a.record_tip
+        GROUP BY 1, 2, 4, 5, v.n;
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- Our own sessions set noggin.client; the records that they insert they count
+-- themselves.
 CREATE OR REPLACE TRIGGER touch_updated_at BEFORE UPDATE OF processing_status ON noggin_schema.noggin_data
     FOR EACH ROW WHEN (OLD.processing_status IS DISTINCT FROM NEW.processing_status)
     EXECUTE FUNCTION noggin_schema.touch_updated_at();
 CREATE OR REPLACE TRIGGER break_claim BEFORE UPDATE ON noggin_schema.noggin_data
     FOR EACH ROW WHEN (current_setting('noggin.client', true) IS DISTINCT FROM 'on')
     EXECUTE FUNCTION noggin_schema.break_claim();
-CREATE OR REPLACE TRIGGER count_inserted AFTER INSERT ON noggin_schema.noggin_data
-    FOR EACH ROW WHEN (current_setting('noggin.client', true) IS DISTINCT FROM 'on')
-    EXECUTE FUNCTION noggin_schema.count_record();
-CREATE OR REPLACE TRIGGER count_updated AFTER UPDATE OF processing_status, permanently_failed, object_type ON noggin_schema.noggin_data
+CREATE OR REPLACE TRIGGER count_inserted AFTER INSERT ON noggin_schema.noggin_data REFERENCING NEW TABLE AS changed
+    FOR EACH STATEMENT WHEN (current_setting('noggin.client', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION noggin_schema.count_records();
+CREATE OR REPLACE TRIGGER count_deleted AFTER DELETE ON noggin_schema.noggin_data REFERENCING OLD TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION noggin_schema.count_records();
+CREATE OR REPLACE TRIGGER count_updated AFTER UPDATE OF processing_status, permanently_failed, object_type, updated_at ON noggin_schema.noggin_data
     FOR EACH ROW WHEN (OLD.processing_status IS DISTINCT FROM NEW.processing_status
         OR OLD.permanently_failed IS DISTINCT FROM NEW.permanently_failed
-        OR OLD.object_type IS DISTINCT FROM NEW.object_type)
+        OR OLD.object_type IS DISTINCT FROM NEW.object_type
+        OR OLD.updated_at IS DISTINCT FROM NEW.updated_at AND NEW.processing_status <> 'pending')
     EXECUTE FUNCTION noggin_schema.count_record();
-CREATE OR REPLACE TRIGGER count_deleted AFTER DELETE ON noggin_schema.noggin_data
-    FOR EACH ROW EXECUTE FUNCTION noggin_schema.count_record();
+CREATE OR REPLACE TRIGGER count_report AFTER UPDATE OF report_size_bytes, object_type, folder, inspection_date ON noggin_schema.noggin_data
+    FOR EACH ROW WHEN (OLD.report_size_bytes IS DISTINCT FROM NEW.report_size_bytes
+        OR OLD.object_type IS DISTINCT FROM NEW.object_type
+        OR OLD.folder IS DISTINCT FROM NEW.folder
+        OR OLD.folder IS NULL AND OLD.inspection_date IS DISTINCT FROM NEW.inspection_date)
+    EXECUTE FUNCTION noggin_schema.count_report();
 CREATE OR REPLACE TRIGGER touch_updated_at BEFORE UPDATE OF attachment_status ON noggin_schema.attachments
     FOR EACH ROW WHEN (OLD.attachment_status IS DISTINCT FROM NEW.attachment_status)
     EXECUTE FUNCTION noggin_schema.touch_updated_at();
+-- Statement by statement, because noggin writes attachments many at a time.
+CREATE OR REPLACE TRIGGER count_inserted AFTER INSERT ON noggin_schema.attachments REFERENCING NEW TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION noggin_schema.count_attachments();
+CREATE OR REPLACE TRIGGER count_updated AFTER UPDATE ON noggin_schema.attachments REFERENCING OLD TABLE AS before NEW TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION noggin_schema.count_attachments();
+CREATE OR REPLACE TRIGGER count_deleted AFTER DELETE ON noggin_schema.attachments REFERENCING OLD TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION noggin_schema.count_attachments();
+
+-- Records by form and status.
+CREATE OR REPLACE VIEW noggin_schema.record_totals AS
+SELECT object_type, processing_status, permanently_failed, sum(records)::bigint AS records
+FROM noggin_schema.record_counts GROUP BY 1, 2, 3 HAVING sum(records) <> 0;
+
+-- How much waits. Of the retries only up to 20000 are looked at on each side of
+-- now; beyond that due_retries and later are right in their sum alone.
+CREATE OR REPLACE VIEW noggin_schema.queue_depth AS
+WITH totals AS (
+    SELECT coalesce(sum(records) FILTER (WHERE processing_status = 'pending'), 0)::bigint AS pending,
+           coalesce(sum(records) FILTER (WHERE processing_status IN ('api_success', 'interrupted', 'partial', 'failed', 'api_failed')
+                                           AND NOT permanently_failed), 0)::bigint AS retries
+    FROM noggin_schema.record_counts
+), later AS (
+    SELECT count(*) AS records, min(at) AS next_at FROM (
+        SELECT coalesce(next_retry_at, '-infinity'::timestamptz) AS at FROM noggin_schema.noggin_data
+        WHERE processing_status IN ('api_success', 'interrupted', 'partial', 'failed', 'api_failed')
+          AND NOT permanently_failed AND crash_count < 3 AND coalesce(next_retry_at, '-infinity'::timestamptz) > now()
+        ORDER BY coalesce(next_retry_at, '-infinity'::timestamptz) LIMIT 20000) AS l
+), due AS (
+    SELECT count(*) AS records, min(next_retry_at) AS oldest_at FROM (
+        SELECT next_retry_at FROM noggin_schema.noggin_data
+        WHERE processing_status IN ('api_success', 'interrupted', 'partial', 'failed', 'api_failed')
+          AND NOT permanently_failed AND crash_count < 3 AND coalesce(next_retry_at, '-infinity'::timestamptz) <= now()
+        ORDER BY coalesce(next_retry_at, '-infinity'::timestamptz) LIMIT 20000) AS l
+), oldest AS (
+    SELECT coalesce(csv_imported_at, created_at) AS at FROM noggin_schema.noggin_data
+    WHERE processing_status = 'pending' AND crash_count < 3 ORDER BY queue_order LIMIT 1
+)
+SELECT t.pending, d.due_retries, t.pending + d.due_retries AS due, t.retries - d.due_retries AS later, later.next_at,
+       least((SELECT at FROM oldest), due.oldest_at) AS oldest_at,
+       (SELECT count(*) FROM noggin_schema.noggin_data WHERE crash_count >= 3) AS crashing
+FROM totals t CROSS JOIN later CROSS JOIN due
+CROSS JOIN LATERAL (SELECT CASE WHEN later.records < 20000 THEN greatest(t.retries - later.records, 0) ELSE due.records END AS due_retries) AS d;
+
+-- Files by month of their folder, and how much of them lies in archives alone.
+CREATE OR REPLACE VIEW noggin_schema.storage_by_month AS
+SELECT coalesce(f.month, a.month) AS month,
+       coalesce(f.attachments, 0) AS attachments, coalesce(f.attachment_bytes, 0) AS attachment_bytes,
+       coalesce(f.reports, 0) AS reports, coalesce(f.report_bytes, 0) AS report_bytes,
+       coalesce(a.files, 0) AS archived_files, coalesce(a.bytes, 0) AS archived_bytes
+FROM (SELECT month,
+             coalesce(sum(files) FILTER (WHERE kind = 'attachment' AND status = 'complete'), 0)::bigint AS attachments,
+             coalesce(sum(bytes) FILTER (WHERE kind = 'attachment'), 0)::bigint AS attachment_bytes,
+             coalesce(sum(files) FILTER (WHERE kind = 'report'), 0)::bigint AS reports,
+             coalesce(sum(bytes) FILTER (WHERE kind = 'report'), 0)::bigint AS report_bytes
+      FROM noggin_schema.file_counts GROUP BY month) AS f
+FULL JOIN (SELECT month, sum(file_count)::bigint AS files, sum(source_bytes)::bigint AS bytes
+           FROM noggin_schema.archives WHERE removed_at IS NOT NULL GROUP BY month) AS a ON a.month = f.month;

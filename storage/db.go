@@ -122,6 +122,11 @@ func (db *DB) get(ctx context.Context, what string, dest any, query string, args
 	return describe(ctx, what, err)
 }
 
+// selectAll reads all rows into dest, a pointer to a slice.
+func (db *DB) selectAll(ctx context.Context, what string, dest any, query string, args ...any) error {
+	return describe(ctx, what, db.pool.SelectContext(ctx, dest, db.sql(query), args...))
+}
+
 // dialer gives every connection a read deadline somewhat longer than any
 // statement may take, so that a server that stopped answering cannot hold us past
 // it: lib/pq itself waits for ever.

@@ -123,9 +123,7 @@ func (db *DB) copyLegacy(ctx context.Context, tx *sqlx.Tx, codes map[string]stri
 		}
 		copied = append(copied, c)
 	}
-	_, err := tx.ExecContext(ctx, db.sql(`INSERT INTO noggin_schema.record_counts
-		SELECT object_type, processing_status, permanently_failed, count(*) FROM noggin_schema.noggin_data GROUP BY 1, 2, 3`))
-	return copied, err
+	return copied, db.recount(ctx, tx)
 }
 
 // legacyColumns returns the columns to fill, sorted, and what fills each.

@@ -73,7 +73,7 @@ func TestAnOlderSchemaGetsWhatIsMissing(t *testing.T) {
 	insertPending(t, db, 1)
 	want := describeSchema(t, db)
 	foreign(t, db, `
-		ALTER TABLE noggin_schema.noggin_data DROP COLUMN crash_count, DROP COLUMN lcd_inspection_id, DROP COLUMN names_stale, DROP COLUMN queue_order;
+		ALTER TABLE noggin_schema.noggin_data DROP COLUMN crash_count CASCADE, DROP COLUMN lcd_inspection_id, DROP COLUMN names_stale, DROP COLUMN queue_order;
 		DROP TABLE noggin_schema.circuit_transitions, noggin_schema.samples;
 		DROP INDEX noggin_schema.processing_errors_tip;
 		UPDATE noggin_schema.schema_version SET version = 0`)

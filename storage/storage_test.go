@@ -279,3 +279,7 @@ func TestCountedFailuresGiveUpAfterTheLastAttempt(t *testing.T) {
 		foreign(t, db, `UPDATE noggin_schema.noggin_data SET next_retry_at = now() - interval '1 second'`)
 	}
 }
+
+func testURL(db *DB) string { return db.cfg.URL }
+
+func scalarNow(t testing.TB, db *DB) time.Time { return scalar[time.Time](t, db, `SELECT now()`) }
