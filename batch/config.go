@@ -150,7 +150,7 @@ func (c Config) Validate() error {
 	if !(p.MaxRequestsPerSecond >= 0 && p.MaxRequestsPerSecond <= 100_000) { // refuses NaN too
 		errs = append(errs, fmt.Errorf("[processing] max_requests_per_second = %g: want 0 (no limit) to 100000", p.MaxRequestsPerSecond))
 	}
-	within("[processing] claim_lease", p.ClaimLease, 10*time.Second, time.Hour)
+	within("[processing] claim_lease", p.ClaimLease, time.Second, time.Hour)
 	within("[processing] stop_grace", p.StopGrace, 0, time.Hour)
 	between("[retry] max_retry_attempts", r.MaxAttempts, 1, 1000)
 	if !(r.BackoffMultiplier >= 1 && r.BackoffMultiplier <= 100) {

@@ -194,8 +194,10 @@ func (r *run) connect(writes context.Context, standing storage.Standing) error {
 	if limit := r.Config.Processing.MaxRequestsPerSecond; limit > 0 {
 		g.rate = &rateLimit{db: r.DB, perSecond: limit}
 	}
+	client := r.API
+	client.UserAgent = fmt.Sprintf("noggin/%s run/%d", r.Version, r.id) // so that the API's log tells runs apart
 	var err error
-	if r.client, err = api.New(r.API, g); err != nil {
+	if r.client, err = api.New(client, g); err != nil {
 		return err
 	}
 	r.store = newGroup(writes, func(a storage.Answer) int { return len(a.Payload) }, r.storeAll)
