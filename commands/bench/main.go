@@ -1,0 +1,212 @@
+// Command bench measures noggin against the limits of the machine it runs on, side by
+// side in one go: the real binary beside curl, psql and plain SQL, on a private
+// PostgreSQL with fsync and the simulated API. It prints medians of several rounds
+// and their ratios, and writes them as JSON. Seconds differ from machine to machine;
+// ratios are what to look at.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"noggin/storage/storagetest"
+)
+
+func main() {
+	var o options
+	only := flag.String("only", "", "comma-separated groups: "+strings.Join(groupNames(), ", "))
+	flag.StringVar(&o.noggin, "noggin", "./noggin", "the binary to measure")
+	flag.IntVar(&o.rounds, "rounds", 3, "rounds; medians are printed")
+	flag.BoolVar(&o.short, "short", false, "a tenth of the sizes, to see that it works")
+	out := flag.String("json", "bench.json", "write the figures to `FILE`")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, o, *only, *out); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+type options struct {
+	noggin string
+	rounds int
+	short  bool
+}
+
+// size is n, or a tenth of it for --short.
+func (o options) size(n int) int {
+	if o.short {
+		return max(1, n/10)
+	}
+	return n
+}
+
+// group is a set of measurements that share their preparation.
+type group struct {
+	name string
+	run  func(context.Context, *bench) error
+}
+
+func groups() []group {
+	return []group{
+		{"process", benchProcess},
+		{"import", benchImport},
+		{"claims", benchClaims},
+		{"idle", benchIdle},
+		{"memory", benchMemory},
+	}
+}
+
+func groupNames() (names []string) {
+	for _, g := range groups() {
+		names = append(names, g.name)
+	}
+	return names
+}
+
+// bench is what the groups work with.
+type bench struct {
+	options
+	folder  string
+	server  *storagetest.Server
+	results []result
+	made    int // databases
+}
+
+// result is one figure: what was measured and what it is compared with.
+type result struct {
+	Name    string    `json:"name"`
+	Unit    string    `json:"unit"`
+	Noggin  []float64 `json:"noggin"`
+	Other   []float64 `json:"other,omitempty"`
+	Against string    `json:"against,omitempty"`
+	Ratio   float64   `json:"ratio,omitempty"` // of the medians, noggin to the other
+	Goal    string    `json:"goal,omitempty"`
+	GoalMet *bool     `json:"goal_met,omitempty"`
+	Comment string    `json:"comment,omitempty"`
+}
+
+func run(ctx context.Context, o options, only, out string) error {
+	binary, err := filepath.Abs(o.noggin)
+	if err != nil {
+		return err
+	}
+	o.noggin = binary
+	folder, err := os.MkdirTemp("", "noggin-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(folder) }()
+	server, err := storagetest.Start(storagetest.Options{
+		Fsync: true, Settings: map[string]string{"shared_preload_libraries": "pg_stat_statements", "shared_buffers": "256MB", "max_wal_size": "4GB"},
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = server.Close() }()
+	b := &bench{options: o, folder: folder, server: server}
+	wanted := strings.Split(only, ",")
+	for _, g := range groups() {
+		if only != "" && !slices.Contains(wanted, g.name) {
+			continue
+		}
+		fmt.Printf("\n%s\n", g.name)
+		if err := g.run(ctx, b); err != nil {
+			return fmt.Errorf("%s: %w", g.name, err)
+		}
+	}
+	doc, err := json.MarshalIndent(map[string]any{"rounds": o.rounds, "short": o.short, "results": b.results}, "", "  ")
+	if err != nil {
+		return err
+	}
+	fmt.Printf("\nfigures written to %s\n", out)
+	return os.WriteFile(out, append(doc, '\n'), 0o644)
+}
+
+// goal is a bound on a ratio.
+type goal struct {
+	text string
+	met  func(ratio float64) bool
+}
+
+func atLeast(bound float64) goal {
+	return goal{fmt.Sprintf("at least %g", bound), func(r float64) bool { return r >= bound }}
+}
+
+func atMost(bound float64) goal {
+	return goal{fmt.Sprintf("at most %g", bound), func(r float64) bool { return r <= bound }}
+}
+
+// compare prints and keeps a figure beside another one; g judges the ratio of
+// their medians.
+func (b *bench) compare(name, unit string, ours []float64, against string, theirs []float64, g goal) {
+	r := result{Name: name, Unit: unit, Noggin: ours, Other: theirs, Against: against, Ratio: median(ours) / median(theirs)}
+	verdict := ""
+	if g.met != nil {
+		met := g.met(r.Ratio)
+		r.Goal, r.GoalMet = g.text, &met
+		verdict = "  goal " + g.text + ": " + map[bool]string{true: "met", false: "NOT MET"}[met]
+	}
+	b.results = append(b.results, r)
+	fmt.Printf("  %-46s %10.4g %-9s %10.4g %-22s ratio %6.3g%s\n", name, median(ours), unit, median(theirs), against, r.Ratio, verdict)
+}
+
+// bound prints and keeps a figure that has a bound of its own.
+func (b *bench) bound(name, unit string, ours []float64, g goal) {
+	met := g.met(median(ours))
+	b.results = append(b.results, result{Name: name, Unit: unit, Noggin: ours, Goal: g.text, GoalMet: &met})
+	fmt.Printf("  %-46s %10.4g %-9s %41s goal %s: %s\n", name, median(ours), unit, "", g.text, map[bool]string{true: "met", false: "NOT MET"}[met])
+}
+
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[len(sorted)/2]
+}
+
+// cost is what a process took.
+type cost struct {
+	wall   time.Duration
+	cpu    time.Duration
+	maxRSS int64 // bytes
+	stdout string
+}
+
+// measure runs a command to its end.
+func measure(ctx context.Context, env []string, name string, args ...string) (cost, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = append(os.Environ(), env...)
+	var stdout, stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	started := time.Now()
+	err := cmd.Run()
+	c := cost{wall: time.Since(started), stdout: stdout.String()}
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return c, err
+	}
+	if err != nil {
+		return c, fmt.Errorf("%s %s: %w\n%s", filepath.Base(name), strings.Join(args, " "), err, tail(stderr.String()))
+	}
+	c.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		c.maxRSS = usage.Maxrss * 1024
+	}
+	return c, nil
+}
+
+func tail(s string) string { return s[max(0, len(s)-2000):] }

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"noggin/storage"
+)
+
+// writeTips writes an export with n tips and returns its path.
+func (m *mirror) writeTips(name string, n int) (string, error) {
+	path := filepath.Join(m.folder, name)
+	file, err := os.Create(path)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = file.Close() }()
+	w := bufio.NewWriter(file)
+	fmt.Fprintln(w, "tip,lcdInspectionId,date")
+	for i := range n {
+		// Spread like real tips, which are hashes.
+		fmt.Fprintf(w, "%016x%048x,LCD - %06d,17-Sep-25\n", uint64(i)*0x9e3779b97f4a7c15, i, i)
+	}
+	return path, w.Flush()
+}
+
+// benchImport compares import-csv with COPY of the same file into a bare table with
+// the same primary key.
+func benchImport(ctx context.Context, b *bench) error {
+	rows := b.size(1_000_000)
+	var fresh, copied, known, copiedAgain []float64
+	for range b.rounds {
+		m, err := b.newMirror(ctx, nil, "")
+		if err != nil {
+			return err
+		}
+		file, err := m.writeTips("tips.csv", rows)
+		if err != nil {
+			return err
+		}
+		rate := func(c cost) float64 { return float64(rows) / c.wall.Seconds() }
+		for _, into := range []*[]float64{&fresh, &known} {
+			c, err := m.run(ctx, "import-csv", "--no-progress", file)
+			if err != nil {
+				return err
+			}
+			*into = append(*into, rate(c))
+		}
+		if err := m.exec(ctx, `CREATE TABLE bare (tip text PRIMARY KEY, id text, day text)`); err != nil {
+			return err
+		}
+		for _, into := range []*[]float64{&copied, &copiedAgain} {
+			c, err := measure(ctx, nil, "psql", m.database, "-qc", `TRUNCATE bare`, "-c", fmt.Sprintf(`\copy bare FROM '%s' CSV HEADER`, file))
+			if err != nil {
+				return err
+			}
+			*into = append(*into, rate(c))
+		}
+		m.close()
+	}
+	b.compare(fmt.Sprintf("import-csv, %d new tips", rows), "rows/s", fresh, "psql COPY", copied, atLeast(0.7))
+	b.compare(fmt.Sprintf("import-csv, %d known tips", rows), "rows/s", known, "psql COPY", copiedAgain, atLeast(0.7))
+	return nil
+}
+
+// benchClaims compares one claim from a long queue with one from a short queue.
+func benchClaims(ctx context.Context, b *bench) error {
+	const claims = 200
+	short, long := 10_000, b.size(5_000_000)
+	for _, processes := range []int{1, 8} {
+		var times [2][]float64
+		for i, rows := range []int{short, long} {
+			m, err := b.newMirror(ctx, nil, "")
+			if err != nil {
+				return err
+			}
+			if err := m.fillQueue(ctx, rows); err != nil {
+				return err
+			}
+			for range b.rounds {
+				each, err := m.claim(ctx, processes, claims/processes)
+				if err != nil {
+					return err
+				}
+				times[i] = append(times[i], each.Seconds()*1e3)
+			}
+			m.close()
+		}
+		b.compare(fmt.Sprintf("a claim of 10 from %d, %d at once", long, processes), "ms", times[1], fmt.Sprintf("from %d", short), times[0], atMost(1.5))
+	}
+	return nil
+}
+
+// fillQueue makes a queue with a tenth of the records still pending and as many due
+// for a retry as a bad hour leaves behind.
+func (m *mirror) fillQueue(ctx context.Context, rows int) error {
+	return m.exec(ctx, fmt.Sprintf(`
+		INSERT INTO noggin_schema.noggin_data (tip, object_type, processing_status, next_retry_at)
+		SELECT md5(i::text) || md5((-i)::text), 'LCD',
+		       CASE WHEN i %% 10 = 0 THEN 'pending' WHEN i %% 1000 = 1 THEN 'api_failed' ELSE 'complete' END,
+		       CASE WHEN i %% 1000 = 1 THEN now() - interval '1 minute' END
+		FROM generate_series(1, %d) i;
+		ANALYZE noggin_schema.noggin_data`, rows))
+}
+
+// claim takes batches of ten, several processes at once, and returns the mean time
+// of one.
+func (m *mirror) claim(ctx context.Context, processes, each int) (time.Duration, error) {
+	cfg := storage.DefaultConfig()
+	cfg.URL = m.database
+	errs := make(chan error, processes)
+	var group sync.WaitGroup
+	started := time.Now()
+	for p := range processes {
+		group.Go(func() {
+			db, err := storage.Open(cfg, "bench")
+			if err != nil {
+				errs <- err
+				return
+			}
+			defer func() { _ = db.Close() }()
+			for range each {
+				if _, err := db.Claim(ctx, storage.ClaimRequest{Run: int64(p + 1), Limit: 10, Retries: 5, Lease: time.Hour}); err != nil {
+					errs <- err
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+	select {
+	case err := <-errs:
+		return 0, err
+	default:
+		return time.Since(started) / time.Duration(each*processes), nil
+	}
+}
