@@ -99,7 +99,7 @@ func (db *DB) Store(ctx context.Context, run int64, answers []Answer) (map[strin
 		clear(stored)
 		// An import of names waits for us and we for it: either it sees the
 		// references stored here, or we see its names.
-		if _, err := tx.ExecContext(ctx, db.sql(`SELECT pg_advisory_xact_lock_shared(hashtext('noggin_schema.names'))`)); err != nil {
+		if _, err := tx.ExecContext(ctx, db.sql(`SELECT pg_advisory_xact_lock_shared(`+namesLock+`)`)); err != nil {
 			return err
 		}
 		names, err := db.namesOf(ctx, tx, answers)

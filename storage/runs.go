@@ -16,6 +16,7 @@ type Standing struct {
 	PausedUntil *time.Time `db:"pause_until"` // nil: until resumed
 	Now         time.Time  `db:"now"`         // the server's clock
 	Due         bool       `db:"due"`         // at least one record can be taken
+	HealNeeded  bool       `db:"heal_needed"` // a record refers to a name that changed
 	Circuit
 }
 
@@ -29,7 +30,8 @@ func (db *DB) Standing(ctx context.Context) (Standing, error) {
 		       now() AS now, `+circuitColumns+`,
 		       EXISTS (SELECT FROM noggin_schema.noggin_data d WHERE `+dueFresh+` AND `+unclaimed+`)
 		       OR EXISTS (SELECT FROM noggin_schema.noggin_data d WHERE `+dueRetry+` AND `+unclaimed+`)
-		       OR EXISTS (SELECT FROM noggin_schema.noggin_data d WHERE `+dueCrashed+` AND `+unclaimed+`) AS due
+		       OR EXISTS (SELECT FROM noggin_schema.noggin_data d WHERE `+dueCrashed+` AND `+unclaimed+`) AS due,
+		       EXISTS (SELECT FROM noggin_schema.noggin_data d WHERE d.names_stale) AS heal_needed
 		FROM noggin_schema.circuit c
 		LEFT JOIN noggin_schema.pause p ON p.paused_until IS NULL OR p.paused_until > now()`)
 	if err != nil {

@@ -1,0 +1,222 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// namesLock is the key of the lock that keeps an import of names and the storing of
+// answers apart: an import takes it alone, [DB.Store] and healing share it.
+const namesLock = `hashtext('noggin_schema.names')`
+
+// maxRepeats bounds how many contradicting rows of an import are kept to be shown.
+const maxRepeats = 100
+
+// NamedHash is a name for an object, as a file or an operator gives it.
+type NamedHash struct {
+	Line int    `db:"line"` // of the file
+	Type string `db:"entity_type"`
+	Hash string `db:"hash_value"`
+	Name string `db:"entity_name"`
+}
+
+// TypeCounts counts what an import does to the names of one type.
+type TypeCounts struct {
+	Type      string `db:"entity_type" json:"entity_type"`
+	New       int64  `db:"new" json:"new"`
+	Changed   int64  `db:"changed" json:"changed"`
+	Unchanged int64  `db:"unchanged" json:"unchanged"`
+}
+
+// Contradiction is a row whose hash has another name in a later row, which counts.
+type Contradiction struct {
+	Line  int `db:"line"`
+	Later int `db:"later"`
+}
+
+// NameImport is what an import of names did, or in a dry run would do.
+type NameImport struct {
+	Types          []TypeCounts
+	Repeated       int64           // rows that say what a later row says too
+	Contradicted   int64           // rows whose name a later row replaces
+	Contradictions []Contradiction // the first of them
+	Resolved       int64           // unknown hashes that have a name now
+	Marked         int64           // records that refer to a new or changed name
+}
+
+// ImportOptions say how names are imported.
+type ImportOptions struct {
+	Source string // where they come from: a file's name
+	DryRun bool   // change nothing
+}
+
+// ImportNames takes the names that next returns until io.EOF: in one transaction it
+// upserts them, keeps replaced ones in the history, resolves the unknown hashes and
+// marks every record that refers to a new or changed name, to be healed. Of several
+// rows for one hash the last counts. Nothing is held in memory, so next is read only
+// once, and a connection that is lost ends the import with nothing imported.
+func (db *DB) ImportNames(ctx context.Context, opts ImportOptions, next func() (NamedHash, error)) (NameImport, error) {
+	var result NameImport
+	var source error // an error of next is not the database's
+	err := db.txOnce(ctx, func(tx *sqlx.Tx) (err error) {
+		if err, source = stageNames(ctx, tx, next); err != nil || source != nil {
+			return errors.Join(err, source)
+		}
+		if result.Repeated, result.Contradicted, result.Contradictions, err = pickNames(ctx, tx); err != nil {
+			return err
+		}
+		if !opts.DryRun {
+			// Whoever stores an answer now sees our names, or we see its references.
+			if _, err := tx.ExecContext(ctx, db.sql(`SELECT pg_advisory_xact_lock(`+namesLock+`)`)); err != nil {
+				return err
+			}
+		}
+		if result.Types, result.Resolved, result.Marked, err = db.compareNames(ctx, tx); err != nil || opts.DryRun {
+			return err
+		}
+		return db.applyNames(ctx, tx, opts.Source)
+	})
+	if source != nil {
+		return NameImport{}, source
+	}
+	return result, describe(ctx, "import the names", err)
+}
+
+// stageNames copies the rows into a temporary table.
+func stageNames(ctx context.Context, tx *sqlx.Tx, next func() (NamedHash, error)) (err, source error) {
+	if _, err := tx.ExecContext(ctx, `
+		CREATE TEMP TABLE noggin_rows (line bigint, entity_type text, hash_value text, entity_name text) ON COMMIT DROP`); err != nil {
+		return err, nil
+	}
+	rows, err := tx.PrepareContext(ctx, `COPY pg_temp.noggin_rows (line, entity_type, hash_value, entity_name) FROM STDIN`)
+	if err != nil {
+		return err, nil
+	}
+	defer func() { _ = rows.Close() }() // the last Exec tells whether all arrived
+	for {
+		n, source := next()
+		if errors.Is(source, io.EOF) {
+			_, err := rows.ExecContext(ctx)
+			return err, nil
+		}
+		if source != nil {
+			return nil, source
+		}
+		if _, err := rows.ExecContext(ctx, n.Line, n.Type, n.Hash, n.Name); err != nil {
+			return err, nil
+		}
+	}
+}
+
+// pickNames keeps the last row of each hash and type, and tells of the others.
+func pickNames(ctx context.Context, tx *sqlx.Tx) (repeated, contradicted int64, contradictions []Contradiction, err error) {
+	if _, err = tx.ExecContext(ctx, `
+		CREATE TEMP TABLE noggin_names ON COMMIT DROP AS
+		SELECT DISTINCT ON (entity_type COLLATE "C", hash_value COLLATE "C") line, entity_type, hash_value, entity_name
+		FROM pg_temp.noggin_rows ORDER BY entity_type COLLATE "C", hash_value COLLATE "C", line DESC;
+		ANALYZE pg_temp.noggin_names`); err != nil {
+		return 0, 0, nil, err
+	}
+	const others = ` FROM pg_temp.noggin_rows r JOIN pg_temp.noggin_names n USING (entity_type, hash_value) WHERE r.line <> n.line`
+	if err = tx.QueryRowxContext(ctx, `SELECT count(*) FILTER (WHERE r.entity_name = n.entity_name),
+		count(*) FILTER (WHERE r.entity_name <> n.entity_name)`+others).Scan(&repeated, &contradicted); err != nil || contradicted == 0 {
+		return repeated, contradicted, nil, err
+	}
+	err = tx.SelectContext(ctx, &contradictions, `SELECT r.line, n.line AS later`+others+
+		fmt.Sprintf(` AND r.entity_name <> n.entity_name ORDER BY r.line LIMIT %d`, maxRepeats))
+	return repeated, contradicted, contradictions, err
+}
+
+// compareNames finds what is new or changed, and which records refer to that.
+func (db *DB) compareNames(ctx context.Context, tx *sqlx.Tx) (types []TypeCounts, resolved, marked int64, err error) {
+	if _, err = tx.ExecContext(ctx, db.sql(`
+		CREATE TEMP TABLE noggin_changed ON COMMIT DROP AS
+		SELECT n.entity_type, n.hash_value, n.entity_name, e.entity_name AS old_name, e.source AS old_source, e.updated_at AS valid_from
+		FROM pg_temp.noggin_names n LEFT JOIN noggin_schema.entity_hashes e USING (hash_value, entity_type)
+		WHERE e.entity_name IS DISTINCT FROM n.entity_name;
+		ANALYZE pg_temp.noggin_changed;
+		CREATE TEMP TABLE noggin_marked ON COMMIT DROP AS
+		SELECT DISTINCT r.record_tip FROM noggin_schema.record_hashes r JOIN pg_temp.noggin_changed c USING (hash_value, entity_type);
+		ANALYZE pg_temp.noggin_marked`)); err != nil {
+		return nil, 0, 0, err
+	}
+	if err = tx.SelectContext(ctx, &types, `
+		SELECT n.entity_type, count(*) FILTER (WHERE c.hash_value IS NOT NULL AND c.old_name IS NULL) AS new,
+		       count(*) FILTER (WHERE c.old_name IS NOT NULL) AS changed, count(*) FILTER (WHERE c.hash_value IS NULL) AS unchanged
+		FROM pg_temp.noggin_names n LEFT JOIN pg_temp.noggin_changed c USING (hash_value, entity_type)
+		GROUP BY n.entity_type ORDER BY n.entity_type`); err != nil {
+		return nil, 0, 0, err
+	}
+	err = tx.QueryRowxContext(ctx, db.sql(`
+		SELECT (SELECT count(*) FROM noggin_schema.unknown_hashes u JOIN pg_temp.noggin_names n USING (hash_value, entity_type)
+			WHERE u.resolved_at IS NULL), (SELECT count(*) FROM pg_temp.noggin_marked)`)).Scan(&resolved, &marked)
+	return types, resolved, marked, err
+}
+
+// applyNames writes what compareNames found.
+func (db *DB) applyNames(ctx context.Context, tx *sqlx.Tx, source string) error {
+	if _, err := tx.ExecContext(ctx, db.sql(`
+		INSERT INTO noggin_schema.entity_hash_history (hash_value, entity_type, entity_name, source, valid_from)
+		SELECT hash_value, entity_type, old_name, old_source, valid_from FROM pg_temp.noggin_changed WHERE old_name IS NOT NULL
+		ORDER BY hash_value, entity_type`)); err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, db.sql(`
+		INSERT INTO noggin_schema.entity_hashes AS e (hash_value, entity_type, entity_name, source)
+		SELECT hash_value, entity_type, entity_name, $1 FROM pg_temp.noggin_changed ORDER BY hash_value, entity_type
+		ON CONFLICT (hash_value, entity_type) DO UPDATE
+		SET entity_name = excluded.entity_name, source = excluded.source, updated_at = now()`), cleanText(source)); err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, db.sql(`
+		UPDATE noggin_schema.unknown_hashes u SET resolved_at = now(), resolved_name = n.entity_name
+		FROM pg_temp.noggin_names n
+		WHERE u.hash_value = n.hash_value AND u.entity_type = n.entity_type AND u.resolved_at IS NULL`)); err != nil {
+		return err
+	}
+	return db.markStale(ctx, tx, `SELECT record_tip FROM pg_temp.noggin_marked`)
+}
+
+// markStale marks the records whose tips the query returns, to be healed. Locked in
+// the order of their tips, as everywhere, so that nobody waits in a circle; a run's
+// claim on one is left alone.
+func (db *DB) markStale(ctx context.Context, tx *sqlx.Tx, tips string) error {
+	_, err := tx.ExecContext(ctx, db.sql(`
+		WITH stale AS (SELECT d.tip FROM noggin_schema.noggin_data d
+			WHERE d.tip IN (`+tips+`) AND NOT d.names_stale ORDER BY d.tip FOR NO KEY UPDATE OF d)
+		UPDATE noggin_schema.noggin_data d SET names_stale = true FROM stale WHERE d.tip = stale.tip`))
+	return err
+}
+
+// ResolveKnown catches up on names that came by another way than an import, such as
+// an operator's INSERT or a copied schema: unknown hashes that have a name become
+// resolved, and the records that refer to them, or wrongly count as having unknown
+// hashes, are marked to be healed.
+func (db *DB) ResolveKnown(ctx context.Context) (resolved int64, err error) {
+	err = db.tx(ctx, "resolve the unknown hashes", func(tx *sqlx.Tx) error {
+		if _, err := tx.ExecContext(ctx, db.sql(`SELECT pg_advisory_xact_lock(`+namesLock+`)`)); err != nil {
+			return err
+		}
+		const known = `noggin_schema.unknown_hashes u JOIN noggin_schema.entity_hashes e USING (hash_value, entity_type) WHERE u.resolved_at IS NULL`
+		if err := db.markStale(ctx, tx, `
+			SELECT r.record_tip FROM noggin_schema.record_hashes r
+			WHERE (r.hash_value, r.entity_type) IN (SELECT u.hash_value, u.entity_type FROM `+known+`)
+			UNION
+			SELECT h.tip FROM noggin_schema.noggin_data h WHERE h.has_unknown_hashes AND NOT EXISTS (
+				SELECT FROM noggin_schema.record_hashes r
+				LEFT JOIN noggin_schema.entity_hashes e ON e.hash_value = r.hash_value AND e.entity_type = r.entity_type
+				WHERE r.record_tip = h.tip AND e.hash_value IS NULL)`); err != nil {
+			return err
+		}
+		return tx.GetContext(ctx, &resolved, db.sql(`
+			WITH resolved AS (UPDATE noggin_schema.unknown_hashes x SET resolved_at = now(), resolved_name = k.entity_name
+				FROM (SELECT u.hash_value, u.entity_type, e.entity_name FROM `+known+`) k
+				WHERE x.hash_value = k.hash_value AND x.entity_type = k.entity_type RETURNING 1)
+			SELECT count(*) FROM resolved`))
+	})
+	return resolved, err
+}
