@@ -18,6 +18,7 @@ type Config struct {
 	Retry      Retry
 	Circuit    Circuit
 	Import     Import
+	Hashes     Hashes
 	Paths      Paths
 	// ObjectTypes add forms to the built-in ones, or change them.
 	ObjectTypes []ObjectType `toml:"object_type"`
@@ -108,6 +109,7 @@ func DefaultConfig() Config {
 		Retry:   Retry{MaxAttempts: 5, BackoffMultiplier: 2, TipsPerBatch: 50},
 		Circuit: Circuit{FailureThresholdPercent: 50, RecoveryThresholdPercent: 20, OpenDuration: 5 * time.Minute, SampleSize: 20},
 		Import:  Import{Settle: time.Minute, DefaultObjectType: "LCD"},
+		Hashes:  defaultHashes(),
 		Paths: Paths{
 			Input:   "/mnt/data/noggin/input",
 			Output:  "/mnt/data/noggin/output",
@@ -164,6 +166,9 @@ func (c Config) Validate() error {
 	within("[import] settle", c.Import.Settle, 0, 24*time.Hour)
 	errs = append(errs, c.Paths.validate()...)
 	types, err := c.Forms()
+	if err == nil {
+		errs = append(errs, c.Hashes.validate(types.EntityTypes())...)
+	}
 	if err != nil {
 		errs = append(errs, err)
 	} else if _, ok := types.ByCode(c.Import.DefaultObjectType); !ok {

@@ -13,7 +13,7 @@ const maxName = 4096
 
 // Layouts of files of names, which are also the source of what they hold.
 const (
-	LayoutNames  = "names"  // hash,name: the manual's, and what noggin exports itself
+	LayoutNames  = "names"  // hash,name: the manual's, and what noggin exports itself, with entity_type for all types
 	LayoutValues = "values" // TIP,VALUE
 	LayoutAssets = "assets" // the platform's export of assets
 	LayoutSites  = "sites"  // the platform's export of sites
@@ -21,7 +21,7 @@ const (
 
 // nameLayouts are found by the column of the name.
 var nameLayouts = []struct{ layout, name, kind string }{
-	{LayoutNames, "name", ""},
+	{LayoutNames, "name", "entity_type"},
 	{LayoutValues, "value", ""},
 	{LayoutAssets, "assetname", "assettype"},
 	{LayoutSites, "sitename", "sitetype"},
@@ -96,23 +96,33 @@ func (n *NameReader) Next() (NameRow, error) {
 	if !ok {
 		return NameRow{}, n.rows.bad("its hash is not 1 to 64 letters, digits, - or _")
 	}
-	name := string(n.rows.field(n.name))
-	switch {
-	case !utf8.ValidString(name):
-		return NameRow{}, n.rows.bad("its name is not UTF-8 (save the file as CSV UTF-8)")
-	case len(name) > maxName:
-		return NameRow{}, n.rows.bad(fmt.Sprintf("its name is longer than %d bytes", maxName))
-	case n.rows.shifted():
+	if n.rows.shifted() {
 		return NameRow{}, n.rows.bad("it has more values than columns; a name with a comma needs quotes")
 	}
+	name := string(n.rows.field(n.name))
 	if n.layout == LayoutNames {
 		name = UnguardFormula(name)
 	}
-	row := NameRow{Line: n.rows.rowLine, Hash: hash, Name: strings.TrimSpace(strings.Map(spaceForControl, name))}
+	name, reason := cleanName(name)
+	if reason != "" {
+		return NameRow{}, n.rows.bad("its name " + reason)
+	}
+	row := NameRow{Line: n.rows.rowLine, Hash: hash, Name: name}
 	if kind := string(n.rows.field(n.kind)); utf8.ValidString(kind) {
 		row.SourceKind = strings.Map(spaceForControl, kind)
 	}
 	return row, nil
+}
+
+// cleanName is a name as it is kept, on one line; else why it can't be.
+func cleanName(s string) (name, reason string) {
+	switch {
+	case !utf8.ValidString(s):
+		return "", "is not UTF-8 (save the file as CSV UTF-8)"
+	case len(s) > maxName:
+		return "", fmt.Sprintf("is longer than %d bytes", maxName)
+	}
+	return strings.TrimSpace(strings.Map(spaceForControl, s)), ""
 }
 
 // spaceForControl makes line breaks and other control characters spaces.

@@ -61,6 +61,7 @@ type Summary struct {
 	AttachmentsDownloaded int      `json:"attachments_downloaded"`
 	AttachmentsFailed     int      `json:"attachments_failed"`
 	BytesDownloaded       int64    `json:"bytes_downloaded"`
+	RecordsRenewed        int      `json:"records_renewed"` // given names that became known or changed
 	Requests              int      `json:"requests"`
 	DurationSeconds       float64  `json:"duration_seconds"`
 	Circuit               string   `json:"circuit"`

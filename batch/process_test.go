@@ -24,6 +24,7 @@ type mirror struct {
 	t      testing.TB
 	server *apitest.Server
 	log    *strings.Builder
+	url    string // of the database
 }
 
 func newMirror(t testing.TB, o apitest.Options) *mirror {
@@ -47,7 +48,7 @@ func newMirror(t testing.TB, o apitest.Options) *mirror {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &mirror{t: t, server: server, log: &strings.Builder{}}
+	m := &mirror{t: t, server: server, log: &strings.Builder{}, url: cfg.URL}
 	config := DefaultConfig()
 	config.Paths.Output = t.TempDir()
 	if err := CreateMarker(config.Paths.Output); err != nil {

@@ -135,16 +135,21 @@ func optional[T comparable](v T) *T {
 
 // writeReport writes the record's text report and notes where it is.
 func (w *work) writeReport() error {
-	name := ReportName(RecordName(w.record.InspectionID, w.claim.Tip))
-	size, sum, err := w.output.ReplaceFile(w.stored.Folder, name, func(out io.Writer) error {
-		return WriteTextReport(out, reportInput(w.form, w.record, w.stored))
-	})
+	report, err := writeReportFile(w.output, w.form, w.record, w.stored)
 	if err != nil {
 		return err
 	}
-	path := w.stored.Folder + "/" + name
-	w.result.ReportPath, w.result.ReportSize, w.result.ReportHash = &path, &size, &sum
+	w.result.ReportPath, w.result.ReportSize, w.result.ReportHash = &report.Path, &report.Size, &report.SHA256
 	return nil
+}
+
+// writeReportFile writes the text report of a stored record into its folder.
+func writeReportFile(output *Output, form ObjectType, record Record, stored storage.Stored) (storage.Report, error) {
+	name := ReportName(RecordName(record.InspectionID, stored.Tip))
+	size, sum, err := output.ReplaceFile(stored.Folder, name, func(out io.Writer) error {
+		return WriteTextReport(out, reportInput(form, record, stored))
+	})
+	return storage.Report{Path: stored.Folder + "/" + name, Size: size, SHA256: sum}, err
 }
 
 // reportInput is what a stored record's text report is made of.
