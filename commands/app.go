@@ -69,6 +69,7 @@ func newApp(env *environment) *cli.App {
 			initDBCommand(env),
 			processCommand(env),
 			retryFailedCommand(env),
+			hashesCommand(env),
 			versionCommand(env),
 		},
 		Reader:          env.in,

@@ -44,6 +44,7 @@ func (c *config) settings() settings {
 	s.add("circuit_breaker", &c.batch.Circuit)
 	s.add("database", &c.storage)
 	s.add("import", &c.batch.Import)
+	s.add("hashes", &c.batch.Hashes)
 	s.add("paths", &c.batch.Paths)
 	return s
 }

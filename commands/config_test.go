@@ -107,6 +107,8 @@ func spoil(field reflect.Value) {
 	switch field.Kind() {
 	case reflect.String:
 		field.SetString("spoilt")
+	case reflect.Map:
+		field.Set(reflect.MakeMap(field.Type()))
 	case reflect.Bool:
 		field.SetBool(!field.Bool())
 	case reflect.Int, reflect.Int64:

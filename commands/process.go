@@ -107,6 +107,9 @@ func runProcess(ctx context.Context, env *environment, s *session, p *batch.Proc
 		return showDue(ctx, s.db, opts, out)
 	}
 	if standing.CircuitOpen() {
+		if standing.HealNeeded {
+			renewNames(ctx, env, p, 0, opts.MaxTime, 0)
+		}
 		due, err := s.db.CountDue(ctx, opts.Selector)
 		if err != nil {
 			return err
@@ -127,6 +130,11 @@ func runProcess(ctx context.Context, env *environment, s *session, p *batch.Proc
 		}
 	}
 	summary, err := p.Run(ctx, opts, standing)
+	worked := standing.Due || len(opts.Selector.Tips) > 0
+	if summary.RunID != 0 && (worked || standing.HealNeeded) {
+		spent := time.Duration(summary.DurationSeconds * float64(time.Second))
+		summary.RecordsRenewed = renewNames(ctx, env, p, summary.RunID, opts.MaxTime, spent)
+	}
 	if err == nil && summary.Unsuccessful() > 0 {
 		err = hint(partialf("%d of %d records did not succeed", summary.Unsuccessful(), max(summary.Claimed, summary.Unsuccessful())),
 			"`noggin report errors` shows why; they are tried again by themselves until `noggin report failed` lists them as permanently failed")
@@ -134,7 +142,7 @@ func runProcess(ctx context.Context, env *environment, s *session, p *batch.Proc
 	switch {
 	case summary.RunID == 0:
 		return err
-	case standing.Due || len(opts.Selector.Tips) > 0:
+	case worked:
 		s.endRun(ctx, env, summary.RunID, summary, err)
 	}
 	if err != nil && summary.Claimed == 0 && out.format == formatText {
@@ -144,6 +152,34 @@ func runProcess(ctx context.Context, env *environment, s *session, p *batch.Proc
 		err = printErr
 	}
 	return err
+}
+
+// renewNames finishes what an import of names has left: it needs no API, and what
+// it cannot do is no fault of the records in hand. run is 0 where none was recorded;
+// limit is the --max-time, 0 for none, of which spent has passed.
+func renewNames(ctx context.Context, env *environment, p *batch.Processor, run int64, limit, spent time.Duration) int {
+	if run == 0 {
+		var err error
+		if run, err = p.DB.RecordRun(ctx, p.Command, p.Version); err != nil {
+			env.log.Warn("records wait to be given their new names", "error", err)
+			return 0
+		}
+	}
+	if limit > 0 {
+		const least = 5 * time.Second
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, max(limit-spent, least))
+		defer cancel()
+	}
+	healer := batch.Healer{DB: p.DB, Types: p.Types, Config: p.Config, Log: p.Log, Run: run}
+	healed, err := healer.Heal(ctx)
+	switch {
+	case err != nil && ctx.Err() == nil:
+		env.log.Warn("not every record could be given its new names", "waiting", healed.Waiting, "error", err)
+	case healed.Waiting > 0:
+		env.log.Info("records wait to be given their new names by a later run", "waiting", healed.Waiting)
+	}
+	return healed.Healed
 }
 
 // insertNamed makes sure that records named by their tip are in the queue's table.
@@ -184,8 +220,12 @@ func printSummary(s batch.Summary, out output) error {
 	if out.format == formatJSON {
 		return out.json(s)
 	}
+	renewed := ""
+	if s.RecordsRenewed > 0 {
+		renewed = fmt.Sprintf("names        renewed in %d records\n", s.RecordsRenewed)
+	}
 	if s.Claimed == 0 && s.Stopped == "" {
-		_, err := fmt.Fprintln(out, "nothing is due")
+		_, err := fmt.Fprint(out, "nothing is due\n", renewed)
 		return err
 	}
 	var parts []string
@@ -222,6 +262,7 @@ func printSummary(s batch.Summary, out output) error {
 		rate = fmt.Sprintf(", %s/s", humanize.Bytes(uint64(float64(s.BytesDownloaded)/s.DurationSeconds)))
 	}
 	fmt.Fprintf(&b, "photographs  %s, %s%s\n", photographs, humanize.Bytes(uint64(s.BytesDownloaded)), rate)
+	b.WriteString(renewed)
 	fmt.Fprintf(&b, "time         %s, %d requests\n", time.Duration(s.DurationSeconds*float64(time.Second)).Round(10*time.Millisecond), s.Requests)
 	fmt.Fprintf(&b, "circuit      %s\n", s.Circuit)
 	if s.Stopped != "" {
