@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"syscall"
 	"testing"
@@ -48,9 +47,9 @@ func nogginMain() {
 //
 //	exits CODE COMMAND…  runs a command, which has to end with that exit code
 //	database             makes an empty database and sets $NOGGIN_DATABASE_URL
-//	api N [FORM…]        starts a simulated API with N records, adds it to the
-//	                     configuration, sets $tip1, $tip2, … and writes the
-//	                     platform's CSV files into $WORK/exports
+//	api N [FORM…] …      starts a simulated API with N records, see startAPI
+//	faults [FAULT…]      replaces the faults of the simulated API
+//	enqueue              makes its records pending
 //
 // Each begins with a $NOGGIN_CONFIG of its own, whose folders are below $WORK/data.
 func TestScripts(t *testing.T) {
@@ -69,12 +68,15 @@ func TestScripts(t *testing.T) {
 			env.Setenv("TZ", "Australia/Perth")
 			env.Setenv("data", filepath.Join(env.WorkDir, "data"))
 			env.Values["t"] = env.T()
+			env.Values["api"] = new(*apitest.Server)
 			return os.WriteFile(config, []byte(scriptConfig(filepath.Join(env.WorkDir, "data"))), 0o600)
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exits":    exits,
 			"database": database,
-			"api":      simulatedAPI,
+			"api":      startAPI,
+			"faults":   faults,
+			"enqueue":  enqueue,
 		},
 	})
 }
@@ -117,30 +119,4 @@ func database(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("not run by testing")
 	}
 	ts.Setenv("NOGGIN_DATABASE_URL", storagetest.Database(t))
-}
-
-func simulatedAPI(ts *testscript.TestScript, neg bool, args []string) {
-	t, ok := ts.Value("t").(testing.TB)
-	if neg || len(args) == 0 || !ok {
-		ts.Fatalf("usage: api N [FORM…]")
-	}
-	records, err := strconv.Atoi(args[0])
-	ts.Check(err)
-	server := apitest.Start(t, apitest.Options{Records: records, Forms: args[1:], MediaBytes: apitest.Range{Min: 500, Max: 900}})
-	config := ts.Getenv("NOGGIN_CONFIG")
-	text, err := os.ReadFile(config)
-	ts.Check(err)
-	ts.Check(os.WriteFile(config, slices.Concat(text, []byte(`
-[api]
-base_url = "`+server.URL()+`"
-media_service_url = "`+server.URL()+`/media"
-namespace = "`+server.Namespace()+`"
-`)), 0o600))
-	ts.Setenv("NOGGIN_BEARER_TOKEN", server.Token())
-	n := 0
-	for record := range server.Records() {
-		n++
-		ts.Setenv("tip"+strconv.Itoa(n), record.Tip)
-	}
-	ts.Check(server.WriteFiles(ts.MkAbs("exports")))
 }
