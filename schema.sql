@@ -112,6 +112,8 @@ CREATE INDEX IF NOT EXISTS noggin_data_expected_id ON noggin_schema.noggin_data 
     WHERE inspection_id IS NULL AND expected_inspection_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS noggin_data_inspection_date ON noggin_schema.noggin_data (inspection_date)
     WHERE inspection_date IS NOT NULL;
+CREATE INDEX IF NOT EXISTS noggin_data_undated ON noggin_schema.noggin_data (tip)
+    WHERE inspection_date IS NULL AND folder IS NOT NULL;
 CREATE INDEX IF NOT EXISTS noggin_data_updated ON noggin_schema.noggin_data (updated_at)
     WHERE processing_status <> 'pending';
 

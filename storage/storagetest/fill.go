@@ -58,7 +58,7 @@ var fillStatements = []string{
 		CASE WHEN fetched THEN jsonb_build_object('id', id, 'filler', repeat(md5(i::text), 12)) END,
 		CASE WHEN fetched THEN to_char(at, 'YYYY/MM/YYYY-MM-DD ') || replace(id, ' ', '') END,
 		CASE WHEN fetched THEN :attachments / :records ELSE 0 END, CASE WHEN status = 'complete' THEN :attachments / :records ELSE 0 END,
-		CASE WHEN failed THEN i % 5 ELSE 0 END, CASE WHEN failed THEN now() + ((i % 7200) - 3600) * interval '1 second' END,
+		CASE WHEN failed THEN i % 5 ELSE 0 END, CASE WHEN failed THEN now() + (i * 37 % 7200 - 3600) * interval '1 second' END,
 		CASE WHEN failed THEN 'answered 503 Service Unavailable (after 6 attempts)' END, failed AND i % 3 = 0,
 		CASE WHEN status = 'complete' THEN 'x.txt' END, CASE WHEN status = 'complete' THEN 3000 + i % 2000 END, CASE WHEN status = 'complete' THEN md5(i::text) END,
 		'export-' || i / 50000 || '.csv', id, at, CASE WHEN fetched THEN at END, CASE WHEN fetched THEN 1 + i % 40 / 10.0 END,

@@ -1,0 +1,91 @@
+package storage
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+)
+
+// RunRow is a run of a command.
+type RunRow struct {
+	ID         int64           `db:"id" json:"run_id"`
+	Command    string          `db:"command" json:"command"`
+	Host       string          `db:"host" json:"host"`
+	PID        int             `db:"pid" json:"pid"`
+	Version    string          `db:"version" json:"version"`
+	StartedAt  time.Time       `db:"started_at" json:"started_at"`
+	SeenAt     time.Time       `db:"seen_at" json:"seen_at"`
+	FinishedAt *time.Time      `db:"finished_at" json:"finished_at"`
+	ExitCode   *int            `db:"exit_code" json:"exit_code"` // nil: running, or it died
+	Message    *string         `db:"message" json:"message"`
+	Summary    json.RawMessage `db:"summary" json:"summary"`
+}
+
+const runColumns = `id, command, host, pid, version, started_at, seen_at, finished_at, exit_code, message, coalesce(summary, 'null') AS summary`
+
+// LastRuns returns the last run of every command, and of its successful runs the
+// last where that is another.
+func (db *DB) LastRuns(ctx context.Context) (last, succeeded []RunRow, err error) {
+	// One step of the index a command: SELECT DISTINCT would read every run.
+	const commands = `WITH RECURSIVE commands AS (
+			(SELECT command FROM noggin_schema.runs ORDER BY command LIMIT 1)
+			UNION ALL
+			SELECT (SELECT r.command FROM noggin_schema.runs r WHERE r.command > c.command ORDER BY r.command LIMIT 1)
+			FROM commands c WHERE c.command IS NOT NULL)`
+	err = db.selectAll(ctx, "read the last runs", &last, commands+`
+		SELECT r.* FROM commands c CROSS JOIN LATERAL (
+			SELECT `+runColumns+` FROM noggin_schema.runs WHERE command = c.command ORDER BY started_at DESC LIMIT 1) AS r
+		ORDER BY r.started_at DESC`)
+	if err != nil {
+		return nil, nil, err
+	}
+	err = db.selectAll(ctx, "read the last runs", &succeeded, commands+`
+		SELECT r.* FROM commands c CROSS JOIN LATERAL (
+			SELECT `+runColumns+` FROM (SELECT * FROM noggin_schema.runs WHERE command = c.command ORDER BY started_at DESC LIMIT 2000) AS recent
+			WHERE exit_code = 0 ORDER BY started_at DESC LIMIT 1) AS r
+		ORDER BY r.started_at DESC`)
+	return last, succeeded, err
+}
+
+// RunFilter chooses runs; the zero value chooses all.
+type RunFilter struct {
+	Command string
+	Since   time.Time
+	Failed  bool // exit codes other than 0
+	Limit   int  // 0: no limit
+}
+
+// Runs returns runs, the latest first.
+func (db *DB) Runs(ctx context.Context, f RunFilter) ([]RunRow, error) {
+	var runs []RunRow
+	err := db.selectAll(ctx, "list the runs", &runs, `
+		SELECT `+runColumns+` FROM noggin_schema.runs
+		WHERE started_at >= $1::timestamptz AND ($2 = '' OR command = $2) AND (NOT $3::boolean OR exit_code <> 0)
+		ORDER BY started_at DESC, id DESC LIMIT nullif($4::bigint, 0)`, f.Since.Format(time.RFC3339Nano), f.Command, f.Failed, f.Limit)
+	return runs, err
+}
+
+// Transitions returns the circuit's changes since a time, the latest first.
+func (db *DB) Transitions(ctx context.Context, since time.Time) ([]Transition, error) {
+	var transitions []Transition
+	err := db.selectAll(ctx, "read the circuit's history", &transitions, `
+		SELECT from_state, to_state, reason, coalesce(failure_rate, 0) AS failure_rate, run_id, created_at
+		FROM noggin_schema.circuit_transitions WHERE created_at >= $1::timestamptz ORDER BY created_at DESC, id DESC`,
+		since.Format(time.RFC3339Nano))
+	return transitions, err
+}
+
+// LastActivity returns when a record's status last changed; nil: never.
+func (db *DB) LastActivity(ctx context.Context) (*time.Time, error) {
+	var at *time.Time
+	err := db.get(ctx, "read the last activity", &at, `
+		SELECT max(updated_at) FROM noggin_schema.noggin_data WHERE processing_status <> 'pending'`)
+	return at, err
+}
+
+// DatabaseSize returns the size of the database in bytes.
+func (db *DB) DatabaseSize(ctx context.Context) (int64, error) {
+	var size int64
+	err := db.get(ctx, "measure the database", &size, `SELECT pg_database_size(current_database())`)
+	return size, err
+}
