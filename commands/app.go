@@ -70,6 +70,7 @@ func newApp(env *environment) *cli.App {
 			processCommand(env),
 			retryFailedCommand(env),
 			hashesCommand(env),
+			skipCommand(env),
 			versionCommand(env),
 		},
 		Reader:          env.in,
