@@ -94,7 +94,7 @@ are still skipped.`,
 // checkSkipFlags refuses flags that do not go together.
 func checkSkipFlags(c *cli.Context, opts *skipOptions) error {
 	opts.undo, opts.list = c.IsSet("undo"), c.String("output")
-	if c.String("format") == formatCSV && !(opts.dryRun && !opts.undo) {
+	if c.String("format") == formatCSV && (!opts.dryRun || opts.undo) {
 		return usagef("--format csv goes with --dry-run: otherwise the list is a file")
 	}
 	if !opts.undo {
