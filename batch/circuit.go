@@ -113,3 +113,15 @@ func failureRate(s storage.Circuit) float64 {
 	}
 	return 100 * float64(strings.Count(s.Recent, "1")) / float64(len(s.Recent))
 }
+
+// resetCircuit closes the circuit by an operator's will. Requests under way count
+// in the totals alone.
+func resetCircuit(s storage.Circuit, reason string) (storage.Circuit, []storage.Transition) {
+	var transitions []storage.Transition
+	if s.State != circuitClosed {
+		transitions = []storage.Transition{{From: s.State, To: circuitClosed, Reason: reason, FailureRate: failureRate(s)}}
+	}
+	s.State, s.Recent, s.OpenUntil, s.ProbesLeased, s.ProbesExpireAt = circuitClosed, "", nil, 0, nil
+	s.Generation++
+	return s, transitions
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -20,6 +21,7 @@ type Config struct {
 	Import     Import
 	Hashes     Hashes
 	Paths      Paths
+	Maintain   Maintain
 	// ObjectTypes add forms to the built-in ones, or change them.
 	ObjectTypes []ObjectType `toml:"object_type"`
 }
@@ -74,6 +76,24 @@ type Import struct {
 	DefaultObjectType string `toml:"default_object_type"`
 }
 
+// Maintain is the section [maintain]. Ages are such as "6 months", counted back
+// from the beginning of today.
+type Maintain struct {
+	// ErrorsKeep is for how long processing_errors are kept.
+	ErrorsKeep string `toml:"errors_keep"`
+	// ResolvedHashesKeep is for how long unknown hashes are kept once resolved.
+	ResolvedHashesKeep string `toml:"resolved_hashes_keep"`
+	// RunsKeep is for how long runs and changes of the circuit are kept.
+	RunsKeep string `toml:"runs_keep"`
+	// LockTimeout bounds how long maintenance waits for a table or index.
+	LockTimeout time.Duration `toml:"lock_timeout"`
+	// KeepDaily, KeepWeekly and KeepMonthly say of how many days, weeks and months
+	// the last backup is kept.
+	KeepDaily   int `toml:"keep_daily"`
+	KeepWeekly  int `toml:"keep_weekly"`
+	KeepMonthly int `toml:"keep_monthly"`
+}
+
 // Paths is the section [paths].
 type Paths struct {
 	Input     string `toml:"input"`
@@ -110,6 +130,10 @@ func DefaultConfig() Config {
 		Circuit: Circuit{FailureThresholdPercent: 50, RecoveryThresholdPercent: 20, OpenDuration: 5 * time.Minute, SampleSize: 20},
 		Import:  Import{Settle: time.Minute, DefaultObjectType: "LCD"},
 		Hashes:  defaultHashes(),
+		Maintain: Maintain{
+			ErrorsKeep: "6 months", ResolvedHashesKeep: "3 months", RunsKeep: "1 year", LockTimeout: 10 * time.Second,
+			KeepDaily: 7, KeepWeekly: 5, KeepMonthly: 12,
+		},
 		Paths: Paths{
 			Input:   "/mnt/data/noggin/input",
 			Output:  "/mnt/data/noggin/output",
@@ -127,6 +151,9 @@ func (c Config) Location() (*time.Location, error) {
 	}
 	return time.LoadLocation(c.Timezone)
 }
+
+// ageForm is how an age is written; PostgreSQL reads it as an interval.
+var ageForm = regexp.MustCompile(`^[1-9][0-9]{0,3} ?(day|week|month|year)s?$`)
 
 // Validate reports every wrong value, joined; each names its key, the value and
 // what is allowed.
@@ -165,6 +192,20 @@ func (c Config) Validate() error {
 	between("[circuit_breaker] sample_size", b.SampleSize, 1, 1000)
 	within("[import] settle", c.Import.Settle, 0, 24*time.Hour)
 	errs = append(errs, c.Paths.validate()...)
+	m := c.Maintain
+	for _, age := range []struct{ key, value string }{
+		{"errors_keep", m.ErrorsKeep},
+		{"resolved_hashes_keep", m.ResolvedHashesKeep},
+		{"runs_keep", m.RunsKeep},
+	} {
+		if !ageForm.MatchString(age.value) {
+			errs = append(errs, fmt.Errorf(`[maintain] %s = %q: want a number of days, weeks, months or years, such as "6 months"`, age.key, age.value))
+		}
+	}
+	within("[maintain] lock_timeout", m.LockTimeout, time.Second, time.Hour)
+	between("[maintain] keep_daily", m.KeepDaily, 0, 1000)
+	between("[maintain] keep_weekly", m.KeepWeekly, 0, 1000)
+	between("[maintain] keep_monthly", m.KeepMonthly, 0, 1000)
 	types, err := c.Forms()
 	if err == nil {
 		errs = append(errs, c.Hashes.validate(types.EntityTypes())...)

@@ -46,6 +46,7 @@ func (c *config) settings() settings {
 	s.add("import", &c.batch.Import)
 	s.add("hashes", &c.batch.Hashes)
 	s.add("paths", &c.batch.Paths)
+	s.add("maintain", &c.batch.Maintain)
 	return s
 }
 

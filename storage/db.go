@@ -26,10 +26,16 @@ type DB struct {
 // Open prepares a pool whose sessions are named "noggin command". No connection
 // is made yet. A statement timeout of 0 lets statements run as long as they need:
 // for maintenance and exports.
-func Open(cfg Config, command string) (*DB, error) {
+func Open(cfg Config, command string) (*DB, error) { return open(cfg, command, "") }
+
+// open is Open for another database of the same server, unless that is "".
+func open(cfg Config, command, database string) (*DB, error) {
 	pqCfg, err := pq.NewConfig(cfg.URL)
 	if err != nil {
 		return nil, errors.New("[database] url: not a libpq URL")
+	}
+	if database != "" {
+		pqCfg.Database = database
 	}
 	if !strings.Contains(cfg.URL, "sslmode") && os.Getenv("PGSSLMODE") == "" {
 		pqCfg.SSLMode = pq.SSLModePrefer // libpq's default; lib/pq's own is to require it

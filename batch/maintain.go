@@ -1,0 +1,188 @@
+package batch
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"noggin/storage"
+)
+
+// ErrIncomplete is wrapped by the error of work that was finished, but not with
+// everything. Exit code 3.
+var ErrIncomplete = errors.New("not everything succeeded")
+
+// Maintenance keeps the database, the disk and the backups well. All of it may be
+// done while runs drain the queue.
+type Maintenance struct {
+	DB       *storage.DB    // without a statement timeout
+	Database storage.Config // for PostgreSQL's own programs
+	Config   Config
+	Log      *slog.Logger
+	Version  string          // of the program, for the record of runs
+	ExitCode func(error) int // the exit code that an error means, for the same
+}
+
+// Effect is what a step of maintenance did, for people and, in Details, for
+// programs.
+type Effect struct {
+	Text    string
+	Lines   []string
+	Details any
+}
+
+// Step is one step of maintenance.
+type Step struct {
+	Name   string // `noggin maintain NAME`, unless it is a review
+	Review bool   // only looks, and is no command of its own
+	Do     func(ctx context.Context) (Effect, error)
+}
+
+// StepResult is how a step ended.
+type StepResult struct {
+	Step      string    `json:"step"`
+	OK        bool      `json:"ok"`
+	StartedAt time.Time `json:"started_at"`
+	Seconds   float64   `json:"seconds"`
+	Effect    string    `json:"effect"`
+	Lines     []string  `json:"lines,omitempty"`
+	Error     string    `json:"error,omitempty"`
+	Earlier   bool      `json:"earlier,omitempty"` // a run of this period had done it already
+	Details   any       `json:"details,omitempty"`
+
+	Err error `json:"-"`
+}
+
+// MaintenanceSummary is what a list of steps did.
+type MaintenanceSummary struct {
+	RunID           int64        `json:"run_id"`
+	Command         string       `json:"command"`
+	Steps           []StepResult `json:"steps"`
+	DurationSeconds float64      `json:"duration_seconds"`
+}
+
+// Failed returns the names of the steps that failed.
+func (s MaintenanceSummary) Failed() []string {
+	var names []string
+	for _, step := range s.Steps {
+		if !step.OK {
+			names = append(names, step.Step)
+		}
+	}
+	return names
+}
+
+// RunStep does one step and records it as a run of its own, unless it is a review.
+func (m *Maintenance) RunStep(ctx context.Context, step Step) StepResult {
+	r := StepResult{Step: step.Name, StartedAt: time.Now()}
+	run := int64(0)
+	if !step.Review {
+		if run, r.Err = m.DB.StartRun(ctx, "maintain "+step.Name, m.Version); r.Err != nil {
+			r.Error = r.Err.Error()
+			return r
+		}
+	}
+	m.Log.Info("maintenance begins", "step", step.Name)
+	effect, err := step.Do(ctx)
+	r.Seconds = time.Since(r.StartedAt).Seconds()
+	r.OK, r.Effect, r.Lines, r.Details, r.Err = err == nil, effect.Text, effect.Lines, effect.Details, err
+	attributes := []any{"step", step.Name, "seconds", r.Seconds, "effect", r.Effect}
+	if err != nil {
+		r.Error = err.Error()
+		m.Log.Error("maintenance failed", append(attributes, "error", err)...)
+	} else {
+		m.Log.Info("maintenance done", attributes...)
+	}
+	if !step.Review {
+		m.finishRun(ctx, run, r.Err, r.Details)
+	}
+	return r
+}
+
+// RunSteps does the steps in order; one that fails does not stop the others, but
+// the error then wraps [ErrIncomplete]. earlier names those that are done already.
+func (m *Maintenance) RunSteps(ctx context.Context, name string, steps []Step, earlier map[string]StepResult) (MaintenanceSummary, error) {
+	started := time.Now()
+	summary := MaintenanceSummary{Command: "maintain " + name, Steps: []StepResult{}}
+	var err error
+	if summary.RunID, err = m.DB.StartRun(ctx, summary.Command, m.Version); err != nil {
+		return summary, err
+	}
+	for _, step := range steps {
+		if ctx.Err() != nil {
+			break
+		}
+		if done, ok := earlier[step.Name]; ok {
+			summary.Steps = append(summary.Steps, done)
+			continue
+		}
+		summary.Steps = append(summary.Steps, m.RunStep(ctx, step))
+	}
+	summary.DurationSeconds = time.Since(started).Seconds()
+	if failed := summary.Failed(); len(failed) > 0 {
+		err = fmt.Errorf("%w: %d of %d steps failed: %s", ErrIncomplete, len(failed), len(steps), strings.Join(failed, ", "))
+	}
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	m.finishRun(ctx, summary.RunID, err, summary)
+	return summary, err
+}
+
+func (m *Maintenance) finishRun(ctx context.Context, run int64, err error, summary any) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	message := ""
+	if err != nil {
+		message = err.Error()
+	}
+	if err := m.DB.FinishRun(ctx, run, m.ExitCode(err), message, summary); err != nil {
+		m.Log.Warn("the run could not be recorded", "run_id", run, "error", err)
+	}
+}
+
+// Earlier returns the steps that runs of the list, on any host, did well in this
+// "week" or "month".
+func (m *Maintenance) Earlier(ctx context.Context, name, period string) (map[string]StepResult, error) {
+	runs, err := m.DB.RunsThis(ctx, period, "maintain "+name)
+	if err != nil {
+		return nil, err
+	}
+	done := map[string]StepResult{}
+	for _, run := range runs {
+		var summary MaintenanceSummary
+		if err := json.Unmarshal(run.Summary, &summary); err != nil {
+			continue // a killed run leaves none
+		}
+		for _, step := range summary.Steps {
+			if _, ok := done[step.Step]; step.OK && !ok {
+				step.Earlier, step.Lines, step.Details = true, nil, nil
+				done[step.Step] = step
+			}
+		}
+	}
+	return done, nil
+}
+
+// bytesText writes a size for people.
+func bytesText(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }
+
+// counted writes a number with its noun: "1 file", "3 files". A noun that takes
+// more than an s brings its plural: "hash|hashes".
+func counted(n int64, noun string) string {
+	one, many, irregular := strings.Cut(noun, "|")
+	switch {
+	case n == 1:
+		return "1 " + one
+	case irregular:
+		return humanize.Comma(n) + " " + many
+	default:
+		return humanize.Comma(n) + " " + one + "s"
+	}
+}

@@ -1,0 +1,177 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+)
+
+// ErrBusy is wrapped by the error of maintenance that gave up waiting for a lock
+// on a table or index, rather than hold up whoever has it.
+var ErrBusy = errors.New("it is in use by another session")
+
+// TableSize is a table of ours and the room it takes, in bytes. Rows are the
+// planner's estimate.
+type TableSize struct {
+	Table      string `db:"table_name" json:"table"`
+	Rows       int64  `db:"row_estimate" json:"rows_estimated"`
+	DeadRows   int64  `db:"dead_rows" json:"dead_rows"`
+	TableBytes int64  `db:"table_bytes" json:"table_bytes"` // with what is stored out of line
+	IndexBytes int64  `db:"index_bytes" json:"index_bytes"`
+	TotalBytes int64  `db:"total_bytes" json:"total_bytes"`
+}
+
+// TableSizes returns every table of ours, the largest first.
+func (db *DB) TableSizes(ctx context.Context) ([]TableSize, error) {
+	var sizes []TableSize
+	err := db.pool.SelectContext(ctx, &sizes, `
+		SELECT c.relname AS table_name, greatest(c.reltuples, 0)::bigint AS row_estimate,
+		       coalesce(pg_stat_get_dead_tuples(c.oid), 0) AS dead_rows,
+		       pg_table_size(c.oid) AS table_bytes, pg_indexes_size(c.oid) AS index_bytes, pg_total_relation_size(c.oid) AS total_bytes
+		FROM pg_class c WHERE c.relkind = 'r' AND c.relnamespace = to_regnamespace($1)
+		ORDER BY pg_total_relation_size(c.oid) DESC, c.relname`, pq.QuoteIdentifier(db.cfg.Schema))
+	if err == nil && len(sizes) == 0 {
+		err = fmt.Errorf("%w: it is missing: run `noggin init-db`", ErrSchema)
+	}
+	return sizes, describe(ctx, "read the sizes of the tables", err)
+}
+
+// IndexSize is an index of ours and its size in bytes.
+type IndexSize struct {
+	Index string `db:"index_name" json:"index"`
+	Table string `db:"table_name" json:"table"`
+	Bytes int64  `db:"bytes" json:"bytes"`
+	Valid bool   `db:"valid" json:"-"`
+}
+
+// Indexes returns every index of our tables, the largest first.
+func (db *DB) Indexes(ctx context.Context) ([]IndexSize, error) {
+	var indexes []IndexSize
+	err := db.pool.SelectContext(ctx, &indexes, `
+		SELECT i.relname AS index_name, t.relname AS table_name, pg_relation_size(i.oid) AS bytes, x.indisvalid AS valid
+		FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class t ON t.oid = x.indrelid
+		WHERE t.relkind = 'r' AND t.relnamespace = to_regnamespace($1) ORDER BY pg_relation_size(i.oid) DESC, i.relname`,
+		pq.QuoteIdentifier(db.cfg.Schema))
+	return indexes, describe(ctx, "read the indexes", err)
+}
+
+// leftover is how PostgreSQL names what a REINDEX CONCURRENTLY that failed or was
+// killed leaves behind.
+var leftover = regexp.MustCompile(`_cc(new|old)[0-9]*$`)
+
+// Leftover reports an invalid index that a concurrent rebuild left behind.
+func (i IndexSize) Leftover() bool { return !i.Valid && leftover.MatchString(i.Index) }
+
+// Analyze renews the planner's statistics of a table.
+func (db *DB) Analyze(ctx context.Context, table string, lockTimeout time.Duration) error {
+	return db.maintain(ctx, "analyse "+table, "ANALYZE "+db.quoted(table), lockTimeout)
+}
+
+// Vacuum frees a table's dead rows and renews its statistics. full rewrites the
+// table, which gives the room back to the volume, but needs as much beforehand and
+// keeps everybody else off the table meanwhile.
+func (db *DB) Vacuum(ctx context.Context, table string, full bool, lockTimeout time.Duration) error {
+	statement := "VACUUM (ANALYZE) "
+	if full {
+		statement = "VACUUM (FULL, ANALYZE) "
+	}
+	return db.maintain(ctx, "vacuum "+table, statement+db.quoted(table), lockTimeout)
+}
+
+// Reindex builds an index anew beside the old one, which stays in use meanwhile.
+func (db *DB) Reindex(ctx context.Context, index string, lockTimeout time.Duration) error {
+	return db.maintain(ctx, "rebuild index "+index, "REINDEX INDEX CONCURRENTLY "+db.quoted(index), lockTimeout)
+}
+
+// DropLeftover removes an index that [IndexSize.Leftover] tells.
+func (db *DB) DropLeftover(ctx context.Context, index string, lockTimeout time.Duration) error {
+	if !leftover.MatchString(index) {
+		return fmt.Errorf("drop index %s: it is none that a rebuild left behind", index)
+	}
+	return db.maintain(ctx, "drop index "+index, "DROP INDEX CONCURRENTLY IF EXISTS "+db.quoted(index), lockTimeout)
+}
+
+func (db *DB) quoted(name string) string {
+	return pq.QuoteIdentifier(db.cfg.Schema) + "." + pq.QuoteIdentifier(name)
+}
+
+// maintain runs one of the statements that must stand outside a transaction, as
+// long as it needs, but waits for locks no longer than lockTimeout: whoever queues
+// behind a waiting maintenance would wait with it.
+func (db *DB) maintain(ctx context.Context, what, statement string, lockTimeout time.Duration) error {
+	conn, err := db.pool.Connx(ctx)
+	if err != nil {
+		return describe(ctx, what, err)
+	}
+	defer discard(conn.Conn) // its settings are no use to others
+	_, err = conn.ExecContext(ctx, fmt.Sprintf("SET statement_timeout = 0; SET lock_timeout = %d", lockTimeout.Milliseconds()))
+	if err == nil {
+		_, err = conn.ExecContext(ctx, statement)
+	}
+	if hasCode(err, "55P03") {
+		return fmt.Errorf("%s: %w for longer than lock_timeout = %s", what, ErrBusy, lockTimeout)
+	}
+	return describe(ctx, what, err)
+}
+
+// Pause is what `noggin maintain pause` asked for.
+type Pause struct {
+	At     time.Time  `db:"paused_at" json:"paused_at"`
+	Until  *time.Time `db:"paused_until" json:"paused_until"` // nil: until resumed
+	Reason string     `db:"reason" json:"reason"`
+	Host   string     `db:"host" json:"host"`
+}
+
+// Pause has every run on every host do nothing for d, or until [DB.Resume] when d
+// is 0. A pause that is on already is replaced.
+func (db *DB) Pause(ctx context.Context, d time.Duration, reason string) (Pause, error) {
+	var p Pause
+	err := db.tx(ctx, "pause", func(tx *sqlx.Tx) error {
+		return tx.GetContext(ctx, &p, db.sql(`
+			INSERT INTO noggin_schema.pause AS p (id, paused_until, reason, host)
+			VALUES (1, now() + nullif($1::float8, 0) * interval '1 second', $2, $3)
+			ON CONFLICT (id) DO UPDATE SET paused_at = now(), paused_until = excluded.paused_until,
+				reason = excluded.reason, host = excluded.host
+			RETURNING paused_at, paused_until, reason, host`), d.Seconds(), cleanText(reason), db.host)
+	})
+	return p, err
+}
+
+// Resume ends a pause and returns it; nil when there was none.
+func (db *DB) Resume(ctx context.Context) (*Pause, error) {
+	var ended []Pause
+	err := db.tx(ctx, "resume", func(tx *sqlx.Tx) error {
+		ended = nil
+		return tx.SelectContext(ctx, &ended, db.sql(`DELETE FROM noggin_schema.pause RETURNING paused_at, paused_until, reason, host`))
+	})
+	if err != nil || len(ended) == 0 {
+		return nil, err
+	}
+	return &ended[0], nil
+}
+
+// RunSummary is the summary that a finished run left.
+type RunSummary struct {
+	ID       int64     `db:"id"`
+	Host     string    `db:"host"`
+	Finished time.Time `db:"finished_at"`
+	ExitCode int       `db:"exit_code"`
+	Summary  []byte    `db:"summary"`
+}
+
+// RunsThis returns the runs of a command that ended in this "day", "week" (from
+// Monday) or "month" of the site's time zone, the newest first.
+func (db *DB) RunsThis(ctx context.Context, period, command string) ([]RunSummary, error) {
+	var runs []RunSummary
+	err := db.pool.SelectContext(ctx, &runs, db.sql(`
+		SELECT id, host, finished_at, coalesce(exit_code, 1) AS exit_code, coalesce(summary, 'null') AS summary
+		FROM noggin_schema.runs
+		WHERE command = $1 AND started_at >= date_trunc($2, now()) - interval '1 day' AND finished_at >= date_trunc($2, now())
+		ORDER BY started_at DESC LIMIT 100`), command, period)
+	return runs, describe(ctx, "read the runs of "+command, err)
+}

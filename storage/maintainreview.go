@@ -1,0 +1,84 @@
+package storage
+
+import (
+	"context"
+	"time"
+)
+
+// TypeCount is a count by type.
+type TypeCount struct {
+	Type  string `db:"type" json:"type"`
+	Count int64  `db:"count" json:"count"`
+}
+
+// CountUnknownHashes counts the hashes without a name, by entity type.
+func (db *DB) CountUnknownHashes(ctx context.Context) ([]TypeCount, error) {
+	var counts []TypeCount
+	err := db.pool.SelectContext(ctx, &counts, db.sql(`
+		SELECT entity_type AS type, count(*) AS count FROM noggin_schema.unknown_hashes
+		WHERE resolved_at IS NULL GROUP BY entity_type ORDER BY count(*) DESC, entity_type`))
+	return counts, describe(ctx, "count the unknown hashes", err)
+}
+
+// CountErrors counts the errors of the last days by type, the most frequent first.
+func (db *DB) CountErrors(ctx context.Context, days int) ([]TypeCount, error) {
+	var counts []TypeCount
+	err := db.pool.SelectContext(ctx, &counts, db.sql(`
+		SELECT error_type AS type, count(*) AS count FROM noggin_schema.processing_errors
+		WHERE created_at >= current_date - $1::int GROUP BY error_type ORDER BY count(*) DESC, error_type LIMIT 20`), days)
+	return counts, describe(ctx, "count the errors", err)
+}
+
+// Throughput is how records were processed over some days; times are seconds.
+type Throughput struct {
+	Days     int     `db:"days" json:"days"`
+	Records  int64   `db:"records" json:"records"`
+	Average  float64 `db:"average" json:"average_seconds"`
+	Slowest  float64 `db:"slowest" json:"slowest_seconds"`
+	Openings int64   `db:"openings" json:"circuit_openings"`
+}
+
+// Throughput sums up the records completed in the last days.
+func (db *DB) Throughput(ctx context.Context, days int) (Throughput, error) {
+	var t Throughput
+	err := db.get(ctx, "sum up the throughput", &t, `
+		SELECT $1::int AS days, count(*) AS records, coalesce(avg(processing_seconds), 0) AS average,
+		       coalesce(max(processing_seconds), 0) AS slowest,
+		       (SELECT count(*) FROM noggin_schema.circuit_transitions
+		        WHERE to_state = 'open' AND created_at >= current_date - $1::int) AS openings
+		FROM noggin_schema.noggin_data
+		WHERE processing_status <> 'pending' AND processing_status = 'complete' AND updated_at >= current_date - $1::int`, days)
+	return t, err
+}
+
+// RowCounts are the counts by which the monthly maintenance judges the database.
+type RowCounts struct {
+	Records     int64 `db:"records" json:"records"`
+	Attachments int64 `db:"attachments" json:"attachments"`
+	Hashes      int64 `db:"hashes" json:"entity_hashes"`
+	Permanent   int64 `db:"permanent" json:"permanently_failed"`
+}
+
+// RowCounts counts the rows of the main tables.
+func (db *DB) RowCounts(ctx context.Context) (RowCounts, error) {
+	var c RowCounts
+	err := db.get(ctx, "count the rows", &c, `
+		SELECT (SELECT count(*) FROM noggin_schema.noggin_data) AS records,
+		       (SELECT count(*) FROM noggin_schema.attachments) AS attachments,
+		       (SELECT count(*) FROM noggin_schema.entity_hashes) AS hashes,
+		       (SELECT count(*) FROM noggin_schema.noggin_data WHERE permanently_failed) AS permanent`)
+	return c, err
+}
+
+// Archivable counts the complete, not yet archived records inspected before an
+// age such as "2 years", and returns the day of the oldest.
+func (db *DB) Archivable(ctx context.Context, olderThan string) (records int64, oldest *time.Time, err error) {
+	var row struct {
+		Records int64
+		Oldest  *time.Time
+	}
+	err = db.get(ctx, "count what could be archived", &row, `
+		SELECT count(*) AS records, min(inspection_date) AS oldest FROM noggin_schema.noggin_data
+		WHERE inspection_date < current_date - $1::interval AND processing_status = 'complete' AND NOT archived`, olderThan)
+	return row.Records, row.Oldest, err
+}
