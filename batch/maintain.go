@@ -173,9 +173,9 @@ func (m *Maintenance) Earlier(ctx context.Context, name, period string) (map[str
 // bytesText writes a size for people.
 func bytesText(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }
 
-// counted writes a number with its noun: "1 file", "3 files". A noun that takes
+// plural writes a number with its noun: "1 file", "3 files". A noun that takes
 // more than an s brings its plural: "hash|hashes".
-func counted(n int64, noun string) string {
+func plural(n int64, noun string) string {
 	one, many, irregular := strings.Cut(noun, "|")
 	switch {
 	case n == 1:

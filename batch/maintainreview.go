@@ -43,7 +43,7 @@ func (m *Maintenance) SweepTemp(_ context.Context) (Effect, error) {
 		r.Files++
 		r.Bytes += info.Size()
 	}
-	text := fmt.Sprintf("removed %s, %s", counted(int64(r.Files), "temporary file"), bytesText(r.Bytes))
+	text := fmt.Sprintf("removed %s, %s", plural(int64(r.Files), "temporary file"), bytesText(r.Bytes))
 	return Effect{Text: text, Details: r}, errors.Join(errs...)
 }
 
@@ -77,7 +77,7 @@ func (m *Maintenance) Sizes(ctx context.Context) (Effect, error) {
 		total += t.TotalBytes
 		e.Lines = append(e.Lines, fmt.Sprintf("%-22s %10s", t.Table, bytesText(t.TotalBytes)))
 	}
-	e.Text = fmt.Sprintf("%s take %s", counted(int64(len(sizes)), "table"), bytesText(total))
+	e.Text = fmt.Sprintf("%s take %s", plural(int64(len(sizes)), "table"), bytesText(total))
 	return e, nil
 }
 
@@ -107,7 +107,7 @@ func (m *Maintenance) reviewThroughput(ctx context.Context) (Effect, error) {
 	}
 	return Effect{
 		Text: fmt.Sprintf("%s completed in %d days, %.1f s each on average, %.1f s at most; the circuit opened %s",
-			counted(t.Records, "record"), t.Days, t.Average, t.Slowest, counted(t.Openings, "time")),
+			plural(t.Records, "record"), t.Days, t.Average, t.Slowest, plural(t.Openings, "time")),
 		Details: t,
 	}, nil
 }
@@ -118,7 +118,7 @@ func (m *Maintenance) reviewCounts(ctx context.Context) (Effect, error) {
 		return Effect{}, err
 	}
 	return Effect{
-		Text:    counted(c.Records, "record") + ", " + counted(c.Attachments, "attachment") + ", " + counted(c.Hashes, "known name"),
+		Text:    plural(c.Records, "record") + ", " + plural(c.Attachments, "attachment") + ", " + plural(c.Hashes, "known name"),
 		Details: c,
 	}, nil
 }
@@ -129,7 +129,7 @@ func (m *Maintenance) reviewPermanent(ctx context.Context) (Effect, error) {
 		return Effect{Text: "no record is permanently failed"}, err
 	}
 	return Effect{
-		Text: counted(c.Permanent, "record") + " permanently failed: noggin report failed --permanent; " +
+		Text: plural(c.Permanent, "record") + " permanently failed: noggin report failed --permanent; " +
 			"then noggin retry-failed --permanent, or noggin skip --permanent --reason TEXT",
 		Details: map[string]int64{"permanently_failed": c.Permanent},
 	}, nil
@@ -156,7 +156,7 @@ func (m *Maintenance) reviewStorage(ctx context.Context) (Effect, error) {
 	}
 	if oldest != nil {
 		e.Text += fmt.Sprintf("; %s over 2 years old (the oldest of %s): noggin archive create --older-than 2y --dry-run",
-			counted(records, "record"), oldest.Format(time.DateOnly))
+			plural(records, "record"), oldest.Format(time.DateOnly))
 	}
 	return e, nil
 }

@@ -70,9 +70,9 @@ func (m *Maintenance) eachTable(ctx context.Context, done string, do func(table 
 		c := changes[i]
 		sumBefore, sumAfter = sumBefore+c.Before, sumAfter+c.After
 		e.Lines = append(e.Lines, fmt.Sprintf("%-22s %10s -> %-10s %s, %.1f s",
-			c.Name, bytesText(c.Before), bytesText(c.After), counted(c.Dead, "dead row"), c.Seconds))
+			c.Name, bytesText(c.Before), bytesText(c.After), plural(c.Dead, "dead row"), c.Seconds))
 	}
-	e.Text = fmt.Sprintf("%s %s, %s before, %s after", done, counted(int64(len(changes)-len(errs)), "table"), bytesText(sumBefore), bytesText(sumAfter))
+	e.Text = fmt.Sprintf("%s %s, %s before, %s after", done, plural(int64(len(changes)-len(errs)), "table"), bytesText(sumBefore), bytesText(sumAfter))
 	return e, incomplete(errs)
 }
 
@@ -194,8 +194,8 @@ func (m *Maintenance) Prune(ctx context.Context) (Effect, error) {
 	}
 	return Effect{
 		Text: fmt.Sprintf("deleted %s older than %s, %s older than %s, %s and %s older than %s",
-			counted(n.Errors, "error"), keep.ErrorsKeep, counted(n.ResolvedHashes, "resolved hash|resolved hashes"), keep.ResolvedHashesKeep,
-			counted(n.Runs, "run"), counted(n.Transitions, "change of the circuit|changes of the circuit"), keep.RunsKeep),
+			plural(n.Errors, "error"), keep.ErrorsKeep, plural(n.ResolvedHashes, "resolved hash|resolved hashes"), keep.ResolvedHashesKeep,
+			plural(n.Runs, "run"), plural(n.Transitions, "change of the circuit|changes of the circuit"), keep.RunsKeep),
 		Details: n,
 	}, errors.Join(errs...)
 }

@@ -38,6 +38,7 @@ var exitKinds = []struct {
 	{storage.ErrLocked, exitLocked},
 	{batch.ErrCredentials, exitCredentials},
 	{batch.ErrAPIUnavailable, exitAPI},
+	{batch.ErrIncomplete, exitPartial},
 }
 
 // commandError is an error that brings its own exit code, and hints for the

@@ -1,0 +1,322 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/lib/pq"
+)
+
+// insertErrors makes n errors, each a minute older than the one before.
+func insertErrors(t *testing.T, db *DB, n int, newest string) {
+	t.Helper()
+	if _, err := db.pool.ExecContext(t.Context(), db.sql(`
+		INSERT INTO noggin_schema.processing_errors (tip, error_type, error_message, created_at)
+		SELECT 'x', 'timeout', 'no answer', now() - $2::interval - i * interval '1 minute' FROM generate_series(1, $1::int) AS i`), n, newest); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestPruningDeletesWhatIsTooOldAndNothingElse(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertErrors(t, db, 3*PruneBatch/2, "7 months")
+	insertErrors(t, db, 10, "5 months")
+	foreign(t, db, `INSERT INTO noggin_schema.processing_errors (tip, error_type, error_message, created_at)
+		SELECT 'same', 'timeout', 'at one moment', date '2020-01-01' FROM generate_series(1, 6000)`)
+	foreign(t, db, `INSERT INTO noggin_schema.unknown_hashes (hash_value, entity_type, resolved_at) VALUES
+		('old', 'vehicle', now() - interval '4 months'), ('old', 'team', now() - interval '4 months'),
+		('new', 'vehicle', now() - interval '1 month'), ('open', 'vehicle', NULL)`)
+	var batches int
+	p := Pruner{DB: db, LockTimeout: time.Second, Deleted: func(string, int64) { batches++ }}
+	if n, err := p.Errors(t.Context(), "6 months"); err != nil || n != 3*PruneBatch/2+6000 || batches < 3 {
+		t.Errorf("%d errors in %d batches, %v", n, batches, err)
+	}
+	if n := scalar[int](t, db, `SELECT count(*) FROM noggin_schema.processing_errors`); n != 10 {
+		t.Errorf("%d errors are left", n)
+	}
+	if n, err := p.ResolvedHashes(t.Context(), "3 months"); err != nil || n != 2 {
+		t.Errorf("%d hashes, %v", n, err)
+	}
+	if left := scalar[string](t, db, `SELECT string_agg(hash_value, ' ' ORDER BY hash_value) FROM noggin_schema.unknown_hashes`); left != "new open" {
+		t.Errorf("left: %s", left)
+	}
+}
+
+func TestPruningKeepsEachCommandsNewestAndNewestGoodRun(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	foreign(t, db, `INSERT INTO noggin_schema.runs (command, host, pid, started_at, seen_at, exit_code)
+		SELECT command, 'h', id, now() - months * interval '1 month', now() - months * interval '1 month', exit_code FROM (VALUES
+			('process', 1, 40, 0), ('process', 2, 30, 0), ('process', 3, 20, 5), ('process', 4, 15, 5),
+			('maintain backup', 5, 30, 0), ('report', 6, 13, 0), ('report', 7, 1, 0)) AS v (command, id, months, exit_code)`)
+	foreign(t, db, `INSERT INTO noggin_schema.circuit_transitions (from_state, to_state, reason, created_at)
+		VALUES ('closed', 'open', 'x', now() - interval '13 months'), ('open', 'half_open', 'x', now())`)
+	runs, transitions, err := Pruner{DB: db, LockTimeout: time.Second}.Runs(t.Context(), "1 year")
+	if err != nil || runs != 3 || transitions != 1 {
+		t.Errorf("deleted %d runs, %d transitions, %v", runs, transitions, err)
+	}
+	if left := scalar[string](t, db, `SELECT string_agg(pid::text, ' ' ORDER BY pid) FROM noggin_schema.runs`); left != "2 4 5 7" {
+		t.Errorf("left: %s", left)
+	}
+}
+
+func TestPruningLeavesRowsThatSomebodyHolds(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertErrors(t, db, 5, "1 year")
+	tx, err := db.pool.Beginx()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	if _, err := tx.Exec(db.sql(`SELECT FROM noggin_schema.processing_errors WHERE id = 3 FOR UPDATE`)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := (Pruner{DB: db, LockTimeout: time.Second}).Errors(t.Context(), "6 months"); err != nil || n != 4 {
+		t.Errorf("deleted %d, %v", n, err)
+	}
+}
+
+func TestPruningGoesOnBesideClaims(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertErrors(t, db, 2*PruneBatch, "1 year")
+	insertPending(t, db, 300)
+	run, err := db.StartRun(t.Context(), "process", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var during atomic.Int64
+	done := make(chan error, 1)
+	pruning := make(chan struct{})
+	go func() {
+		started := false
+		_, err := Pruner{DB: db, LockTimeout: time.Second, Deleted: func(string, int64) {
+			if !started {
+				started = true
+				close(pruning)
+			}
+		}}.Errors(context.WithoutCancel(t.Context()), "6 months")
+		done <- err
+	}()
+	<-pruning
+	for {
+		claims, err := db.Claim(t.Context(), ClaimRequest{Run: run, Limit: 10, Lease: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(claims) == 0 {
+			break
+		}
+		during.Add(int64(len(claims)))
+		results := make([]Result, len(claims))
+		for i, c := range claims {
+			results[i] = Result{Tip: c.Tip, Token: c.Token, Status: "api_failed", Error: "x", Failures: []Failure{{Tip: c.Tip, Type: "timeout", Message: "new"}}}
+		}
+		if _, err := db.Finish(t.Context(), run, results, Backoff{Multiplier: 2, MaxAttempts: 5}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if n := scalar[int](t, db, `SELECT count(*) FROM noggin_schema.processing_errors`); n != 300 || during.Load() != 300 {
+		t.Errorf("%d errors are left, %d records were claimed", n, during.Load())
+	}
+}
+
+func TestARebuildClearsUpAfterOneThatFailed(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	// A duplicate makes a concurrent build fail and leave an invalid index.
+	foreign(t, db, `CREATE TABLE noggin_schema.twice (n int)`)
+	foreign(t, db, `INSERT INTO noggin_schema.twice VALUES (1), (1)`)
+	foreign(t, db, `CREATE INDEX innocent_ccnew ON noggin_schema.twice (n)`)
+	conn, err := db.pool.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := conn.ExecContext(t.Context(), db.sql(`CREATE UNIQUE INDEX CONCURRENTLY twice_n_ccnew1 ON noggin_schema.twice (n)`)); err == nil {
+		t.Fatal("the build did not fail")
+	}
+	var left []string
+	for _, index := range indexesOf(t, db) {
+		if index.Leftover() {
+			left = append(left, index.Index)
+		}
+	}
+	if len(left) != 1 || left[0] != "twice_n_ccnew1" {
+		t.Fatalf("left over: %v", left)
+	}
+	if err := db.DropLeftover(t.Context(), left[0], time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.DropLeftover(t.Context(), "noggin_data_pkey", time.Second); err == nil {
+		t.Error("it would have dropped an index in use")
+	}
+	for _, index := range indexesOf(t, db) {
+		if err := db.Reindex(t.Context(), index.Index, time.Second); err != nil {
+			t.Errorf("%s: %v", index.Index, err)
+		}
+	}
+}
+
+func indexesOf(t *testing.T, db *DB) []IndexSize {
+	t.Helper()
+	indexes, err := db.Indexes(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return indexes
+}
+
+func TestMaintenanceGivesUpWaitingForATable(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	tx, err := db.pool.Beginx()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	if _, err := tx.Exec(db.sql(`LOCK TABLE noggin_schema.attachments IN SHARE MODE`)); err != nil {
+		t.Fatal(err)
+	}
+	for what, err := range map[string]error{
+		"analyze": db.Analyze(t.Context(), "attachments", 50*time.Millisecond),
+		"vacuum":  db.Vacuum(t.Context(), "attachments", false, 50*time.Millisecond),
+		"reindex": db.Reindex(t.Context(), "attachments_pkey", 50*time.Millisecond),
+	} {
+		if !errors.Is(err, ErrBusy) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+func TestMaintenanceInAnotherSchema(t *testing.T) {
+	t.Parallel()
+	cfg := testDB(t).cfg
+	cfg.Schema = "other"
+	db := openDB(t, cfg)
+	if _, err := db.Init(t.Context(), schemaText(t), InitOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	sizes, err := db.TableSizes(t.Context())
+	if err != nil || len(sizes) < 10 {
+		t.Fatalf("%d tables, %v", len(sizes), err)
+	}
+	for _, table := range sizes {
+		if err := db.Vacuum(t.Context(), table.Table, true, time.Second); err != nil {
+			t.Errorf("%s: %v", table.Table, err)
+		}
+	}
+	if scalar[bool](t, db, `SELECT bool_or(last_vacuum IS NOT NULL) FROM pg_stat_user_tables WHERE schemaname = 'noggin_schema'`) {
+		t.Error("the other schema's tables were vacuumed")
+	}
+}
+
+func TestAPauseHoldsUntilItsTimeOrResume(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	paused := func() bool {
+		t.Helper()
+		s, err := db.Standing(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Paused
+	}
+	if p, err := db.Pause(t.Context(), 0, "replacing the disk"); err != nil || p.Until != nil || !paused() {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if p, err := db.Pause(t.Context(), time.Hour, "longer"); err != nil || p.Until == nil || p.Reason != "longer" || !paused() {
+		t.Errorf("%+v, %v", p, err)
+	}
+	foreign(t, db, `UPDATE noggin_schema.pause SET paused_until = now() - interval '1 second'`)
+	if paused() {
+		t.Error("its time is over")
+	}
+	if p, err := db.Resume(t.Context()); err != nil || p == nil || p.Reason != "longer" || paused() {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if p, err := db.Resume(t.Context()); err != nil || p != nil {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
+
+func TestASnapshotCountsOneMoment(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 3)
+	s, err := db.Snapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	insertErrors(t, db, 5, "0")
+	c, err := db.Contents(t.Context(), s)
+	if err != nil || c.Rows["noggin_data"] != 3 || c.Rows["processing_errors"] != 0 || c.SchemaVersion != SchemaVersion || s.ID == "" {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+func TestAScratchDatabaseNeedsTheRightAndLeavesNothing(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	scratches := func() int {
+		return scalar[int](t, db, `SELECT count(*) FROM pg_database WHERE starts_with(datname, 'noggin_verify_'
+			|| (SELECT oid FROM pg_database WHERE datname = current_database()) || '_')`)
+	}
+	first, err := db.NewScratch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	// As if the process had been killed: the next one clears up.
+	second, err := db.NewScratch(t.Context())
+	if err != nil || scratches() != 1 {
+		t.Fatalf("%d, %v", scratches(), err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := second.Drop(ended); err != nil || scratches() != 0 {
+		t.Errorf("%d left, %v", scratches(), err)
+	}
+	role := fmt.Sprintf("poor_%d", time.Now().UnixNano())
+	foreign(t, db, `CREATE ROLE `+pq.QuoteIdentifier(role)+` LOGIN PASSWORD 'x'`)
+	t.Cleanup(func() { _, _ = db.pool.Exec(`DROP ROLE ` + pq.QuoteIdentifier(role)) })
+	cfg := db.cfg
+	_, rest, _ := strings.Cut(cfg.URL, "@")
+	cfg.URL = "postgres://" + role + ":x@" + rest
+	if _, err := openDB(t, cfg).NewScratch(t.Context()); err == nil || !strings.Contains(err.Error(), "CREATEDB") {
+		t.Errorf("without the right: %v", err)
+	}
+}
+
+func TestProgramsGetThePasswordInTheirEnvironment(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.URL = "postgres://noggin:s3cret@db.example.com:5433/noggin_db?sslmode=require"
+	environ, err := cfg.Environment([]string{"PATH=/bin", "NOGGIN_BEARER_TOKEN=t0ken", "PGSERVICE=elsewhere"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Join(environ, " ")
+	for _, want := range []string{
+		"PATH=/bin", "PGHOST=db.example.com", "PGPORT=5433", "PGUSER=noggin", "PGDATABASE=noggin_db", "PGPASSWORD=s3cret", "PGSSLMODE=require",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%s is missing in %s", want, got)
+		}
+	}
+	if strings.Contains(got, "t0ken") || strings.Contains(got, "elsewhere") {
+		t.Error(got)
+	}
+}
