@@ -166,6 +166,7 @@ type pruned struct {
 	ResolvedHashes int64 `json:"resolved_hashes"`
 	Runs           int64 `json:"runs"`
 	Transitions    int64 `json:"circuit_transitions"`
+	Samples        int64 `json:"samples"` // thinned with age
 }
 
 // Prune deletes what [Maintain] says is too old, in small batches, and vacuums
@@ -187,15 +188,18 @@ func (m *Maintenance) Prune(ctx context.Context) (Effect, error) {
 	note(err)
 	n.Runs, n.Transitions, err = p.Runs(ctx, keep.RunsKeep)
 	note(err)
+	n.Samples, err = m.DB.ThinSamples(ctx)
+	note(err)
+	note(m.DB.Fold(ctx))
 	for table, deleted := range map[string]int64{"processing_errors": n.Errors, "unknown_hashes": n.ResolvedHashes, "runs": n.Runs} {
 		if deleted >= storage.PruneBatch && ctx.Err() == nil {
 			note(m.DB.Vacuum(ctx, table, false, keep.LockTimeout))
 		}
 	}
 	return Effect{
-		Text: fmt.Sprintf("deleted %s older than %s, %s older than %s, %s and %s older than %s",
+		Text: fmt.Sprintf("deleted %s older than %s, %s older than %s, %s and %s older than %s; %s thinned out",
 			plural(n.Errors, "error"), keep.ErrorsKeep, plural(n.ResolvedHashes, "resolved hash|resolved hashes"), keep.ResolvedHashesKeep,
-			plural(n.Runs, "run"), plural(n.Transitions, "change of the circuit|changes of the circuit"), keep.RunsKeep),
+			plural(n.Runs, "run"), plural(n.Transitions, "change of the circuit|changes of the circuit"), keep.RunsKeep, plural(n.Samples, "sample")),
 		Details: n,
 	}, errors.Join(errs...)
 }

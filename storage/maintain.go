@@ -168,10 +168,10 @@ type RunSummary struct {
 // Monday) or "month" of the site's time zone, the newest first.
 func (db *DB) RunsThis(ctx context.Context, period, command string) ([]RunSummary, error) {
 	var runs []RunSummary
-	err := db.pool.SelectContext(ctx, &runs, db.sql(`
+	err := db.selectAll(ctx, "read the runs of "+command, &runs, `
 		SELECT id, host, finished_at, coalesce(exit_code, 1) AS exit_code, coalesce(summary, 'null') AS summary
 		FROM noggin_schema.runs
 		WHERE command = $1 AND started_at >= date_trunc($2, now()) - interval '1 day' AND finished_at >= date_trunc($2, now())
-		ORDER BY started_at DESC LIMIT 100`), command, period)
-	return runs, describe(ctx, "read the runs of "+command, err)
+		ORDER BY started_at DESC LIMIT 100`, command, period)
+	return runs, err
 }

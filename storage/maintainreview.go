@@ -14,19 +14,19 @@ type TypeCount struct {
 // CountUnknownHashes counts the hashes without a name, by entity type.
 func (db *DB) CountUnknownHashes(ctx context.Context) ([]TypeCount, error) {
 	var counts []TypeCount
-	err := db.pool.SelectContext(ctx, &counts, db.sql(`
+	err := db.selectAll(ctx, "count the unknown hashes", &counts, `
 		SELECT entity_type AS type, count(*) AS count FROM noggin_schema.unknown_hashes
-		WHERE resolved_at IS NULL GROUP BY entity_type ORDER BY count(*) DESC, entity_type`))
-	return counts, describe(ctx, "count the unknown hashes", err)
+		WHERE resolved_at IS NULL GROUP BY entity_type ORDER BY count(*) DESC, entity_type`)
+	return counts, err
 }
 
 // CountErrors counts the errors of the last days by type, the most frequent first.
 func (db *DB) CountErrors(ctx context.Context, days int) ([]TypeCount, error) {
 	var counts []TypeCount
-	err := db.pool.SelectContext(ctx, &counts, db.sql(`
+	err := db.selectAll(ctx, "count the errors", &counts, `
 		SELECT error_type AS type, count(*) AS count FROM noggin_schema.processing_errors
-		WHERE created_at >= current_date - $1::int GROUP BY error_type ORDER BY count(*) DESC, error_type LIMIT 20`), days)
-	return counts, describe(ctx, "count the errors", err)
+		WHERE created_at >= current_date - $1::int GROUP BY error_type ORDER BY count(*) DESC, error_type LIMIT 20`, days)
+	return counts, err
 }
 
 // Throughput is how records were processed over some days; times are seconds.

@@ -56,8 +56,7 @@ const measures = `jsonb_build_object(
 
 // Sample keeps the state of the mirror as a sample, unless there is one of the last
 // five minutes. Where it does, it also folds the counts when they have grown, and
-// thins old samples: those older than two days to one an hour, than 60 days to one
-// a day. disk may be nil.
+// thins old samples. disk may be nil.
 func (db *DB) Sample(ctx context.Context, disk *Disk) (taken bool, err error) {
 	if disk != nil {
 		disk.Host = db.host
@@ -89,14 +88,23 @@ func (db *DB) Sample(ctx context.Context, disk *Disk) (taken bool, err error) {
 			return true, err
 		}
 	}
-	_, err = db.pool.ExecContext(ctx, db.sql(`
-		DELETE FROM noggin_schema.samples s USING (
+	_, err = db.ThinSamples(ctx)
+	return true, err
+}
+
+// ThinSamples deletes samples older than two days but for one an hour, and older
+// than 60 days but for one a day, and returns how many those were.
+func (db *DB) ThinSamples(ctx context.Context) (int64, error) {
+	var n int64
+	err := db.get(ctx, "thin old samples", &n, `
+		WITH gone AS (DELETE FROM noggin_schema.samples s USING (
 			SELECT taken_at, row_number() OVER (PARTITION BY
 				CASE WHEN taken_at < now() - interval '60 days' THEN date_trunc('day', taken_at) ELSE date_trunc('hour', taken_at) END,
 				taken_at < now() - interval '60 days' ORDER BY taken_at) AS n
 			FROM noggin_schema.samples WHERE taken_at < now() - interval '2 days') AS old
-		WHERE s.taken_at = old.taken_at AND old.n > 1`))
-	return true, describe(ctx, "thin old samples", err)
+			WHERE s.taken_at = old.taken_at AND old.n > 1 RETURNING 1)
+		SELECT count(*) FROM gone`)
+	return n, err
 }
 
 // Samples returns the samples since a time, the oldest first.

@@ -1,0 +1,192 @@
+package commands
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"noggin/batch"
+	"noggin/storage"
+	"noggin/storage/storagetest"
+)
+
+// installation is a mirror as an administrator has set it up: a database with the
+// schema, and a configuration whose folders are below one of the test's own.
+type installation struct {
+	t      *testing.T
+	dir    string
+	config string
+	url    string
+	db     *storage.DB
+}
+
+func newInstallation(t *testing.T, more string) *installation {
+	t.Helper()
+	i := &installation{t: t, dir: t.TempDir(), url: storagetest.Database(t)}
+	i.config = filepath.Join(i.dir, "noggin.toml")
+	text := "[database]\nurl = \"" + i.url + "\"\n" + scriptConfig(i.dir) + more
+	if err := os.WriteFile(i.config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg := storage.DefaultConfig()
+	cfg.URL = i.url
+	db, err := storage.Open(cfg, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	i.db = db
+	i.run(0, "init-db")
+	return i
+}
+
+// run runs a command, which has to end with the exit code, and returns what it
+// printed.
+func (i *installation) run(code int, args ...string) (stdout, stderr string) {
+	i.t.Helper()
+	schema, err := os.ReadFile("../schema.sql")
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	got := Run(context.WithoutCancel(i.t.Context()), append([]string{"noggin", "--config", i.config}, args...),
+		Streams{In: strings.NewReader(""), Out: &out, Err: &errs}, Assets{Schema: string(schema)})
+	if got != code {
+		i.t.Fatalf("noggin %s: exit code %d, want %d\n%s%s", strings.Join(args, " "), got, code, out.String(), errs.String())
+	}
+	return out.String(), errs.String()
+}
+
+// document runs a command with --format json and decodes what it printed.
+func document[T any](i *installation, code int, args ...string) T {
+	i.t.Helper()
+	stdout, _ := i.run(code, append(args, "--format", "json")...)
+	var doc T
+	if err := json.Unmarshal([]byte(stdout), &doc); err != nil {
+		i.t.Fatalf("noggin %s: %v\n%s", strings.Join(args, " "), err, stdout)
+	}
+	return doc
+}
+
+func TestEachMaintenanceTellsItsEffectAndIsRecorded(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t, "")
+	for command, want := range map[string]string{
+		"analyze": "analysed ", "vacuum": "vacuumed ", "reindex": "rebuilt ", "prune": "deleted 0 errors older than 6 months",
+		"temp": "removed 0 temporary files",
+	} {
+		if stdout, _ := i.run(0, "maintain", command); !strings.Contains(stdout, want) {
+			t.Errorf("maintain %s: %s", command, stdout)
+		}
+		runs, err := i.db.RunsThis(t.Context(), "day", "maintain "+command)
+		if err != nil || len(runs) != 1 || runs[0].ExitCode != 0 {
+			t.Errorf("maintain %s: runs %+v, %v", command, runs, err)
+		}
+	}
+}
+
+func TestOneMaintenanceAtATimeNamesTheHolder(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t, "")
+	release, err := i.db.Lock(t.Context(), "archive create")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range []string{"analyze", "vacuum", "reindex", "prune", "temp", "weekly", "monthly"} {
+		if _, stderr := i.run(exitLocked, "maintain", command); !strings.Contains(stderr, "noggin archive create on "+i.db.Host()) {
+			t.Errorf("maintain %s: %s", command, stderr)
+		}
+	}
+	i.run(0, "maintain", "pause", "--reason", "an incident must not wait")
+	i.run(0, "maintain", "resume")
+	i.run(0, "maintain", "reset-circuit")
+	time.AfterFunc(100*time.Millisecond, release)
+	i.run(0, "maintain", "temp", "--wait", "1m")
+}
+
+func TestAPauseStopsProcessAndSaysWhy(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t, "[api]\nbase_url = \"http://127.0.0.1:1\"\nnamespace = \"x\"\nbearer_token = \"abcdefghijklmnop\"\n")
+	if _, stderr := i.run(exitUsage, "maintain", "pause"); !strings.Contains(stderr, "--reason TEXT is needed") {
+		t.Error(stderr)
+	}
+	p := document[storage.Pause](i, 0, "maintain", "pause", "--for", "2h", "--reason", "replacing the disk")
+	if p.Until == nil || p.Until.Sub(p.At) != 2*time.Hour || p.Reason != "replacing the disk" {
+		t.Errorf("%+v", p)
+	}
+	if stdout, _ := i.run(0, "process"); !strings.Contains(stdout, "replacing the disk; nothing was done") {
+		t.Error(stdout)
+	}
+	if stdout, _ := i.run(0, "maintain", "resume"); !strings.Contains(stdout, "resumed; paused since") {
+		t.Error(stdout)
+	}
+	if stdout, _ := i.run(0, "maintain", "resume"); stdout != "it was not paused\n" {
+		t.Error(stdout)
+	}
+	if stdout, _ := i.run(0, "process"); stdout != "nothing is due\n" {
+		t.Error(stdout)
+	}
+}
+
+func TestResettingTheCircuitClosesItAndForgets(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t, "")
+	until := time.Now().Add(time.Hour)
+	open := func(s storage.Circuit, _ time.Time) (storage.Circuit, []storage.Transition) {
+		s.State, s.OpenUntil, s.Recent = "open", &until, "0111"
+		return s, nil
+	}
+	if _, _, err := i.db.StepCircuit(t.Context(), 0, open); err != nil {
+		t.Fatal(err)
+	}
+	if r := document[batch.CircuitReset](i, 0, "maintain", "reset-circuit"); r.Before != "open" || r.FailureRate != 75 {
+		t.Errorf("%+v", r)
+	}
+	standing, err := i.db.Standing(t.Context())
+	if err != nil || standing.State != "closed" || standing.Recent != "" || standing.Generation != 2 {
+		t.Errorf("%+v, %v", standing.Circuit, err)
+	}
+}
+
+func TestAListGoesOnAfterAStepThatFails(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t, "")
+	if err := os.Remove(filepath.Join(i.dir, "output", batch.MarkerName)); err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, step := range (&batch.Maintenance{}).Monthly() {
+		want = append(want, step.Name)
+	}
+	s := document[batch.MaintenanceSummary](i, exitPartial, "maintain", "monthly")
+	var names []string
+	for _, step := range s.Steps {
+		names = append(names, step.Step)
+		failed := step.Step == "storage"
+		if step.OK == failed || failed != strings.Contains(step.Error, "marker") || !failed && step.Effect == "" {
+			t.Errorf("%+v", step)
+		}
+	}
+	if strings.Join(names, " ") != strings.Join(want, " ") {
+		t.Errorf("did %v, want %v", names, want)
+	}
+	if err := batch.CreateMarker(filepath.Join(i.dir, "output")); err != nil {
+		t.Fatal(err)
+	}
+	// Another host's timer does what is left of this month's work.
+	for _, step := range document[batch.MaintenanceSummary](i, 0, "maintain", "monthly", "--once").Steps {
+		if !step.OK || step.Earlier == (step.Step == "storage") {
+			t.Errorf("%+v", step)
+		}
+	}
+	for _, step := range document[batch.MaintenanceSummary](i, 0, "maintain", "monthly").Steps {
+		if !step.OK || step.Earlier {
+			t.Errorf("%+v", step)
+		}
+	}
+}
