@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 )
@@ -76,24 +75,6 @@ type Import struct {
 	DefaultObjectType string `toml:"default_object_type"`
 }
 
-// Maintain is the section [maintain]. Ages are such as "6 months", counted back
-// from the beginning of today.
-type Maintain struct {
-	// ErrorsKeep is for how long processing_errors are kept.
-	ErrorsKeep string `toml:"errors_keep"`
-	// ResolvedHashesKeep is for how long unknown hashes are kept once resolved.
-	ResolvedHashesKeep string `toml:"resolved_hashes_keep"`
-	// RunsKeep is for how long runs and changes of the circuit are kept.
-	RunsKeep string `toml:"runs_keep"`
-	// LockTimeout bounds how long maintenance waits for a table or index.
-	LockTimeout time.Duration `toml:"lock_timeout"`
-	// KeepDaily, KeepWeekly and KeepMonthly say of how many days, weeks and months
-	// the last backup is kept.
-	KeepDaily   int `toml:"keep_daily"`
-	KeepWeekly  int `toml:"keep_weekly"`
-	KeepMonthly int `toml:"keep_monthly"`
-}
-
 // Paths is the section [paths].
 type Paths struct {
 	Input     string `toml:"input"`
@@ -126,14 +107,11 @@ func DefaultConfig() Config {
 			ClaimLease:           2 * time.Minute,
 			StopGrace:            4*time.Minute + 30*time.Second,
 		},
-		Retry:   Retry{MaxAttempts: 5, BackoffMultiplier: 2, TipsPerBatch: 50},
-		Circuit: Circuit{FailureThresholdPercent: 50, RecoveryThresholdPercent: 20, OpenDuration: 5 * time.Minute, SampleSize: 20},
-		Import:  Import{Settle: time.Minute, DefaultObjectType: "LCD"},
-		Hashes:  defaultHashes(),
-		Maintain: Maintain{
-			ErrorsKeep: "6 months", ResolvedHashesKeep: "3 months", RunsKeep: "1 year", LockTimeout: 10 * time.Second,
-			KeepDaily: 7, KeepWeekly: 5, KeepMonthly: 12,
-		},
+		Retry:    Retry{MaxAttempts: 5, BackoffMultiplier: 2, TipsPerBatch: 50},
+		Circuit:  Circuit{FailureThresholdPercent: 50, RecoveryThresholdPercent: 20, OpenDuration: 5 * time.Minute, SampleSize: 20},
+		Import:   Import{Settle: time.Minute, DefaultObjectType: "LCD"},
+		Hashes:   defaultHashes(),
+		Maintain: defaultMaintain(),
 		Paths: Paths{
 			Input:   "/mnt/data/noggin/input",
 			Output:  "/mnt/data/noggin/output",
@@ -151,9 +129,6 @@ func (c Config) Location() (*time.Location, error) {
 	}
 	return time.LoadLocation(c.Timezone)
 }
-
-// ageForm is how an age is written; PostgreSQL reads it as an interval.
-var ageForm = regexp.MustCompile(`^[1-9][0-9]{0,3} ?(day|week|month|year)s?$`)
 
 // Validate reports every wrong value, joined; each names its key, the value and
 // what is allowed.
@@ -192,20 +167,7 @@ func (c Config) Validate() error {
 	between("[circuit_breaker] sample_size", b.SampleSize, 1, 1000)
 	within("[import] settle", c.Import.Settle, 0, 24*time.Hour)
 	errs = append(errs, c.Paths.validate()...)
-	m := c.Maintain
-	for _, age := range []struct{ key, value string }{
-		{"errors_keep", m.ErrorsKeep},
-		{"resolved_hashes_keep", m.ResolvedHashesKeep},
-		{"runs_keep", m.RunsKeep},
-	} {
-		if !ageForm.MatchString(age.value) {
-			errs = append(errs, fmt.Errorf(`[maintain] %s = %q: want a number of days, weeks, months or years, such as "6 months"`, age.key, age.value))
-		}
-	}
-	within("[maintain] lock_timeout", m.LockTimeout, time.Second, time.Hour)
-	between("[maintain] keep_daily", m.KeepDaily, 0, 1000)
-	between("[maintain] keep_weekly", m.KeepWeekly, 0, 1000)
-	between("[maintain] keep_monthly", m.KeepMonthly, 0, 1000)
+	errs = append(errs, c.Maintain.validate()...)
 	types, err := c.Forms()
 	if err == nil {
 		errs = append(errs, c.Hashes.validate(types.EntityTypes())...)

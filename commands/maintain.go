@@ -91,7 +91,7 @@ func (env *environment) lock(c *cli.Context, db *storage.DB) (release func(), er
 			env.log.Info("waiting", "for", err)
 		}
 		select {
-		case <-c.Context.Done():
+		case <-c.Done():
 			return nil, context.Cause(c.Context)
 		case <-time.After(pause):
 		}
@@ -121,12 +121,10 @@ func printStep(r batch.StepResult, out output) error {
 	if out.format == formatJSON {
 		return errors.Join(out.json(r.Details), r.Err)
 	}
-	lines := append(r.Lines, r.Effect)
-	for i, line := range lines {
-		lines[i] = printable(line)
-	}
-	if _, err := fmt.Fprintln(out, strings.Join(lines, "\n")); err != nil {
-		return err
+	for _, line := range append(r.Lines[:len(r.Lines):len(r.Lines)], r.Effect) {
+		if _, err := fmt.Fprintln(out, printable(line)); err != nil {
+			return err
+		}
 	}
 	return r.Err
 }

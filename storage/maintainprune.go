@@ -9,7 +9,7 @@ import (
 )
 
 // pruning deletes old rows of one table in batches: $1 is the age to keep as an
-// interval, $2 the place to go on from ('' at first), $3 the batch's size. Each
+// interval, $2 the place to go on from (empty at first), $3 the batch's size. Each
 // batch begins where the last one ended, so that it does not wade through what was
 // just deleted; rows that somebody holds are left for the next time.
 type pruning struct{ what, query string }
