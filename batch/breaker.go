@@ -33,11 +33,12 @@ type breaker struct {
 	db   *storage.DB
 	run  int64
 	cfg  Circuit
-	stop func(error) // ends the run
+	stop func(error) // ends the run and its requests
 
 	mu      sync.Mutex
 	row     storage.Circuit
-	ended   []bool // since the last flush
+	since   time.Time      // when the row's generation was seen first
+	ended   []requestEnded // since the last flush
 	flushMu sync.Mutex
 	wake    chan struct{}
 }
@@ -45,7 +46,7 @@ type breaker struct {
 func newBreaker(db *storage.DB, run int64, cfg Circuit, standing storage.Standing, stop func(error)) *breaker {
 	row := standing.Circuit
 	row.PausedUntil = onOurClock(row.PausedUntil, standing.Now)
-	return &breaker{db: db, run: run, cfg: cfg, row: row, stop: stop, wake: make(chan struct{}, 1)}
+	return &breaker{db: db, run: run, cfg: cfg, row: row, since: time.Now(), stop: stop, wake: make(chan struct{}, 1)}
 }
 
 // state returns the circuit as last seen.
@@ -55,32 +56,22 @@ func (b *breaker) state() storage.Circuit {
 	return b.row
 }
 
-// admit returns nil when a request may go out: at once while closed, with a probe
-// while half-open, waiting for the other probes' verdict when there is none left.
-func (b *breaker) admit(ctx context.Context) error {
-	for b.state().State != circuitClosed {
-		granted := false
-		row, err := b.change(ctx, func(s storage.Circuit, now time.Time) (storage.Circuit, []storage.Transition) {
-			s, transitions := b.cfg.step(s, now)
-			s, granted = b.cfg.lease(s, now)
-			return s, transitions
-		})
-		switch {
-		case err != nil:
-			return err
-		case granted:
-			return nil
-		case row.State == circuitOpen:
-			err := b.openError(row)
-			b.stop(err)
-			return err
-		case row.State == circuitHalfOpen:
-			if err := sleep(ctx, flushEvery/4); err != nil {
-				return err
-			}
-		}
+// admit tells whether a request may go out: always while closed, with a probe while
+// half-open; when there is none left, the others' verdict is to be waited for.
+func (b *breaker) admit(ctx context.Context) (granted bool, err error) {
+	if b.state().State == circuitClosed {
+		return true, nil
 	}
-	return nil
+	row, err := b.change(ctx, func(s storage.Circuit, now time.Time) (storage.Circuit, []storage.Transition) {
+		s, transitions := b.cfg.step(s, now)
+		s, granted = b.cfg.lease(s, now)
+		return s, transitions
+	})
+	if err == nil && row.State == circuitOpen {
+		err = b.openError(row)
+		b.stop(err)
+	}
+	return err == nil && (granted || row.State == circuitClosed), err
 }
 
 func (b *breaker) openError(row storage.Circuit) error {
@@ -91,11 +82,16 @@ func (b *breaker) openError(row storage.Circuit) error {
 	return e
 }
 
-// observe notes how a request ended. While half-open every probe is reported at
-// once: others wait for the verdict.
-func (b *breaker) observe(failed bool) {
+// observe notes how a request ended that was admitted took ago; an unused one says
+// nothing. While half-open every probe is reported at once: others wait for the
+// verdict.
+func (b *breaker) observe(failed, unused bool, took time.Duration) {
 	b.mu.Lock()
-	b.ended = append(b.ended, failed)
+	r := requestEnded{generation: b.row.Generation, failed: failed, unused: unused}
+	if took > time.Since(b.since) {
+		r.generation-- // any but the present one
+	}
+	b.ended = append(b.ended, r)
 	soon := b.row.State == circuitHalfOpen || len(b.ended) >= max(1, b.cfg.SampleSize/2)
 	b.mu.Unlock()
 	if soon {
@@ -128,10 +124,10 @@ func (b *breaker) flush(ctx context.Context) error {
 	b.flushMu.Lock()
 	defer b.flushMu.Unlock()
 	b.mu.Lock()
-	o := requestsEnded{generation: b.row.Generation, failed: b.ended}
+	ended := b.ended
 	b.ended = nil
 	b.mu.Unlock()
-	if len(o.failed) == 0 {
+	if len(ended) == 0 {
 		s, err := b.db.Standing(ctx)
 		if err == nil {
 			b.see(s.Circuit, s.Now)
@@ -139,8 +135,13 @@ func (b *breaker) flush(ctx context.Context) error {
 		return err
 	}
 	_, err := b.change(ctx, func(s storage.Circuit, now time.Time) (storage.Circuit, []storage.Transition) {
-		return b.cfg.observe(s, o, now)
+		return b.cfg.observe(s, ended, now)
 	})
+	if err != nil { // told the next time
+		b.mu.Lock()
+		b.ended = append(ended, b.ended...)
+		b.mu.Unlock()
+	}
 	return err
 }
 
@@ -152,14 +153,20 @@ func (b *breaker) change(ctx context.Context, step func(storage.Circuit, time.Ti
 	return row, err
 }
 
-// see takes over what the database says, its times put on this host's clock.
+// see takes over what the database says, its times put on this host's clock. What
+// was read before a change that is already known is old news.
 func (b *breaker) see(row storage.Circuit, now time.Time) {
 	row.PausedUntil = onOurClock(row.PausedUntil, now)
 	b.mu.Lock()
-	wasOpen := b.row.State == circuitOpen
-	b.row = row
+	changed := row.Generation > b.row.Generation
+	if changed {
+		b.since = time.Now()
+	}
+	if row.Generation >= b.row.Generation {
+		b.row = row
+	}
 	b.mu.Unlock()
-	if row.State == circuitOpen && !wasOpen {
+	if row.State == circuitOpen && changed {
 		b.stop(b.openError(row))
 	}
 }

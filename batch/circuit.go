@@ -19,12 +19,14 @@ const (
 // with one gives its place back after it.
 const probeLease = 5 * time.Minute
 
-// requestsEnded are requests that ended. The functions below are pure: they
-// know neither database nor clock.
-type requestsEnded struct {
-	generation int64  // of the circuit when the requests were admitted
-	failed     []bool // requests in the order in which they ended
+// requestEnded is how a request ended, for the circuit.
+type requestEnded struct {
+	generation int64 // of the circuit when the request was admitted
+	failed     bool
+	unused     bool // it tells nothing: not sent, or broken off by ourselves
 }
+
+// The functions below are pure: they know neither database nor clock.
 
 // step advances the circuit by time alone: open becomes half-open when its time
 // has come, and probes that never reported are free again.
@@ -42,18 +44,25 @@ func (c Circuit) step(s storage.Circuit, now time.Time) (storage.Circuit, []stor
 	return s, nil
 }
 
-// observe adds requests that ended. Requests admitted before the last change of
-// state count in the totals alone.
-func (c Circuit) observe(s storage.Circuit, o requestsEnded, now time.Time) (storage.Circuit, []storage.Transition) {
+// observe adds requests in the order in which they ended. Those admitted before the
+// last change of state count in the totals alone.
+func (c Circuit) observe(s storage.Circuit, ended []requestEnded, now time.Time) (storage.Circuit, []storage.Transition) {
 	s, transitions := c.step(s, now)
-	for _, failed := range o.failed {
+	for _, r := range ended {
+		current := r.generation == s.Generation && s.State != circuitOpen
+		if r.unused {
+			if current && s.State == circuitHalfOpen { // its probe is free again
+				s.ProbesLeased = max(s.ProbesLeased-1, len(s.Recent))
+			}
+			continue
+		}
 		s.TotalRequests++
 		mark := "0"
-		if failed {
+		if r.failed {
 			s.TotalFailures++
 			mark = "1"
 		}
-		if o.generation != s.Generation || s.State == circuitOpen {
+		if !current {
 			continue
 		}
 		s.Recent += mark

@@ -131,6 +131,7 @@ func (r *run) returnPlaces(places, keep int) int {
 // whose the records are: what was taken after claiming ended is given back.
 func (r *run) claim(ctx context.Context, request storage.ClaimRequest) ([]storage.Claim, error) {
 	request.Run, request.Lease = r.id, r.Config.Processing.ClaimLease
+	r.asked = time.Now()
 	claims, err := r.DB.Claim(r.work, request)
 	if err != nil {
 		return nil, err
@@ -145,7 +146,7 @@ func (r *run) claim(ctx context.Context, request storage.ClaimRequest) ([]storag
 func (r *run) begin(c storage.Claim) {
 	ctx, cancel := context.WithCancelCause(r.work)
 	r.mu.Lock()
-	r.hands[c.Tip] = &hand{c, cancel}
+	r.hands[c.Tip] = &hand{claim: c, cancel: cancel, renewed: r.asked}
 	r.summary.Claimed++
 	r.mu.Unlock()
 	r.inHand.Go(func() {

@@ -21,36 +21,42 @@ func (w *work) download(ctx context.Context) error {
 		refs[attachmentTip(ref)] = ref
 	}
 	pause := w.Config.Processing.AttachmentPause
+	limit := w.Config.Processing.Concurrency // open files stay few, however many attachments
+	if pause > 0 {
+		limit = 1
+	}
 	var (
-		group sync.WaitGroup
-		mu    sync.Mutex
-		first error
+		group  sync.WaitGroup
+		places = make(chan struct{}, limit)
+		mu     sync.Mutex
+		first  error
+		begun  int
 	)
+	ended := func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return first != nil || ctx.Err() != nil
+	}
 	for i := range w.stored.Attachments {
 		a := &w.stored.Attachments[i]
 		if a.Status == "complete" && w.isThere(a) {
 			continue
 		}
-		one := func() {
+		places <- struct{}{}
+		if begun++; ended() || begun > 1 && pause > 0 && sleep(ctx, pause) != nil {
+			break
+		}
+		group.Go(func() {
+			defer func() { <-places }()
 			d, err := w.downloadOne(ctx, a, refs[a.Tip])
 			mu.Lock()
 			defer mu.Unlock()
 			if d != nil {
 				w.note(a, d, err)
-				return
-			}
-			if first == nil {
+			} else if first == nil {
 				first = err
 			}
-		}
-		if pause == 0 {
-			group.Go(one)
-			continue
-		}
-		one()
-		if err := sleep(ctx, pause); err != nil || first != nil {
-			break
-		}
+		})
 	}
 	group.Wait()
 	if first == nil && ctx.Err() != nil {
@@ -112,17 +118,21 @@ func (w *work) downloadOne(ctx context.Context, a *storage.Attachment, ref Attac
 	case ref.Tip == "":
 		return d, &api.Error{Class: api.ClassPermanent, Kind: "bad_reference", Message: "the media reference holds no usable tip"}
 	}
-	temp, err := w.output.Temp()
-	if err != nil {
-		return nil, err
-	}
-	defer temp.Discard()
+	var temp *TempFile // made when an answer comes
 	var check mediaCheck
 	started := time.Now()
-	media, err := w.client.Media(ctx, ref.Ref, func() (io.Writer, error) {
+	media, err := w.client.Media(ctx, ref.Ref, func() (_ io.Writer, err error) {
 		check.Reset()
+		if temp == nil {
+			if temp, err = w.output.Temp(); err != nil {
+				return nil, err
+			}
+		}
 		return io.MultiWriter(temp, &check), temp.Reset()
 	})
+	if temp != nil {
+		defer temp.Discard()
+	}
 	d.Seconds, d.Attempted = time.Since(started).Seconds(), true
 	if err != nil {
 		return w.refused(ctx, d, err)

@@ -51,17 +51,11 @@ func (g *gate) refused() error {
 
 // Admit waits until a request may go out. Its error ends the request unsent.
 func (g *gate) Admit(ctx context.Context) error {
-	for {
-		if err := g.refused(); err != nil {
-			return err
-		}
-		if err := g.breaker.admit(ctx); err != nil {
-			return err
-		}
+	for placed := g.rate == nil; ; placed = true {
 		if err := g.waitForPause(ctx); err != nil {
 			return err
 		}
-		if g.rate != nil {
+		if !placed {
 			if err := g.rate.wait(ctx); err != nil {
 				return err
 			}
@@ -71,14 +65,25 @@ func (g *gate) Admit(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		if err := cmp.Or(context.Cause(ctx), g.refused()); err != nil {
-			<-g.slots
-			return err
+		err := cmp.Or(context.Cause(ctx), g.refused())
+		if err == nil && g.pauseLeft() > 0 {
+			<-g.slots // a 429 came while we waited
+			continue
 		}
-		if g.pauseLeft() <= 0 {
+		granted := false
+		if err == nil { // last, so that no probe of a half-open circuit is taken in vain
+			granted, err = g.breaker.admit(ctx)
+		}
+		if granted {
 			return nil
 		}
-		<-g.slots // a 429 came while we waited
+		<-g.slots
+		if err == nil { // the other probes will show it
+			err = sleep(ctx, flushEvery/4)
+		}
+		if err != nil {
+			return err
+		}
 	}
 }
 
@@ -86,13 +91,13 @@ func (g *gate) Admit(ctx context.Context) error {
 func (g *gate) Done(ctx context.Context, o api.Outcome) {
 	// The place is freed last: after rejected credentials nobody may take it.
 	defer func() { <-g.slots }()
+	g.breaker.observe(o.Unavailable(), o.Neutral(), o.Duration)
 	if o.Neutral() {
 		return
 	}
 	if o.Class == api.ClassRateLimited {
 		g.pause(ctx, o.RetryAfter)
 	}
-	g.breaker.observe(o.Unavailable())
 	g.seen(o)
 }
 
@@ -103,7 +108,8 @@ func (g *gate) pause(ctx context.Context, retryAfter time.Duration) {
 	}
 	until := time.Now().Add(retryAfter)
 	g.mu.Lock()
-	longer := until.After(g.pausedUntil)
+	// Those that were in flight together say the same a moment later.
+	longer := until.Sub(g.pausedUntil) > flushEvery
 	if longer {
 		g.pausedUntil = until
 	}
@@ -129,6 +135,9 @@ func (g *gate) pauseLeft() time.Duration {
 
 func (g *gate) waitForPause(ctx context.Context) error {
 	for {
+		if err := g.refused(); err != nil {
+			return err
+		}
 		left := g.pauseLeft()
 		if left <= 0 {
 			return nil
@@ -162,7 +171,6 @@ type rateLimit struct {
 func (r *rateLimit) wait(ctx context.Context) error {
 	r.waiting.Add(1)
 	at, err := r.place(ctx)
-	r.waiting.Add(-1)
 	if err != nil {
 		return err
 	}
@@ -178,6 +186,9 @@ func (r *rateLimit) wait(ctx context.Context) error {
 func (r *rateLimit) place(ctx context.Context) (time.Time, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	// Before the next one counts: a place that nobody takes would be one too many
+	// later.
+	defer r.waiting.Add(-1)
 	interval := time.Duration(float64(time.Second) / r.perSecond)
 	if r.places == 0 {
 		n := max(1, min(int(r.waiting.Load()), int(r.perSecond)))

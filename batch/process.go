@@ -85,6 +85,7 @@ type run struct {
 	store   *group[storage.Answer, *storage.Stored]
 	finish  *group[storage.Result, *storage.Finished]
 
+	asked    time.Time               // when the last records were claimed
 	stop     context.CancelCauseFunc // ends claiming; the cause is why
 	work     context.Context         // of the records in hand
 	inHand   sync.WaitGroup
@@ -98,8 +99,9 @@ type run struct {
 
 // hand is a record that the run is at work on.
 type hand struct {
-	claim  storage.Claim
-	cancel context.CancelCauseFunc
+	claim   storage.Claim
+	cancel  context.CancelCauseFunc
+	renewed time.Time // when its lease last began, at the earliest
 }
 
 type progressCounter struct {
@@ -139,6 +141,9 @@ func (r *run) drain(ctx context.Context, standing storage.Standing) error {
 		return fmt.Errorf("nothing was requested or counted against a record: %w", err)
 	}
 	defer release(r.output)
+	if err = r.output.CheckWritable(); err != nil {
+		return fmt.Errorf("nothing was requested or counted against a record: %w", err)
+	}
 	if n, bytes, err := r.output.SweepTemp(tempAge, time.Now()); err != nil {
 		r.Log.Warn("old temporary files could not be removed", "error", err)
 	} else if n > 0 {
@@ -180,9 +185,8 @@ func (r *run) drain(ctx context.Context, standing storage.Standing) error {
 
 // connect makes the client with its gate, and the writers.
 func (r *run) connect(writes context.Context, standing storage.Standing) error {
-	r.breaker = newBreaker(r.DB, r.id, r.Config.Circuit, standing, r.stop)
 	g := &gate{
-		db: r.DB, log: r.Log, breaker: r.breaker, sleep: r.Config.Processing.TooManyRequestsSleep, stop: r.stop,
+		db: r.DB, log: r.Log, sleep: r.Config.Processing.TooManyRequestsSleep, stop: r.stop,
 		slots: make(chan struct{}, r.Config.Processing.Concurrency), patience: r.timeLeft,
 		seen: func(o api.Outcome) {
 			r.mu.Lock()
@@ -191,6 +195,8 @@ func (r *run) connect(writes context.Context, standing storage.Standing) error {
 			r.verdict.see(o)
 		},
 	}
+	r.breaker = newBreaker(r.DB, r.id, r.Config.Circuit, standing, g.refuse)
+	g.breaker = r.breaker
 	r.verdict = newVerdict(g.refuse)
 	if limit := r.Config.Processing.MaxRequestsPerSecond; limit > 0 {
 		g.rate = &rateLimit{db: r.DB, perSecond: limit}
@@ -252,23 +258,53 @@ func (r *run) renewLeases(ctx context.Context) {
 			claims = append(claims, h.claim)
 		}
 		r.mu.Unlock()
-		kept, err := r.DB.Renew(ctx, r.id, claims, r.Config.Processing.ClaimLease)
-		if err != nil {
+		if err := r.renew(ctx, claims); err != nil {
 			r.Log.Warn("the claims could not be renewed", "run_id", r.id, "error", err)
-			continue
 		}
-		ours := make(map[string]bool, len(kept))
-		for _, c := range kept {
-			ours[c.Tip] = true
-		}
-		r.mu.Lock()
-		for _, c := range claims {
-			if h, still := r.hands[c.Tip]; still && !ours[c.Tip] && h.claim.Token == c.Token {
-				h.cancel(storage.ErrLost)
-			}
-		}
-		r.mu.Unlock()
 	}
+}
+
+func (r *run) renew(ctx context.Context, claims []storage.Claim) error {
+	asked := time.Now()
+	kept, err := r.DB.Renew(ctx, r.id, claims, r.Config.Processing.ClaimLease)
+	if err != nil {
+		return err
+	}
+	ours := make(map[string]bool, len(kept))
+	for _, c := range kept {
+		ours[c.Tip] = true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range claims {
+		h, still := r.hands[c.Tip]
+		switch {
+		case !still || h.claim.Token != c.Token:
+		case ours[c.Tip]:
+			h.renewed = asked
+		default:
+			h.cancel(storage.ErrLost)
+		}
+	}
+	return nil
+}
+
+// makeSure returns [storage.ErrLost] when a lease that may have run out (the process
+// was frozen, or the database away) is another's by now: what its owner wrote is not
+// to be overwritten.
+func (r *run) makeSure(ctx context.Context, c storage.Claim) error {
+	r.mu.Lock()
+	fresh := time.Since(r.hands[c.Tip].renewed) < r.Config.Processing.ClaimLease
+	r.mu.Unlock()
+	if !fresh {
+		if err := r.renew(ctx, []storage.Claim{c}); err != nil {
+			return err
+		}
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
 }
 
 func (r *run) reportProgress(ctx context.Context) {

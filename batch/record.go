@@ -34,6 +34,9 @@ type work struct {
 }
 
 func (w *work) do(ctx context.Context) error {
+	if err := w.output.Check(); err != nil {
+		return err
+	}
 	payload, err := w.fetch(ctx)
 	if err != nil {
 		return err
@@ -54,6 +57,9 @@ func (w *work) do(ctx context.Context) error {
 	}
 	w.stored = *stored
 	if err := w.download(ctx); err != nil {
+		return err
+	}
+	if err := w.makeSure(ctx, w.claim); err != nil {
 		return err
 	}
 	return w.writeReport()

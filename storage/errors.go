@@ -59,7 +59,7 @@ func describe(ctx context.Context, what string, err error) error {
 		return fmt.Errorf("%s: %w", what, context.Cause(ctx))
 	case isUndefined(err):
 		return fmt.Errorf("%s: %w (%w): run `noggin init-db`", what, ErrSchema, err)
-	case unavailable(err):
+	case unavailable(err), hasCode(err, "53100"): // its disk is full: nothing that passes in seconds
 		return fmt.Errorf("%s: %w: %w", what, ErrUnavailable, err)
 	default:
 		return fmt.Errorf("%s: %w", what, err)

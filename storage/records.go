@@ -94,6 +94,17 @@ const attachmentColumns = `a.record_tip, a.attachment_tip, a.attachment_sequence
 // the status api_success. Answers whose claim was lost are missing from the
 // result. It may be repeated.
 func (db *DB) Store(ctx context.Context, run int64, answers []Answer) (map[string]Stored, error) {
+	stored, err := db.storeOnce(ctx, run, answers)
+	for range 2 { // a folder that another run chose at the same moment; now it is seen
+		if !hasCode(err, "23505") {
+			break
+		}
+		stored, err = db.storeOnce(ctx, run, answers)
+	}
+	return stored, err
+}
+
+func (db *DB) storeOnce(ctx context.Context, run int64, answers []Answer) (map[string]Stored, error) {
 	stored := make(map[string]Stored, len(answers))
 	err := db.tx(ctx, "store the answers", func(tx *sqlx.Tx) error {
 		clear(stored)
