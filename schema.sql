@@ -114,6 +114,10 @@ CREATE INDEX IF NOT EXISTS noggin_data_inspection_date ON noggin_schema.noggin_d
     WHERE inspection_date IS NOT NULL;
 CREATE INDEX IF NOT EXISTS noggin_data_undated ON noggin_schema.noggin_data (tip)
     WHERE inspection_date IS NULL AND folder IS NOT NULL;
+-- What `archive` may take: also a record that came again after it was archived.
+CREATE INDEX IF NOT EXISTS noggin_data_archivable ON noggin_schema.noggin_data (inspection_date, tip)
+    WHERE processing_status = 'complete' AND inspection_date IS NOT NULL
+      AND (NOT archived OR report_path IS NOT NULL AND report_archive_id IS NULL);
 CREATE INDEX IF NOT EXISTS noggin_data_updated ON noggin_schema.noggin_data (updated_at)
     WHERE processing_status <> 'pending';
 
@@ -265,21 +269,42 @@ CREATE TABLE IF NOT EXISTS noggin_schema.pause (
     host         text NOT NULL DEFAULT ''
 );
 
+-- One row an archive. Its state says what a run that is killed leaves to the next
+-- `noggin archive create`:
+--   writing   under its name with .partial added, or written and not read back yet
+--   verified  read back and compared; nothing is removed yet
+--   removing  originals are being removed
+--   done      their originals are removed, or were left out and are as they were
+--   kept      --keep: read back and compared, the originals stay for now
 CREATE TABLE IF NOT EXISTS noggin_schema.archives (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name         text NOT NULL UNIQUE, -- noggin-2024-03.tar.zst
-    path         text NOT NULL, -- where it was written, absolute
-    month        text NOT NULL, -- 2024-03, or unknown-date
-    state        text NOT NULL DEFAULT 'verified' CHECK (state IN ('verified', 'removing', 'done', 'kept', 'missing')),
+    path         text NOT NULL, -- where it was written or registered last, absolute
+    host         text NOT NULL DEFAULT '', -- that wrote it
+    month        text NOT NULL, -- 2024-03
+    object_type  text NOT NULL DEFAULT '', -- empty: every form
+    last_date    date, -- the latest inspection date in it
+    state        text NOT NULL DEFAULT 'writing' CHECK (state IN ('writing', 'verified', 'removing', 'done', 'kept')),
     record_count integer NOT NULL DEFAULT 0,
     file_count   integer NOT NULL DEFAULT 0,
     source_bytes bigint NOT NULL DEFAULT 0,
     size_bytes   bigint NOT NULL DEFAULT 0,
     hash_sha256  text NOT NULL DEFAULT '',
+    problem      text, -- what the last verification found, if anything
     created_at   timestamptz NOT NULL DEFAULT now(),
     removed_at   timestamptz, -- the originals, after the archive was read back
-    verified_at  timestamptz
+    verified_at  timestamptz -- the last time all was well
 );
+
+-- Which archives hold files of a record, older versions of its report among them.
+-- Which one holds a file that left the disk is in attachments.archive_id and
+-- noggin_data.report_archive_id.
+CREATE TABLE IF NOT EXISTS noggin_schema.archive_records (
+    record_tip text NOT NULL REFERENCES noggin_schema.noggin_data (tip) ON DELETE CASCADE,
+    archive_id bigint NOT NULL REFERENCES noggin_schema.archives (id) ON DELETE CASCADE,
+    PRIMARY KEY (record_tip, archive_id)
+);
+CREATE INDEX IF NOT EXISTS archive_records_archive ON noggin_schema.archive_records (archive_id, record_tip);
 
 -- Who took the lock that `archive` and `maintain` share. The lock itself is an
 -- advisory one; this row is for whoever has to wait for it.

@@ -19,6 +19,7 @@ type Config struct {
 	Circuit    Circuit
 	Import     Import
 	Hashes     Hashes
+	Archive    Archive
 	Paths      Paths
 	Maintain   Maintain
 	// ObjectTypes add forms to the built-in ones, or change them.
@@ -73,6 +74,14 @@ type Import struct {
 	Settle time.Duration `toml:"settle"`
 	// DefaultObjectType is the code of the form of a file that does not tell.
 	DefaultObjectType string `toml:"default_object_type"`
+}
+
+// Archive is the section [archive].
+type Archive struct {
+	// AfterCreate is a shell command that gets the path of every new archive as $1
+	// before anything is removed: a copy to another place. Its failure keeps
+	// everything.
+	AfterCreate string `toml:"after_create"`
 }
 
 // Paths is the section [paths].

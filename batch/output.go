@@ -24,6 +24,8 @@ const (
 	// TempFolder holds unfinished files. It lies in the output folder because a
 	// rename is only atomic within one file system.
 	TempFolder = ".noggin-tmp"
+	// RemovingFolder holds the folders of archived records on their way out.
+	RemovingFolder = ".noggin-removing"
 
 	// Folders and files get what the umask leaves of these: 0755 and 0644 (the
 	// manual's) under the usual 022, 0750 and 0640 under a unit's UMask=0027,
@@ -49,6 +51,9 @@ the volume for unmounted and writes nothing here. It is made by "noggin init-db"
 type Output struct {
 	name string
 	root *os.Root
+	// unmarked says that this is no output folder but one that files are restored
+	// to: it has no marker.
+	unmarked bool
 
 	mu      sync.Mutex
 	settled map[string]struct{} // folders whose own entry is known to be on disk
@@ -142,6 +147,9 @@ func (o *Output) Name() string { return o.name }
 // Check tells whether the folder is still the one that was opened, with its
 // marker: two stats, cheap enough for before each record. ErrNotMounted says no.
 func (o *Output) Check() error {
+	if o.unmarked {
+		return nil
+	}
 	info, err := o.root.Lstat(MarkerName)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -203,6 +211,10 @@ func (o *Output) Open(name string) (*os.File, fs.FileInfo, error) {
 	if err := validPath(name); err != nil {
 		return nil, nil, err
 	}
+	return o.open(name)
+}
+
+func (o *Output) open(name string) (*os.File, fs.FileInfo, error) {
 	before, err := o.root.Lstat(name)
 	if err != nil {
 		return nil, nil, o.failRead("look at", name, err)
@@ -229,7 +241,14 @@ func (o *Output) Open(name string) (*os.File, fs.FileInfo, error) {
 // sum is not empty, SHA-256 in hex. Errors: ErrMissing, ErrDiffers, ErrObstacle,
 // and ErrNotMounted rather than a folder full of missing files.
 func (o *Output) Verify(name string, size int64, sum string) error {
-	f, info, err := o.Open(name)
+	if err := validPath(name); err != nil {
+		return err
+	}
+	return o.verify(name, size, sum)
+}
+
+func (o *Output) verify(name string, size int64, sum string) error {
+	f, info, err := o.open(name)
 	if err != nil {
 		return err
 	}
@@ -319,12 +338,14 @@ func (o *Output) inUse(name string) bool {
 // folders on disk.
 func (o *Output) folder(dir string) (*os.File, error) {
 	f, err := o.root.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY, 0)
-	if errors.Is(err, fs.ErrNotExist) {
+	// More than once, because archiving removes folders that have become empty.
+	for tries := 0; errors.Is(err, fs.ErrNotExist) && tries < 5; tries++ {
 		o.forget(dir)
-		if err := o.root.MkdirAll(dir, folderMode); err != nil {
+		if err = o.root.MkdirAll(dir, folderMode); err == nil {
+			f, err = o.root.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY, 0)
+		} else if !errors.Is(err, fs.ErrNotExist) {
 			return nil, o.fail("create folder", dir, err)
 		}
-		f, err = o.root.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY, 0)
 	}
 	if err != nil {
 		return nil, o.fail("open folder", dir, err)

@@ -156,7 +156,7 @@ func validPath(name string) error {
 	if !fs.ValidPath(name) || name == "." || strings.ContainsRune(name, 0) {
 		return fmt.Errorf("%w: %q", ErrBadName, name)
 	}
-	if first, _, _ := strings.Cut(name, "/"); first == MarkerName || first == TempFolder {
+	if first, _, _ := strings.Cut(name, "/"); first == MarkerName || first == TempFolder || first == RemovingFolder {
 		return fmt.Errorf("%w: %q is noggin's own", ErrBadName, name)
 	}
 	return nil

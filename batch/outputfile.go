@@ -157,6 +157,37 @@ func (t *TempFile) Keep(dir, name, suffix string) (Kept, error) {
 	return Kept{}, fmt.Errorf("name %s: %w: %d other names are taken too", t.out.full(path.Join(dir, name)), ErrObstacle, maxAlternatives-1)
 }
 
+// keepExactly is Keep without another name: where something else stands under the
+// name, the error is ErrDiffers.
+func (t *TempFile) keepExactly(dir, name string) (alreadyThere bool, err error) {
+	if err := errors.Join(validPath(dir), validName(name)); err != nil {
+		return false, err
+	}
+	if err := t.file.Sync(); err != nil {
+		return false, diskError("flush a file in", t.out.full(TempFolder), err)
+	}
+	folder, err := t.out.folder(dir)
+	if err != nil {
+		return false, err
+	}
+	defer release(folder)
+	full := path.Join(dir, name)
+	err = t.renameNew(folder, name)
+	if errors.Is(err, fs.ErrExist) {
+		same, what, err := t.sameAs(full)
+		if err == nil && !same {
+			err = fmt.Errorf("restore %s: %w: %s is there already", t.out.full(full), ErrDiffers, what)
+		}
+		return true, err
+	}
+	if err != nil {
+		return false, t.out.fail("name", full, err)
+	}
+	t.over = true
+	release(t.file)
+	return false, t.out.fail("flush folder", dir, folder.Sync())
+}
+
 // alternative is the nth name to try.
 func alternative(name, suffix string, n int) string {
 	if n == 0 {

@@ -45,6 +45,7 @@ func (c *config) settings() settings {
 	s.add("database", &c.storage)
 	s.add("import", &c.batch.Import)
 	s.add("hashes", &c.batch.Hashes)
+	s.add("archive", &c.batch.Archive)
 	s.add("paths", &c.batch.Paths)
 	s.add("maintain", &c.batch.Maintain)
 	return s

@@ -17,6 +17,10 @@ var ErrLocked = errors.New("another run holds the maintenance lock")
 // lockKey is the key of the one lock that `archive` and `maintain` share.
 const lockKey = `hashtext('noggin_schema.maintenance')`
 
+// lockPatience is how long a lock is asked for before it counts as held: the server
+// may not have noticed yet that its holder is gone.
+const lockPatience = 2 * time.Second
+
 // Lock takes the maintenance lock for the command, or returns an error that wraps
 // [ErrLocked] and names who holds it. The lock lives on a connection of its own:
 // whatever ends the process ends it too. release may be called more than once.
@@ -26,6 +30,13 @@ func (db *DB) Lock(ctx context.Context, command string) (release func(), err err
 		return nil, describe(ctx, "take the maintenance lock", err)
 	}
 	locked, err := db.tryLock(ctx, conn, command)
+	for deadline := time.Now().Add(lockPatience); err == nil && !locked && time.Now().Before(deadline); {
+		select {
+		case <-ctx.Done():
+		case <-time.After(100 * time.Millisecond):
+		}
+		locked, err = db.tryLock(ctx, conn, command)
+	}
 	if err == nil && !locked {
 		err = fmt.Errorf("%w: %s", ErrLocked, db.lockHolder(ctx, conn))
 	}

@@ -1,0 +1,557 @@
+package batch
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"noggin/api/apitest"
+	"noggin/storage"
+)
+
+// shelf is a mirror whose records are all complete, with an archiver.
+type shelf struct {
+	*mirror
+	*Archiver
+	sql       *sql.DB
+	originals map[string]string // SHA-256 by path, as mirrored
+}
+
+func newShelf(t testing.TB, o apitest.Options) *shelf {
+	t.Helper()
+	if o.FirstDay.IsZero() {
+		o.FirstDay, o.Days = time.Date(2025, 1, 25, 0, 0, 0, 0, time.UTC), 12
+	}
+	m := newMirror(t, o)
+	m.importAll()
+	if s := m.mustRun(ProcessOptions{UntilEmpty: true}); s.Unsuccessful() > 0 {
+		t.Fatalf("summary %+v\n%s", s, m.log)
+	}
+	m.Config.Paths.Archive = filepath.Join(t.TempDir(), "archive")
+	pool, err := sql.Open("postgres", m.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = pool.Close() })
+	s := &shelf{mirror: m, sql: pool}
+	s.Archiver = &Archiver{DB: m.DB, Config: m.Config, Log: m.Log}
+	s.originals = s.onDisk()
+	return s
+}
+
+// onDisk are the hashes of the files in the output folder, by path.
+func (s *shelf) onDisk() map[string]string { return hashes(s.t, s.Config.Paths.Output) }
+
+func hashes(t testing.TB, dir string) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	err := filepath.WalkDir(dir, func(at string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() || entry.Name() == MarkerName {
+			return err
+		}
+		content, err := os.ReadFile(at)
+		sum := sha256.Sum256(content)
+		name, _ := filepath.Rel(dir, at)
+		found[name] = hex.EncodeToString(sum[:])
+		return err
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// everything is a filter that takes all that the shelf has.
+var everything = ArchiveOptions{Before: "2026-01-01"}
+
+func (s *shelf) create(opts ArchiveOptions) (ArchiveSummary, error) {
+	s.t.Helper()
+	return s.Create(s.t.Context(), opts)
+}
+
+func (s *shelf) mustCreate(opts ArchiveOptions) ArchiveSummary {
+	s.t.Helper()
+	summary, err := s.create(opts)
+	if err != nil {
+		s.t.Fatalf("archive create: %v\n%s", err, s.log)
+	}
+	return summary
+}
+
+func (s *shelf) mustVerify() {
+	s.t.Helper()
+	verified, err := s.Verify(s.t.Context(), VerifyOptions{})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, v := range verified {
+		if !v.OK {
+			s.t.Errorf("%s: %s", v.Name, v.Problem)
+		}
+	}
+}
+
+func (s *shelf) scalar(query string, args ...any) (n int) {
+	s.t.Helper()
+	if err := s.sql.QueryRowContext(s.t.Context(), query, args...).Scan(&n); err != nil {
+		s.t.Fatalf("%s: %v", query, err)
+	}
+	return n
+}
+
+func (s *shelf) exec(query string, args ...any) {
+	s.t.Helper()
+	if _, err := s.sql.ExecContext(s.t.Context(), query, args...); err != nil {
+		s.t.Fatalf("%s: %v", query, err)
+	}
+}
+
+// inArchives unpacks every archive with nothing but tar, zstd and sha256sum, and
+// returns the hashes of what was in them, by path.
+func (s *shelf) inArchives() map[string]string {
+	s.t.Helper()
+	needTools(s.t)
+	dir := s.t.TempDir()
+	found := map[string]string{}
+	archives, _ := filepath.Glob(filepath.Join(s.Config.Paths.Archive, "*"+ArchiveExt))
+	for i, archive := range archives {
+		to := filepath.Join(dir, strconv.Itoa(i))
+		unpack(s.t, archive, to)
+		for name, sum := range hashes(s.t, to) {
+			if strings.Contains(name, "/") {
+				found[name] = sum
+			}
+		}
+	}
+	return found
+}
+
+func needTools(t testing.TB) {
+	t.Helper()
+	for _, tool := range []string{"tar", "zstd", "sha256sum"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("%s is not installed; .ci/setup does it", tool)
+		}
+	}
+}
+
+func unpack(t testing.TB, archive, to string) {
+	t.Helper()
+	if err := os.MkdirAll(to, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	base := strings.TrimSuffix(filepath.Base(archive), ArchiveExt)
+	for _, args := range [][]string{
+		{"zstd", "-qt", archive},
+		{"tar", "--zstd", "-xf", archive, "-C", to},
+		{"sha256sum", "--check", "--strict", "--quiet", base + checksumsExt},
+	} {
+		command := exec.CommandContext(t.Context(), args[0], args[1:]...)
+		command.Dir = to
+		if out, err := command.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", args, err, out)
+		}
+	}
+}
+
+// mustHaveAll fails when an original is neither on disk nor in an archive.
+func (s *shelf) mustHaveAll(when string) {
+	s.t.Helper()
+	disk, archived := s.onDisk(), s.inArchives()
+	aside := map[string]bool{}
+	for name, sum := range disk {
+		aside[path.Base(name)+sum] = strings.HasPrefix(name, RemovingFolder)
+	}
+	for name, sum := range s.originals {
+		if disk[name] != sum && archived[name] != sum && !aside[path.Base(name)+sum] {
+			s.t.Errorf("%s: %s is in neither place", when, name)
+		}
+	}
+}
+
+func TestOldRecordsMoveIntoArchivesThatPlainToolsOpen(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, apitest.Options{Records: 15, Photos: apitest.Range{Min: 0, Max: 4}, MediaBytes: apitest.Range{Min: 2000, Max: 90_000}})
+	summary := s.mustCreate(ArchiveOptions{Before: "2025-02-01"})
+	if len(summary.Archives) != 1 || summary.Archives[0].Name != "noggin-2025-01.tar.zst" || summary.LeftOutCount != 0 || summary.Busy != 0 {
+		t.Fatalf("summary %+v\n%s", summary, s.log)
+	}
+	january := func(name string) bool { return strings.HasPrefix(name, "2025/01/") }
+	disk, archived := s.onDisk(), s.inArchives()
+	for name, sum := range s.originals {
+		if january(name) && (archived[name] != sum || disk[name] != "") || !january(name) && disk[name] != sum {
+			t.Errorf("%s is on disk as %q, in the archive as %q", name, disk[name], archived[name])
+		}
+	}
+	if n := s.scalar(`SELECT count(*) FROM noggin_data WHERE archived <> (inspection_date < '2025-02-01') OR archived <> (archived_at IS NOT NULL)
+		OR archived <> (report_archive_id IS NOT NULL)`); n != 0 {
+		t.Errorf("%d records are recorded wrongly", n)
+	}
+	if _, err := os.Stat(filepath.Join(s.Config.Paths.Output, "2025/01")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the empty folder of the month is still there: %v", err)
+	}
+	s.mustVerify()
+	if again := s.mustCreate(ArchiveOptions{Before: "2025-02-01"}); len(again.Archives) != 0 {
+		t.Errorf("a second run archived again: %+v", again)
+	}
+	if rest := s.mustCreate(everything); len(rest.Archives) != 1 || rest.Archives[0].Month != "2025-02" {
+		t.Errorf("the rest: %+v", rest)
+	}
+	if left := s.onDisk(); len(left) != 0 {
+		t.Errorf("left on disk: %v", slices.Collect(maps.Keys(left)))
+	}
+	s.mustHaveAll("at the end")
+}
+
+func TestWhatDiffersFromTheDatabaseIsReportedAndLeftAlone(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, apitest.Options{Records: 10, Forms: []string{"LCD"}, Photos: apitest.Range{Min: 2, Max: 2}, MediaBytes: apitest.Range{Min: 2000, Max: 4000}, Days: 5, FirstDay: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC)})
+	folders := map[string][]string{} // photographs by folder
+	for _, name := range slices.Sorted(maps.Keys(s.originals)) {
+		if !strings.HasSuffix(name, ".txt") {
+			folders[path.Dir(name)] = append(folders[path.Dir(name)], name)
+		}
+	}
+	dirs := slices.Sorted(maps.Keys(folders))
+	out := s.Config.Paths.Output
+	at := func(dir, photo int) string { return filepath.Join(out, folders[dirs[dir]][photo]) }
+	flipBit(t, at(0, 1), 100)
+	must(t, os.Remove(at(1, 0)))
+	must(t, os.Remove(at(2, 0)), os.Symlink("/etc/passwd", at(2, 0)))
+	must(t, os.WriteFile(filepath.Join(out, dirs[3], "two\nlines.jpg"), []byte("stray"), 0o600))
+	must(t, unix.Mkfifo(filepath.Join(out, dirs[4], "pipe"), 0o600))
+	must(t, os.Truncate(at(5, 0), 1000))
+	must(t, os.Rename(filepath.Join(out, dirs[6]), filepath.Join(out, "elsewhere")), os.Symlink(filepath.Join(out, "elsewhere"), filepath.Join(out, dirs[6])))
+	before := s.onDisk()
+
+	summary := s.mustCreate(everything)
+	if summary.LeftOutCount != 7 || summary.RecordsRemoved != 3 {
+		t.Fatalf("summary %+v\n%s", summary, s.log)
+	}
+	after := s.onDisk()
+	for name, sum := range before {
+		dir := slices.Index(dirs, path.Dir(name))
+		if gone := after[name] != sum; gone != (dir >= 7) {
+			t.Errorf("%q: gone %v", name, gone)
+		}
+	}
+	for _, found := range summary.LeftOut {
+		if dir := slices.IndexFunc(dirs, func(dir string) bool { return strings.HasPrefix(found.Path, dir) }); dir > 6 || dir < 0 || found.Tip == "" || found.Reason == "" {
+			t.Errorf("reported %+v", found)
+		}
+	}
+	s.mustVerify()
+}
+
+func flipBit(t testing.TB, file string, at int64) {
+	t.Helper()
+	f, err := os.OpenFile(file, os.O_RDWR, 0)
+	must(t, err)
+	b := make([]byte, 1)
+	_, err = f.ReadAt(b, at)
+	b[0] ^= 4
+	_, writeErr := f.WriteAt(b, at)
+	must(t, err, writeErr, f.Close())
+}
+
+func must(t testing.TB, errs ...error) {
+	t.Helper()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAFlippedBitInAnArchiveIsFoundAndKeepsEverything(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, apitest.Options{Records: 4, Photos: apitest.Range{Min: 2, Max: 2}, MediaBytes: apitest.Range{Min: 5000, Max: 6000}, Days: 3, FirstDay: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC)})
+	kept := s.mustCreate(ArchiveOptions{Before: "2026-01-01", Keep: true})
+	if len(kept.Archives) != 1 || kept.Archives[0].State != storage.ArchiveKept || kept.FilesRemoved != 0 {
+		t.Fatalf("summary %+v", kept)
+	}
+	if again := s.mustCreate(ArchiveOptions{Before: "2026-01-01", Keep: true}); len(again.Archives) != 0 {
+		t.Errorf("what is kept was archived again: %+v", again)
+	}
+	archive := kept.Archives[0]
+	for _, at := range []int64{20, archive.SizeBytes / 2, archive.SizeBytes - 30, archive.SizeBytes - 4} {
+		flipBit(t, archive.Path, at)
+		verified, err := s.Verify(t.Context(), VerifyOptions{Name: archive.Name})
+		if err != nil || len(verified) != 1 || verified[0].OK {
+			t.Errorf("a flipped bit at %d: %+v, %v", at, verified, err)
+		}
+		summary := s.mustCreate(everything)
+		if len(summary.Problems) != 1 || summary.FilesRemoved != 0 || len(summary.Archives) != 0 {
+			t.Errorf("a flipped bit at %d: %+v", at, summary)
+		}
+		flipBit(t, archive.Path, at)
+	}
+	if !maps.Equal(s.onDisk(), s.originals) {
+		t.Error("the output folder changed")
+	}
+	if done := s.mustCreate(everything); len(done.Problems) != 0 || done.RecordsRemoved != 4 || !done.Archives[0].Resumed || len(s.onDisk()) != 0 {
+		t.Errorf("whole again: %+v", done)
+	}
+	s.mustHaveAll("at the end")
+}
+
+func TestASourceThatChangesAfterItWasReadStays(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, apitest.Options{Records: 3, Photos: apitest.Range{Min: 1, Max: 1}, MediaBytes: apitest.Range{Min: 2000, Max: 3000}, Days: 3, FirstDay: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC)})
+	out := s.Config.Paths.Output
+	names := slices.Sorted(maps.Keys(s.originals))
+	touched := path.Dir(names[2])
+	s.step = func(step string) {
+		switch step {
+		case "verified":
+			flipBit(t, filepath.Join(out, names[0]), 40)
+			must(t, os.Chtimes(filepath.Join(out, names[2]), time.Now(), time.Now())) // the same content: may go
+		case "aside": // somebody adds a file at the last moment
+			if stray := filepath.Join(out, RemovingFolder, "*"); len(glob(stray)) == 1 && s.scalar(`SELECT count(*) FROM noggin_data WHERE folder = $1 AND archived`, touched) == 1 {
+				must(t, os.WriteFile(filepath.Join(glob(stray)[0], "note.txt"), []byte("late"), 0o600))
+				s.step = nil
+			}
+		}
+	}
+	summary := s.mustCreate(everything)
+	if summary.RecordsRemoved != 1 || summary.LeftOutCount != 2 {
+		t.Errorf("summary %+v\n%s", summary, s.log)
+	}
+	disk := s.onDisk()
+	if disk[names[0]] == "" || len(disk) != 5 {
+		t.Errorf("on disk: %v", disk)
+	}
+	if n := s.scalar(`SELECT count(*) FROM noggin_data WHERE archived`); n != 1 {
+		t.Errorf("%d records are archived", n)
+	}
+}
+
+func glob(pattern string) []string {
+	found, _ := filepath.Glob(pattern)
+	return found
+}
+
+func TestAFullArchiveVolumeLosesNothing(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Skip("mounting a small volume takes root")
+	}
+	volume := t.TempDir()
+	if err := unix.Mount("tmpfs", volume, "tmpfs", 0, "size=300k"); err != nil {
+		t.Skipf("mounting a small volume: %v", err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(volume, unix.MNT_DETACH) })
+	s := newShelf(t, apitest.Options{Records: 8, Photos: apitest.Range{Min: 2, Max: 2}, MediaBytes: apitest.Range{Min: 50_000, Max: 50_000}, Days: 3, FirstDay: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC)})
+	for _, refuseEarly := range []bool{true, false} {
+		if !refuseEarly { // as if another program filled the volume meanwhile
+			s.exec(`UPDATE attachments SET file_size_bytes = file_size_bytes`)
+			s.step = func(step string) {
+				if step == "begun" {
+					must(t, os.WriteFile(filepath.Join(volume, "other"), make([]byte, 150<<10), 0o600))
+				}
+			}
+			must(t, unix.Mount("", volume, "", unix.MS_REMOUNT, "size=900k"), os.WriteFile(filepath.Join(volume, "ballast"), make([]byte, 50<<10), 0o600))
+		}
+		_, err := s.create(ArchiveOptions{Before: "2026-01-01", To: volume})
+		if !errors.Is(err, unix.ENOSPC) {
+			t.Fatalf("refused early %v: %v", refuseEarly, err)
+		}
+		if left := glob(filepath.Join(volume, "*noggin*")); len(left) != 0 || len(glob(filepath.Join(volume, ".noggin*"))) != 0 {
+			t.Errorf("left behind: %v", left)
+		}
+		if !maps.Equal(s.onDisk(), s.originals) || s.scalar(`SELECT count(*) FROM archives`) != 0 {
+			t.Error("something changed")
+		}
+	}
+	if _, err := s.create(ArchiveOptions{Before: "2026-01-01", UntilFree: 25}); !errors.Is(err, ErrSameVolume) {
+		t.Errorf("an archive folder beside the output folder: %v", err)
+	}
+}
+
+func TestAfterCreateDecidesWhetherAnythingIsRemoved(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, apitest.Options{Records: 3, MediaBytes: apitest.Range{Min: 2000, Max: 3000}, Days: 3, FirstDay: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC)})
+	copies := t.TempDir()
+	for _, line := range []string{"echo no room there; exit 7", `mv "$1" ` + copies} {
+		s.Config.Archive.AfterCreate = line
+		if summary, err := s.create(everything); err == nil || summary.FilesRemoved != 0 || !maps.Equal(s.onDisk(), s.originals) {
+			t.Errorf("%s: %+v, %v", line, summary, err)
+		}
+	}
+	s.Config.Archive.AfterCreate = `cp "$1" ` + copies + ` && cmp "$1" "$NOGGIN_ARCHIVE"`
+	if summary := s.mustCreate(everything); len(s.onDisk()) != 0 || len(summary.Archives) != 1 {
+		t.Errorf("summary %+v", summary)
+	}
+	if len(glob(filepath.Join(copies, "noggin-2025-03.tar.zst"))) != 1 || !strings.Contains(s.log.String(), "no room there") {
+		t.Errorf("log:\n%s", s.log)
+	}
+}
+
+func TestARestoredRecordIsAsBefore(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, apitest.Options{Records: 6, Photos: apitest.Range{Min: 1, Max: 3}, MediaBytes: apitest.Range{Min: 2000, Max: 3000}, Days: 3, FirstDay: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC)})
+	s.mustCreate(everything)
+	var tip, folder string
+	must(t, s.sql.QueryRowContext(t.Context(), `SELECT tip, folder FROM noggin_data ORDER BY tip DESC LIMIT 1`).Scan(&tip, &folder))
+	restore := func(opts RestoreOptions) RestoreSummary {
+		t.Helper()
+		summary, err := s.Restore(t.Context(), opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return summary
+	}
+	wanted := maps.Clone(s.originals)
+	maps.DeleteFunc(wanted, func(name, _ string) bool { return path.Dir(name) != folder })
+
+	elsewhere := t.TempDir()
+	if one := restore(RestoreOptions{Target: tip, To: elsewhere}); one.Records != 1 || one.Files != len(wanted) || !maps.Equal(hashes(t, elsewhere), wanted) {
+		t.Errorf("%+v: %v", one, hashes(t, elsewhere))
+	}
+	name := slices.Sorted(maps.Keys(wanted))[0]
+	flipBit(t, filepath.Join(elsewhere, name), 10)
+	changed := hashes(t, elsewhere)
+	if again := restore(RestoreOptions{Target: tip, To: elsewhere}); again.Files != 0 || again.LeftOutCount != 1 || !maps.Equal(hashes(t, elsewhere), changed) {
+		t.Errorf("over a differing file: %+v", again)
+	}
+
+	if one := restore(RestoreOptions{Target: tip, InPlace: true}); one.Records != 1 || !maps.Equal(s.onDisk(), wanted) {
+		t.Errorf("in place: %+v", one)
+	}
+	if n := s.scalar(`SELECT count(*) FROM noggin_data WHERE NOT archived AND archived_at IS NULL AND report_archive_id IS NULL AND tip = $1`, tip); n != 1 {
+		t.Error("the database still has it archived")
+	}
+	if all := restore(RestoreOptions{Target: "noggin-2025-03", InPlace: true}); all.LeftOutCount != 0 || !maps.Equal(s.onDisk(), s.originals) {
+		t.Errorf("all of it: %+v", all)
+	}
+	if n := s.scalar(`SELECT count(*) FROM noggin_data WHERE archived`) + s.scalar(`SELECT count(*) FROM attachments WHERE archive_id IS NOT NULL`); n != 0 {
+		t.Errorf("%d rows are still archived", n)
+	}
+	if _, err := s.Restore(t.Context(), RestoreOptions{Target: "LCD-nobody", To: elsewhere}); !errors.Is(err, ErrNotArchived) {
+		t.Errorf("an unknown name: %v", err)
+	}
+	if again := s.mustCreate(everything); again.Archives[0].Name != "noggin-2025-03-2.tar.zst" || len(s.onDisk()) != 0 {
+		t.Errorf("archived again: %+v", again)
+	}
+	s.mustVerify()
+}
+
+func TestAnArchivedRecordThatComesAgainKeepsItsPhotographsInTheArchive(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, apitest.Options{Records: 2, Photos: apitest.Range{Min: 2, Max: 2}, MediaBytes: apitest.Range{Min: 2000, Max: 3000}, Days: 3, FirstDay: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC)})
+	s.mustCreate(everything)
+	var tip string
+	must(t, s.sql.QueryRowContext(t.Context(), `SELECT tip FROM noggin_data LIMIT 1`).Scan(&tip))
+	again := s.mustRun(ProcessOptions{Selector: storage.Selector{Tips: []string{tip}}, Batch: 1})
+	if again.Complete != 1 || again.AttachmentsDownloaded != 0 {
+		t.Fatalf("summary %+v\n%s", again, s.log)
+	}
+	disk := s.onDisk()
+	for name := range disk {
+		report, err := os.ReadFile(filepath.Join(s.Config.Paths.Output, name))
+		if err != nil || !strings.Contains(string(report), "noggin-2025-03.tar.zst") {
+			t.Errorf("%s does not name the archive: %v\n%s", name, err, report)
+		}
+	}
+	if len(disk) != 1 {
+		t.Errorf("on disk: %v", disk)
+	}
+	s.mustVerify()
+	if second := s.mustCreate(everything); len(second.Archives) != 1 || second.Archives[0].Files != 1 || len(s.onDisk()) != 0 {
+		t.Errorf("the new report: %+v", second)
+	}
+	dir := t.TempDir()
+	if _, err := s.Restore(t.Context(), RestoreOptions{Target: tip, To: dir}); err != nil || len(hashes(t, dir)) != 3 {
+		t.Errorf("restored: %v, %v", hashes(t, dir), err)
+	}
+	s.mustVerify()
+}
+
+func TestRegisteringClosesTheGapAfterADatabaseWasRestored(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, apitest.Options{Records: 5, Photos: apitest.Range{Min: 1, Max: 2}, MediaBytes: apitest.Range{Min: 2000, Max: 3000}, Days: 3, FirstDay: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC)})
+	archive := s.mustCreate(everything).Archives[0]
+	// The backup was older: files on disk, one record not imported yet.
+	s.forgetArchives()
+	var gone string
+	must(t, s.sql.QueryRowContext(t.Context(), `SELECT min(tip) FROM noggin_data`).Scan(&gone))
+	for _, table := range []string{"attachments", "record_hashes"} {
+		s.exec(`DELETE FROM `+table+` WHERE record_tip = $1`, gone)
+	}
+	s.exec(`DELETE FROM noggin_data WHERE tip = $1`, gone)
+
+	elsewhere := filepath.Join(t.TempDir(), archive.Name)
+	must(t, os.Rename(archive.Path, elsewhere))
+	summary, err := s.Register(t.Context(), elsewhere)
+	if err != nil || summary.NewRecords != 1 || summary.FilesLinked != archive.Files || summary.State != storage.ArchiveDone || summary.LeftOutCount != 0 {
+		t.Fatalf("%+v, %v\n%s", summary, err, s.log)
+	}
+	if again, err := s.Register(t.Context(), elsewhere); err != nil || again.FilesLinked != 0 || again.NewRecords != 0 {
+		t.Errorf("again: %+v, %v", again, err)
+	}
+	s.mustVerify()
+	if drained := s.mustRun(ProcessOptions{UntilEmpty: true}); drained.Complete != 1 || drained.AttachmentsDownloaded != 0 {
+		t.Errorf("the record that was unknown: %+v\n%s", drained, s.log)
+	}
+	if n := s.scalar(`SELECT count(*) FROM noggin_data WHERE NOT archived`); n != 0 {
+		t.Errorf("%d records are not archived", n)
+	}
+}
+
+// forgetArchives brings the database back to before anything was archived.
+func (s *shelf) forgetArchives() {
+	s.t.Helper()
+	s.exec(`UPDATE attachments SET archive_id = NULL WHERE archive_id IS NOT NULL`)
+	s.exec(`UPDATE noggin_data SET archived = false, archived_at = NULL, report_archive_id = NULL, claimed_by = NULL, claim_expires_at = NULL`)
+	s.exec(`DELETE FROM archives`)
+}
+
+func TestASecondArchiveRunIsToldWhoHoldsTheLock(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, apitest.Options{Records: 1, Photos: apitest.None})
+	unlock, err := s.DB.Lock(t.Context(), "maintain vacuum")
+	must(t, err)
+	defer unlock()
+	if _, err := s.create(everything); !errors.Is(err, storage.ErrLocked) || !strings.Contains(err.Error(), "maintain vacuum") {
+		t.Errorf("error %v", err)
+	}
+	if dry, err := s.create(ArchiveOptions{Before: "2026-01-01", DryRun: true}); err != nil || len(dry.Archives) != 1 || dry.Archives[0].Records != 1 {
+		t.Errorf("a dry run needs no lock: %+v, %v", dry, err)
+	}
+}
+
+func TestAnInterruptedRunLeavesNothingHalf(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, apitest.Options{Records: 6, MediaBytes: apitest.Range{Min: 2000, Max: 3000}})
+	for _, at := range []string{"record written", "verified", "marked"} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		s.step = func(step string) {
+			if step == at {
+				cancel(errTimeOver)
+			}
+		}
+		if _, err := s.Create(ctx, everything); !errors.Is(err, errTimeOver) {
+			t.Errorf("interrupted at %s: %v", at, err)
+		}
+		cancel(nil)
+		s.mustHaveAll("interrupted at " + at)
+	}
+	s.step = nil
+	if s.mustCreate(everything); len(s.onDisk()) != 0 {
+		t.Errorf("on disk: %v", s.onDisk())
+	}
+	s.mustVerify()
+}
