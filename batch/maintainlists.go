@@ -1,5 +1,7 @@
 package batch
 
+import "context"
+
 // Weekly is the operations manual's Sunday maintenance, in its order.
 func (m *Maintenance) Weekly() []Step {
 	return []Step{
@@ -8,6 +10,7 @@ func (m *Maintenance) Weekly() []Step {
 		{Name: "vacuum", Do: m.Vacuum},
 		{Name: "sizes", Review: true, Do: m.Sizes},
 		{Name: "errors", Review: true, Do: m.reviewErrors},
+		{Name: "verify-backup", Do: func(ctx context.Context) (Effect, error) { return m.VerifyBackup(ctx, "") }},
 		{Name: "performance", Review: true, Do: m.reviewThroughput},
 		{Name: "temp", Do: m.SweepTemp},
 	}
@@ -18,6 +21,7 @@ func (m *Maintenance) Weekly() []Step {
 func (m *Maintenance) Monthly() []Step {
 	return []Step{
 		{Name: "storage", Review: true, Do: m.reviewStorage},
+		{Name: "backup", Do: func(ctx context.Context) (Effect, error) { return m.Backup(ctx, "") }},
 		{Name: "analyze", Do: m.Analyze},
 		{Name: "reindex", Do: m.Reindex},
 		{Name: "vacuum", Do: m.Vacuum},

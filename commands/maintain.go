@@ -42,6 +42,8 @@ do not wait for it.`,
 				func(m *batch.Maintenance) batch.Step { return batch.Step{Name: "prune", Do: m.Prune} }),
 			m("temp", "remove the unfinished files that killed processes left", "Only those that nobody has written to for six hours.",
 				func(m *batch.Maintenance) batch.Step { return batch.Step{Name: "temp", Do: m.SweepTemp} }),
+			backupCommand(env),
+			verifyBackupCommand(env),
 			pauseCommand(env),
 			resumeCommand(env),
 			resetCircuitCommand(env),
@@ -100,6 +102,14 @@ func (env *environment) lock(c *cli.Context, db *storage.DB) (release func(), er
 
 // maintainStep does one step and prints its effect.
 func (env *environment) maintainStep(c *cli.Context, step func(*batch.Maintenance) batch.Step) error {
+	return env.maintainUnless(c, step, func(*batch.Maintenance) (*batch.Effect, error) { return nil, nil })
+}
+
+// maintainUnless is maintainStep, unless something tells, under the lock, that the
+// work is done already.
+func (env *environment) maintainUnless(c *cli.Context, step func(*batch.Maintenance) batch.Step,
+	done func(*batch.Maintenance) (*batch.Effect, error),
+) error {
 	s, m, err := env.maintenance(c)
 	if err != nil {
 		return err
@@ -110,6 +120,13 @@ func (env *environment) maintainStep(c *cli.Context, step func(*batch.Maintenanc
 		return err
 	}
 	defer release()
+	effect, err := done(m)
+	if err != nil {
+		return err
+	}
+	if effect != nil {
+		return env.output(c).line(printable(effect.Text), effect.Details)
+	}
 	return printStep(m.RunStep(c.Context, step(m)), env.output(c))
 }
 

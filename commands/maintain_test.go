@@ -78,7 +78,7 @@ func TestEachMaintenanceTellsItsEffectAndIsRecorded(t *testing.T) {
 	i := newInstallation(t, "")
 	for command, want := range map[string]string{
 		"analyze": "analysed ", "vacuum": "vacuumed ", "reindex": "rebuilt ", "prune": "deleted 0 errors older than 6 months",
-		"temp": "removed 0 temporary files",
+		"temp": "removed 0 temporary files", "backup": ".dump, ",
 	} {
 		if stdout, _ := i.run(0, "maintain", command); !strings.Contains(stdout, want) {
 			t.Errorf("maintain %s: %s", command, stdout)
@@ -97,7 +97,7 @@ func TestOneMaintenanceAtATimeNamesTheHolder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, command := range []string{"analyze", "vacuum", "reindex", "prune", "temp", "weekly", "monthly"} {
+	for _, command := range []string{"analyze", "vacuum", "reindex", "prune", "temp", "backup", "verify-backup", "weekly", "monthly"} {
 		if _, stderr := i.run(exitLocked, "maintain", command); !strings.Contains(stderr, "noggin archive create on "+i.db.Host()) {
 			t.Errorf("maintain %s: %s", command, stderr)
 		}
@@ -150,6 +150,34 @@ func TestResettingTheCircuitClosesItAndForgets(t *testing.T) {
 	standing, err := i.db.Standing(t.Context())
 	if err != nil || standing.State != "closed" || standing.Recent != "" || standing.Generation != 2 {
 		t.Errorf("%+v, %v", standing.Circuit, err)
+	}
+}
+
+func TestTodaysBackupIsMadeOnceAndVerified(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t, "")
+	if _, stderr := i.run(exitFailed, "maintain", "verify-backup"); !strings.Contains(stderr, "`noggin maintain backup` makes one") {
+		t.Error(stderr)
+	}
+	i.run(exitUsage, "maintain", "backup", "--to", "relative")
+	elsewhere := t.TempDir()
+	i.run(0, "maintain", "backup", "--to", elsewhere)
+	if stdout, _ := i.run(0, "maintain", "backup", "--once"); !strings.HasPrefix(stdout, i.dir+"/backups/noggin_") {
+		t.Error(stdout)
+	}
+	if stdout, _ := i.run(0, "maintain", "backup", "--once"); !strings.Contains(stdout, "made today's backup at") {
+		t.Error(stdout)
+	}
+	v := document[batch.Verification](i, 0, "maintain", "verify-backup")
+	if !v.Restored || !strings.HasPrefix(v.Path, i.dir) {
+		t.Errorf("%+v", v)
+	}
+	if err := os.Truncate(v.Path, v.Bytes-1); err != nil {
+		t.Fatal(err)
+	}
+	stdout, stderr := i.run(exitPartial, "maintain", "verify-backup", filepath.Base(v.Path))
+	if !strings.Contains(stdout, "broken: "+v.Path) || !strings.Contains(stderr, "bytes instead of") {
+		t.Error(stdout, stderr)
 	}
 }
 

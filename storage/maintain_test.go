@@ -273,7 +273,7 @@ func TestAScratchDatabaseNeedsTheRightAndLeavesNothing(t *testing.T) {
 		return scalar[int](t, db, `SELECT count(*) FROM pg_database WHERE starts_with(datname, 'noggin_verify_'
 			|| (SELECT oid FROM pg_database WHERE datname = current_database()) || '_')`)
 	}
-	first, err := db.NewScratch(t.Context())
+	first, err := db.NewScratch(t.Context(), DefaultSchema)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,7 +281,7 @@ func TestAScratchDatabaseNeedsTheRightAndLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	// As if the process had been killed: the next one clears up.
-	second, err := db.NewScratch(t.Context())
+	second, err := db.NewScratch(t.Context(), DefaultSchema)
 	if err != nil || scratches() != 1 {
 		t.Fatalf("%d, %v", scratches(), err)
 	}
@@ -296,7 +296,7 @@ func TestAScratchDatabaseNeedsTheRightAndLeavesNothing(t *testing.T) {
 	cfg := db.cfg
 	_, rest, _ := strings.Cut(cfg.URL, "@")
 	cfg.URL = "postgres://" + role + ":x@" + rest
-	if _, err := openDB(t, cfg).NewScratch(t.Context()); err == nil || !strings.Contains(err.Error(), "CREATEDB") {
+	if _, err := openDB(t, cfg).NewScratch(t.Context(), DefaultSchema); err == nil || !strings.Contains(err.Error(), "CREATEDB") {
 		t.Errorf("without the right: %v", err)
 	}
 }

@@ -26,7 +26,8 @@ type Contents struct {
 // Snapshot holds a moment of the database in view, for pg_dump to copy and for us
 // to count. It keeps dead rows of that moment alive: close it soon.
 type Snapshot struct {
-	ID string // what pg_dump takes as --snapshot
+	ID string    // what pg_dump takes as --snapshot
+	At time.Time // by the server's clock
 	tx *sqlx.Tx
 }
 
@@ -40,7 +41,7 @@ func (db *DB) Snapshot(ctx context.Context) (*Snapshot, error) {
 	_, err = tx.ExecContext(ctx, `SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;
 		SET LOCAL idle_in_transaction_session_timeout = 0`)
 	if err == nil {
-		err = tx.GetContext(ctx, &s.ID, `SELECT pg_export_snapshot()`)
+		err = tx.QueryRowxContext(ctx, `SELECT pg_export_snapshot(), now()`).Scan(&s.ID, &s.At)
 	}
 	if err != nil {
 		s.Close()
@@ -96,9 +97,10 @@ type Scratch struct {
 	owner *DB
 }
 
-// NewScratch makes an empty database beside ours, and drops those that an earlier
-// one of ours left behind. The caller holds the maintenance lock.
-func (db *DB) NewScratch(ctx context.Context) (*Scratch, error) {
+// NewScratch makes an empty database beside ours, for tables in schema, and drops
+// those that an earlier one of ours left behind. The caller holds the maintenance
+// lock.
+func (db *DB) NewScratch(ctx context.Context, schema string) (*Scratch, error) {
 	const what = "make a scratch database"
 	var own struct {
 		Prefix    string
@@ -131,7 +133,9 @@ func (db *DB) NewScratch(ctx context.Context) (*Scratch, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.DB, err = open(db.cfg, "maintain verify-backup", s.Name); err != nil {
+	cfg := db.cfg
+	cfg.Schema = schema
+	if s.DB, err = open(cfg, "maintain verify-backup", s.Name); err != nil {
 		return nil, errors.Join(err, s.Drop(ctx))
 	}
 	return s, nil
@@ -149,6 +153,17 @@ func (s *Scratch) Drop(ctx context.Context) error {
 
 func (db *DB) dropDatabase(ctx context.Context, name string) error {
 	return db.maintain(ctx, "drop database "+name, "DROP DATABASE IF EXISTS "+pq.QuoteIdentifier(name)+" WITH (FORCE)", db.cfg.ConnectTimeout)
+}
+
+// InvalidIndexes returns the names of our indexes that cannot be used.
+func (db *DB) InvalidIndexes(ctx context.Context) (names []string, err error) {
+	indexes, err := db.Indexes(ctx)
+	for _, index := range indexes {
+		if !index.Valid {
+			names = append(names, index.Index)
+		}
+	}
+	return names, err
 }
 
 // Contents counts what was restored.
@@ -204,4 +219,16 @@ func (c Config) Environment(environ []string, database string) ([]string, error)
 	set("PGOPTIONS", cfg.Options)
 	set("PGAPPNAME", "noggin backup")
 	return environ, nil
+}
+
+// DatabaseName is the name of the database that the URL leads to.
+func (c Config) DatabaseName() (string, error) {
+	cfg, err := pq.NewConfig(c.URL)
+	if err != nil {
+		return "", errors.New("[database] url: not a libpq URL")
+	}
+	if cfg.Database == "" {
+		return cfg.User, nil // libpq's rule
+	}
+	return cfg.Database, nil
 }

@@ -1,0 +1,304 @@
+package batch
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"noggin/storage"
+	"noggin/storage/storagetest"
+)
+
+// newMaintenance has a database of its own, with n records in it, and folders.
+func newMaintenance(t testing.TB, n int) *Maintenance {
+	t.Helper()
+	cfg := storage.DefaultConfig()
+	cfg.URL, cfg.StatementTimeout = storagetest.Database(t), 0
+	db, err := storage.Open(cfg, "maintain")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	schema, err := os.ReadFile("../schema.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Init(t.Context(), string(schema), storage.InitOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	tips := make([]string, n)
+	for i := range tips {
+		tips[i] = strings.Repeat("0", 10) + string(rune('a'+i%26)) + strings.Repeat("x", i/26)
+	}
+	if _, err := db.EnsureRecords(t.Context(), tips, "LCD", false); err != nil {
+		t.Fatal(err)
+	}
+	config := DefaultConfig()
+	dir := t.TempDir()
+	config.Paths = Paths{Output: dir + "/output", Archive: dir + "/archive", Backups: dir + "/backups", Reports: dir + "/reports", Input: dir + "/input"}.Resolved()
+	if err := CreateMarker(config.Paths.Output); err != nil {
+		t.Fatal(err)
+	}
+	return &Maintenance{DB: db, Database: cfg, Config: config, Log: slog.New(slog.DiscardHandler), ExitCode: func(err error) int {
+		if err != nil {
+			return 1
+		}
+		return 0
+	}}
+}
+
+func mustBackup(t testing.TB, m *Maintenance) Backup {
+	t.Helper()
+	effect, err := m.Backup(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, ok := effect.Details.(backupResult)
+	if !ok {
+		t.Fatalf("%+v", effect)
+	}
+	return result.Backup
+}
+
+func TestABackupIsRestoredAndEveryRowCounted(t *testing.T) {
+	t.Parallel()
+	m := newMaintenance(t, 30)
+	b := mustBackup(t, m)
+	if b.Rows["noggin_data"] != 30 || b.SchemaVersion != storage.SchemaVersion || b.Bytes == 0 || len(b.SHA256) != 64 {
+		t.Errorf("%+v", b)
+	}
+	if info, err := os.Stat(b.Path()); err != nil || info.Mode().Perm()&0o007 != 0 {
+		t.Errorf("%v, %v: others can read it", info.Mode(), err)
+	}
+	effect, err := m.VerifyBackup(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, ok := effect.Details.(Verification)
+	if !ok || !v.Restored || v.Rows["noggin_data"] != 30 || len(v.Problems) != 0 {
+		t.Errorf("%+v", v)
+	}
+	if b, err = readBackup(b.Path()); err != nil || b.VerifiedAt == nil {
+		t.Errorf("%+v, %v", b, err)
+	}
+	if scratch, err := m.DB.NewScratch(t.Context(), "x"); err != nil || scratch.Drop(t.Context()) != nil {
+		t.Error(err)
+	}
+	if left, _ := filepath.Glob(m.Config.Paths.Backups + "/*" + partialSuffix); len(left) != 0 {
+		t.Errorf("left over: %v", left)
+	}
+}
+
+func TestABrokenBackupIsFoundAndNamed(t *testing.T) {
+	t.Parallel()
+	m := newMaintenance(t, 3)
+	b := mustBackup(t, m)
+	whole, err := os.ReadFile(b.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest, err := os.ReadFile(b.Path() + manifestSuffix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flipped := bytes.Clone(whole)
+	flipped[len(flipped)/2] ^= 1
+	lying := func(change func(*Backup)) func() {
+		return func() {
+			other := b
+			change(&other)
+			if err := other.writeManifest(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for name, c := range map[string]struct {
+		content  []byte
+		manifest func()
+		want     string
+	}{
+		"cut":           {whole[:len(whole)-100], nil, "bytes instead of"},
+		"one bit":       {flipped, nil, "its content has changed"},
+		"gone":          {nil, nil, "no such file"},
+		"fewer records": {whole, lying(func(b *Backup) { b.Rows = map[string]int64{"noggin_data": 4, "lost": 1} }), "noggin_data has 3 rows instead of 4"},
+		"no dump": {[]byte("x"), lying(func(b *Backup) {
+			b.Bytes, b.SHA256 = 1, "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
+		}), "it cannot be restored"},
+	} {
+		if err := os.WriteFile(b.Path()+manifestSuffix, manifest, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if c.manifest != nil {
+			c.manifest()
+		}
+		if c.content == nil {
+			err = os.Remove(b.Path())
+		} else {
+			err = os.WriteFile(b.Path(), c.content, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = m.VerifyBackup(t.Context(), b.File); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), b.File) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if name != "gone" && !errors.Is(err, ErrIncomplete) {
+			t.Errorf("%s: %v is no finding", name, err)
+		}
+	}
+}
+
+func TestRotationNeverTouchesWhatIsNotItsOwn(t *testing.T) {
+	t.Parallel()
+	m := newMaintenance(t, 1)
+	m.Config.Maintain.KeepDaily, m.Config.Maintain.KeepWeekly, m.Config.Maintain.KeepMonthly = 0, 0, 0
+	dir := m.Config.Paths.Backups
+	old := mustBackup(t, m)
+	foreign := old
+	foreign.Database, foreign.File = "another", "noggin_another_20200101_000000.dump"
+	broken := old
+	broken.File, broken.Bytes = "noggin_x_20200101_000001.dump", 1 // not its size
+	for _, b := range []Backup{foreign, broken} {
+		if err := errors.Join(os.WriteFile(b.Path(), make([]byte, old.Bytes), 0o600), b.writeManifest()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"noggin_x_20200101_000002.dump", "notes.txt", "noggin_db_backup_20250101.sql.gz"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// As if it had been made an hour ago.
+	hourAgo := old
+	hourAgo.TakenAt, hourAgo.File = old.TakenAt.Add(-time.Hour), "noggin_x_20200101_000003.dump"
+	if err := errors.Join(os.Rename(old.Path(), hourAgo.Path()), os.Remove(old.Path()+manifestSuffix), hourAgo.writeManifest()); err != nil {
+		t.Fatal(err)
+	}
+	effect, err := m.Backup(t.Context(), "")
+	result, ok := effect.Details.(backupResult)
+	if err != nil || !ok || !slices.Equal(result.Removed, []string{hourAgo.File}) {
+		t.Fatalf("%+v, %v", effect, err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 9 {
+		t.Errorf("%v, %v", entries, err)
+	}
+}
+
+func TestRotationKeepsTheLastOfEachPeriod(t *testing.T) {
+	t.Parallel()
+	perth, err := time.LoadLocation("Australia/Perth")
+	if err != nil {
+		t.Fatal(err)
+	}
+	daily := func(days int) []Backup {
+		var all []Backup
+		for d := range days {
+			at := time.Date(2026, 11, 24, 3, 30, 0, 0, perth).AddDate(0, 0, -d)
+			all = append(all, Backup{File: at.Format(time.DateOnly), TakenAt: at.UTC()})
+		}
+		return all
+	}
+	remaining := func(all []Backup, keep Maintain) string {
+		gone := rotate(all, keep, perth)
+		var names []string
+		for _, b := range all {
+			if !slices.ContainsFunc(gone, func(g Backup) bool { return g.File == b.File }) {
+				names = append(names, b.File)
+			}
+		}
+		return strings.Join(names, " ")
+	}
+	verified := daily(3)
+	at := verified[2].TakenAt
+	verified[2].VerifiedAt = &at
+	broken := daily(3)
+	broken[0].Broken = "cut"
+	twice := append([]Backup{{File: "evening", TakenAt: time.Date(2026, 11, 23, 23, 0, 0, 0, perth)}}, daily(3)...)
+	for name, c := range map[string]struct {
+		all  []Backup
+		keep Maintain
+		want string
+	}{
+		"days":               {daily(40), Maintain{KeepDaily: 3}, "2026-11-24 2026-11-23 2026-11-22"},
+		"weeks from Monday":  {daily(40), Maintain{KeepWeekly: 3}, "2026-11-24 2026-11-22 2026-11-15"},
+		"months":             {daily(70), Maintain{KeepMonthly: 3}, "2026-11-24 2026-10-31 2026-09-30"},
+		"all three":          {daily(70), Maintain{KeepDaily: 2, KeepWeekly: 2, KeepMonthly: 2}, "2026-11-24 2026-11-23 2026-11-22 2026-10-31"},
+		"none but the last":  {daily(5), Maintain{}, "2026-11-24"},
+		"the last good one":  {broken, Maintain{}, "2026-11-24 2026-11-23"},
+		"the verified one":   {verified, Maintain{}, "2026-11-24 2026-11-22"},
+		"two of one day":     {twice, Maintain{KeepDaily: 2}, "evening 2026-11-24"},
+		"gaps do not count":  {[]Backup{daily(40)[0], daily(40)[20], daily(40)[30]}, Maintain{KeepDaily: 2}, "2026-11-24 2026-11-04"},
+		"nothing to rotate":  {nil, Maintain{}, ""},
+		"one that is broken": {broken[:1], Maintain{}, "2026-11-24"},
+	} {
+		if got := remaining(c.all, c.keep); got != c.want {
+			t.Errorf("%s: kept %s, want %s", name, got, c.want)
+		}
+	}
+}
+
+func TestABackupNeedsRoom(t *testing.T) {
+	t.Parallel()
+	if err := checkRoom(t.TempDir(), []Backup{{Bytes: 1 << 60}}); !IsDiskError(err) || !strings.Contains(err.Error(), "free space") {
+		t.Error(err)
+	}
+}
+
+func TestOldTemporaryFilesGoYoungOnesStay(t *testing.T) {
+	t.Parallel()
+	m := newMaintenance(t, 0)
+	long := time.Now().Add(-2 * tempAge)
+	for name, old := range map[string]bool{
+		"output/.noggin-tmp/1-A.part": true, "output/.noggin-tmp/2-B.part": false,
+		"backups/noggin_db_20250101_000000.dump.partial": true, "backups/other.partial": true, "archive/noggin-2025-01.tar.zst.partial": false,
+	} {
+		path := filepath.Join(filepath.Dir(m.Config.Paths.Output), name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte("1234"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if old {
+			if err := os.Chtimes(path, long, long); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	effect, err := m.SweepTemp(t.Context())
+	if r, ok := effect.Details.(tempResult); err != nil || !ok || r.Files != 2 || r.Bytes != 8 {
+		t.Errorf("%+v, %v", effect, err)
+	}
+}
+
+func TestAnOlderProgramIsNotTaken(t *testing.T) {
+	dir := t.TempDir()
+	for version, folder := range map[string]string{"14.2": "a", "99.1": "b", "98beta2": "c"} {
+		path := filepath.Join(dir, folder)
+		script := "#!/bin/sh\necho 'pg_dump (PostgreSQL) " + version + " (Debian)'\n"
+		if err := errors.Join(os.Mkdir(path, 0o755), os.WriteFile(filepath.Join(path, "pg_dump"), []byte(script), 0o755)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", dir+"/a:"+dir+"/b:"+dir+"/c:/bin")
+	if path, err := findProgram(t.Context(), "pg_dump", 97); err != nil || path != dir+"/c/pg_dump" {
+		t.Errorf("%s, %v", path, err)
+	}
+	if _, err := findProgram(t.Context(), "pg_dump", 100); err == nil || !strings.Contains(err.Error(), "postgresql-client-100") {
+		t.Error(err)
+	}
+	if _, err := runProgram(t.Context(), nil, "/bin/sh", "-c", "echo one >&2; echo two >&2; exit 3"); err == nil || err.Error() != "sh: one\ntwo" {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	why := errors.New("told to stop")
+	time.AfterFunc(20*time.Millisecond, func() { cancel(why) })
+	if _, err := runProgram(ctx, nil, "/bin/sleep", "60"); !errors.Is(err, why) {
+		t.Error(err)
+	}
+}
