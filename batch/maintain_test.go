@@ -292,13 +292,13 @@ func TestAnOlderProgramIsNotTaken(t *testing.T) {
 	if _, err := findProgram(t.Context(), "pg_dump", 100); err == nil || !strings.Contains(err.Error(), "postgresql-client-100") {
 		t.Error(err)
 	}
-	if _, err := runProgram(t.Context(), nil, "/bin/sh", "-c", "echo one >&2; echo two >&2; exit 3"); err == nil || err.Error() != "sh: one\ntwo" {
+	if err := runProgram(t.Context(), nil, "/bin/sh", "-c", "echo one >&2; echo two >&2; exit 3"); err == nil || err.Error() != "sh: one\ntwo" {
 		t.Error(err)
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("told to stop")
 	time.AfterFunc(20*time.Millisecond, func() { cancel(why) })
-	if _, err := runProgram(ctx, nil, "/bin/sleep", "60"); !errors.Is(err, why) {
+	if err := runProgram(ctx, nil, "/bin/sleep", "60"); !errors.Is(err, why) {
 		t.Error(err)
 	}
 }

@@ -123,7 +123,7 @@ func checkRoom(dir string, earlier []Backup) error {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return diskError("ask for free space of", dir, err)
 	}
-	free, need := int64(st.Bavail)*int64(st.Bsize), earlier[0].Bytes+earlier[0].Bytes/5
+	free, need := int64(st.Bavail)*st.Bsize, earlier[0].Bytes+earlier[0].Bytes/5
 	if free < need {
 		return diskError("write a backup in", dir, fmt.Errorf("%s are free, the last one took %s: %w", bytesText(free), bytesText(earlier[0].Bytes), unix.ENOSPC))
 	}
@@ -165,7 +165,7 @@ func (m *Maintenance) dump(ctx context.Context, dir string) (Backup, error) {
 	}
 	defer func() { _ = os.Remove(partial) }() // gone once it has its name
 	lockWait := fmt.Sprintf("--lock-wait-timeout=%d", m.Config.Maintain.LockTimeout.Milliseconds())
-	if _, err := runProgram(ctx, environ, program, "--format=custom", "--schema="+b.Schema, "--no-password", lockWait,
+	if err := runProgram(ctx, environ, program, "--format=custom", "--schema="+b.Schema, "--no-password", lockWait,
 		"--snapshot="+snapshot.ID, "--file="+partial); err != nil {
 		return b, err
 	}

@@ -138,7 +138,7 @@ func (m *Maintenance) restoreOnTrial(ctx context.Context, b Backup, v *Verificat
 	if err != nil {
 		return err
 	}
-	if _, err := runProgram(ctx, environ, program, append(restoreOptions(), "--single-transaction", "--dbname="+scratch.Name, b.Path())...); err != nil {
+	if err := runProgram(ctx, environ, program, append(restoreOptions(), "--single-transaction", "--dbname="+scratch.Name, b.Path())...); err != nil {
 		if ctx.Err() != nil {
 			return err
 		}

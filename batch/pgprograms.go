@@ -68,10 +68,9 @@ func findProgram(ctx context.Context, name string, major int) (string, error) {
 		name, major, found, strings.Join(programFolders, ", "), major)
 }
 
-// runProgram runs a program and returns what it printed. It ends with ctx, and
-// with this process however that ends. Its error holds the last lines of what it
-// complained of.
-func runProgram(ctx context.Context, environ []string, path string, args ...string) ([]byte, error) {
+// runProgram runs a program, which ends with ctx, and with this process however
+// that ends. The error holds the last of what it complained of.
+func runProgram(ctx context.Context, environ []string, path string, args ...string) error {
 	// The kernel sends Pdeathsig when the thread that started the program ends.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -82,12 +81,12 @@ func runProgram(ctx context.Context, environ []string, path string, args ...stri
 	cmd.WaitDelay = 10 * time.Second
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
-	out, err := cmd.Output()
+	err := cmd.Run()
 	switch {
 	case err == nil:
-		return out, nil
+		return nil
 	case ctx.Err() != nil:
-		return nil, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
 	const limit = 1000
 	said := strings.TrimSpace(stderr.String())
@@ -97,5 +96,5 @@ func runProgram(ctx context.Context, environ []string, path string, args ...stri
 	if said == "" {
 		said = err.Error()
 	}
-	return nil, errors.New(filepath.Base(path) + ": " + strings.ToValidUTF8(said, "?"))
+	return errors.New(filepath.Base(path) + ": " + strings.ToValidUTF8(said, "?"))
 }
