@@ -40,9 +40,9 @@ type Archiver struct {
 
 // ArchiveProgress is how far an archive has come.
 type ArchiveProgress struct {
-	Phase          string // "writing noggin-2024-03.tar.zst"
-	Records, Total int    // Total is 0 when unknown
-	Bytes          int64
+	Phase       string // "writing noggin-2024-03.tar.zst"
+	Done, Total int    // records, but files for Verify; Total is 0 when unknown
+	Bytes       int64
 }
 
 // ArchiveOptions say what `archive create` takes and what becomes of it.

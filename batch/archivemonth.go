@@ -110,7 +110,7 @@ func (c *creation) writeArchive(ctx context.Context, archive storage.Archive, mo
 		group, err := c.writeGroup(ctx, w, page)
 		traces = append(traces, group...)
 		seen += len(page)
-		c.report(ArchiveProgress{Phase: "writing " + archive.Name, Records: seen, Total: month.Records, Bytes: w.content.SourceBytes})
+		c.report(ArchiveProgress{Phase: "writing " + archive.Name, Done: seen, Total: month.Records, Bytes: w.content.SourceBytes})
 		return err
 	})
 	c.at("written")
@@ -224,7 +224,7 @@ func (c *creation) readBack(ctx context.Context, archive storage.Archive, want A
 			records++
 		}
 		if bytes += f.Size; files%100 == 0 {
-			c.report(ArchiveProgress{Phase: "reading back " + archive.Name, Records: records, Total: want.Records, Bytes: bytes})
+			c.report(ArchiveProgress{Phase: "reading back " + archive.Name, Done: records, Total: want.Records, Bytes: bytes})
 		}
 		return nil
 	})

@@ -32,7 +32,7 @@ func (c *creation) removeOriginals(ctx context.Context, archive storage.Archive,
 		if len(traces) >= place {
 			known = traces[first:place]
 		}
-		c.report(ArchiveProgress{Phase: "removing what is in " + archive.Name, Records: place, Total: archive.Records})
+		c.report(ArchiveProgress{Phase: "removing what is in " + archive.Name, Done: place, Total: archive.Records})
 		return c.removeGroup(ctx, archive, records, known)
 	})
 	if err != nil {

@@ -200,7 +200,7 @@ func (r *restoration) restoreFrom(ctx context.Context, archive storage.Archive, 
 		if err := r.restoreGroup(ctx, archive, reader, records); err != nil || only != nil {
 			return err
 		}
-		r.report(ArchiveProgress{Phase: "restoring from " + archive.Name, Records: r.summary.Records, Total: archive.Records, Bytes: r.summary.Bytes})
+		r.report(ArchiveProgress{Phase: "restoring from " + archive.Name, Done: r.summary.Records, Total: archive.Records, Bytes: r.summary.Bytes})
 	}
 }
 

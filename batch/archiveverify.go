@@ -69,8 +69,8 @@ func (a *Archiver) verifyOne(ctx context.Context, archive storage.Archive) (Veri
 		v.Path = at
 		check := &databaseCheck{db: a.DB, ctx: ctx, archive: archive.ID}
 		content, err := verifyArchive(ctx, at, func(f ManifestFile) error {
-			if content := &v; content.Files%100 == 0 {
-				a.report(ArchiveProgress{Phase: "verifying " + archive.Name, Records: v.Records, Total: archive.Records, Bytes: v.Bytes})
+			if v.Files%100 == 0 {
+				a.report(ArchiveProgress{Phase: "verifying " + archive.Name, Done: v.Files, Total: archive.Files, Bytes: v.Bytes})
 			}
 			v.Files++
 			v.Bytes += f.Size

@@ -67,6 +67,7 @@ func newApp(env *environment) *cli.App {
 		Flags: globalFlags(),
 		Commands: []*cli.Command{
 			initDBCommand(env),
+			archiveCommand(env),
 			maintainCommand(env),
 			processCommand(env),
 			retryFailedCommand(env),

@@ -1,0 +1,437 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/urfave/cli/v2"
+
+	"noggin/batch"
+	"noggin/storage"
+)
+
+func archiveCommand(env *environment) *cli.Command {
+	return &cli.Command{
+		Name:  "archive",
+		Usage: "move the files of old records into archives, and back",
+		Description: `An archive holds the photographs and text reports of a month, and a manifest. It
+opens with tar, zstd and sha256sum alone:
+
+  tar --zstd -xf noggin-2024-03.tar.zst && sha256sum -c noggin-2024-03.sha256`,
+		Subcommands: []*cli.Command{
+			archiveCreateCommand(env),
+			archiveListCommand(env),
+			archiveShowCommand(env),
+			archiveVerifyCommand(env),
+			archiveRestoreCommand(env),
+			archiveRegisterCommand(env),
+		},
+	}
+}
+
+// archiveSession opens the database for a command of archive and makes sure that
+// its schema is there. What it does may take longer than a statement usually may.
+func (env *environment) archiveSession(c *cli.Context, unit string) (*session, *batch.Archiver, *progress, error) {
+	s, err := env.hashSession(c)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	bar := env.progress(c, unit)
+	return s, &batch.Archiver{
+		DB: s.db, Config: s.cfg.batch, Log: env.log, Version: readVersion(env.assets.Version).Version,
+		Progress: func(p batch.ArchiveProgress) {
+			bar.update(progressState{done: p.Done, total: p.Total, bytes: p.Bytes, note: p.Phase})
+		},
+	}, bar, nil
+}
+
+func archiveCreateCommand(env *environment) *cli.Command {
+	return &cli.Command{
+		Name:  "create",
+		Usage: "archive old records, month by month, and remove what was read back and compared",
+		Description: `Takes complete records by their inspection date. Every file is compared with the
+database while it is written; the archive is read back whole; only then the
+originals are removed. Whatever differs from the database, or is unknown to it, is
+reported and left alone. A run that is killed loses nothing: the next one carries
+on where it was.`,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "older-than", Usage: "inspections of more than `AGE` ago: 2y, 18m, 90d (default: 2y)"},
+			&cli.StringFlag{Name: "before", Usage: "inspections before `DATE`, such as 2024-07-01"},
+			selectorFlags("object-type")[0],
+			&cli.StringFlag{Name: "until-free", Usage: "oldest months first, until `PERCENT` of the output volume are free (up to last month, unless --older-than or --before says otherwise)"},
+			&cli.StringFlag{Name: "to", Usage: "write to the folder `DIR`, which has to be there (default: [paths] archive)", TakesFile: true},
+			&cli.BoolFlag{Name: "keep", Usage: "stop before anything is removed; a later run without it carries on"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "show what would be archived and do nothing"},
+			&cli.DurationFlag{Name: "wait", Usage: "wait `DURATION` for another archive or maintain run to end"},
+			formatFlag(formatText, formatJSON),
+		},
+		Action: func(c *cli.Context) error {
+			s, archiver, bar, err := env.archiveSession(c, "records")
+			if err != nil {
+				return err
+			}
+			defer s.close()
+			opts, err := archiveOptions(c, s)
+			if err != nil {
+				return err
+			}
+			var summary batch.ArchiveSummary
+			err = whenUnlocked(c, func() (err error) {
+				summary, err = archiver.Create(c.Context, opts)
+				return err
+			})
+			bar.finish(env)
+			return runArchiveCreate(c.Context, env, s, summary, err, env.output(c))
+		},
+	}
+}
+
+func archiveOptions(c *cli.Context, s *session) (batch.ArchiveOptions, error) {
+	opts := batch.ArchiveOptions{To: c.String("to"), Keep: c.Bool("keep"), DryRun: c.Bool("dry-run")}
+	selected, err := selector(c, s.types, s.cfg.now())
+	if err != nil {
+		return opts, err
+	}
+	opts.ObjectType = selected.ObjectType
+	if given := c.String("until-free"); given != "" {
+		opts.UntilFree, err = strconv.ParseFloat(strings.TrimSuffix(given, "%"), 64)
+		if err != nil || !(opts.UntilFree > 0 && opts.UntilFree < 100) {
+			return opts, usagef("--until-free %s: want a percentage such as 25%%", quoted(given))
+		}
+		if opts.Keep {
+			return opts, usagef("--until-free and --keep: what is kept frees nothing")
+		}
+	}
+	opts.Before, err = archiveBefore(c.String("older-than"), c.String("before"), opts.UntilFree > 0, s.cfg.now())
+	return opts, err
+}
+
+// archiveBefore is the day before which inspections are old enough, 2024-11-24.
+func archiveBefore(olderThan, before string, untilFree bool, now time.Time) (string, error) {
+	switch {
+	case olderThan != "" && before != "":
+		return "", usagef("--older-than and --before: only one of them")
+	case before != "":
+		day, err := time.Parse(time.DateOnly, before)
+		if err != nil {
+			return "", usagef("--before %s: want a day such as 2024-07-01", quoted(before))
+		}
+		return day.Format(time.DateOnly), nil
+	case olderThan == "" && untilFree:
+		return now.Format("2006-01") + "-01", nil // all months that are over
+	case olderThan == "":
+		olderThan = "2y"
+	}
+	match := ageForm.FindStringSubmatch(olderThan)
+	if match == nil {
+		return "", usagef("--older-than %s: want an age such as 2y, 18m or 90d", quoted(olderThan))
+	}
+	n, err := strconv.Atoi(match[1])
+	if err != nil || n > 36500 {
+		return "", usagef("--older-than %s: want an age such as 2y, 18m or 90d", quoted(olderThan))
+	}
+	switch match[2] {
+	case "y":
+		return monthsBefore(now, 12*n), nil
+	case "m":
+		return monthsBefore(now, n), nil
+	default:
+		return now.AddDate(0, 0, -n).Format(time.DateOnly), nil
+	}
+}
+
+var ageForm = regexp.MustCompile(`^([1-9][0-9]{0,5})([ymd])$`)
+
+// monthsBefore is the same day n months ago, or the last of that month where it
+// has no such day.
+func monthsBefore(now time.Time, n int) string {
+	first := time.Date(now.Year(), now.Month()-time.Month(n), 1, 0, 0, 0, 0, time.UTC)
+	last := first.AddDate(0, 1, -1).Day()
+	return first.AddDate(0, 0, min(now.Day(), last)-1).Format(time.DateOnly)
+}
+
+// whenUnlocked tries again while another run holds the lock, for as long as --wait
+// says.
+func whenUnlocked(c *cli.Context, fn func() error) error {
+	deadline := time.Now().Add(c.Duration("wait"))
+	for {
+		err := fn()
+		if !errors.Is(err, storage.ErrLocked) || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-c.Done():
+			return context.Cause(c.Context)
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// runArchiveCreate prints what was archived and records the run's end.
+func runArchiveCreate(ctx context.Context, env *environment, s *session, summary batch.ArchiveSummary, err error, out output) error {
+	switch {
+	case errors.Is(err, batch.ErrSameVolume):
+		err = usagef("--until-free: %w", err)
+	case err == nil && summary.LeftOutCount+len(summary.Problems) > 0:
+		err = hint(partialf("%d findings: what they concern is as it was", summary.LeftOutCount+len(summary.Problems)),
+			"`noggin validate --files` looks closer; what it mends is archived by the next run")
+	case err == nil && summary.FreeReached != nil && !*summary.FreeReached:
+		err = partialf("only %.1f%% of the output volume are free, although everything before %s is archived", summary.FreePercent, summary.Before)
+	}
+	if summary.RunID != 0 {
+		s.endRun(ctx, env, summary.RunID, summary, err)
+	}
+	if err != nil && summary.RunID == 0 && !summary.DryRun {
+		return err
+	}
+	if printErr := printArchiveSummary(summary, out); err == nil {
+		err = printErr
+	}
+	return err
+}
+
+func printArchiveSummary(s batch.ArchiveSummary, out output) error {
+	if out.format == formatJSON {
+		return out.json(s)
+	}
+	var b strings.Builder
+	if len(s.Archives) == 0 {
+		fmt.Fprintf(&b, "nothing to archive before %s\n", s.Before)
+	}
+	for _, a := range s.Archives {
+		size := humanize.Bytes(uint64(a.SourceBytes))
+		if a.SizeBytes > 0 {
+			size += " in " + humanize.Bytes(uint64(a.SizeBytes))
+		}
+		resumed := ""
+		if a.Resumed {
+			resumed = ", carried on"
+		}
+		fmt.Fprintf(&b, "%s  %s%s  %d records, %d files, %s\n", printable(a.Path), a.State, resumed, a.Records, a.Files, size)
+	}
+	for _, problem := range s.Problems {
+		fmt.Fprintf(&b, "problem  %s\n", printable(problem))
+	}
+	for _, left := range s.LeftOut {
+		fmt.Fprintf(&b, "left out  %s  %s: %s\n", printable(orDash(left.InspectionID)), printable(left.Path), printable(left.Reason))
+	}
+	if more := s.LeftOutCount - len(s.LeftOut); more > 0 {
+		fmt.Fprintf(&b, "left out  %d more\n", more)
+	}
+	if s.Busy > 0 {
+		fmt.Fprintf(&b, "busy     %d records in the hands of another run; a later run takes them\n", s.Busy)
+	}
+	if !s.DryRun {
+		fmt.Fprintf(&b, "removed  %d records, %d files, %s\n", s.RecordsRemoved, s.FilesRemoved, humanize.Bytes(uint64(s.BytesRemoved)))
+	}
+	fmt.Fprintf(&b, "free     %.1f%% of the output volume\n", s.FreePercent)
+	_, err := fmt.Fprint(out, b.String())
+	return err
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func archiveVerifyCommand(env *environment) *cli.Command {
+	return &cli.Command{
+		Name:      "verify",
+		Usage:     "decompress archives and compare every file with the manifest and the database",
+		ArgsUsage: "[NAME]",
+		Description: `NAME is an archive, such as noggin-2024-03, or all, which is the default. With
+--part 3/12 each archive is in one of the twelve parts, for a look at all of them
+once a year.`,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "part", Usage: "only the archives of part `K/N`, such as 3/12"},
+			formatFlag(formatText, formatJSON, formatCSV),
+		},
+		Action: func(c *cli.Context) error {
+			opts := batch.VerifyOptions{Name: c.Args().First()}
+			if opts.Name == "all" {
+				opts.Name = ""
+			}
+			if given := c.String("part"); given != "" {
+				n, err := fmt.Sscanf(given+"\n", "%d/%d\n", &opts.Part, &opts.Parts)
+				if err != nil || n != 2 || opts.Part < 1 || opts.Part > opts.Parts || opts.Name != "" {
+					return usagef("--part %s: want a part of all, such as 3/12", quoted(given))
+				}
+			}
+			s, archiver, bar, err := env.archiveSession(c, "files")
+			if err != nil {
+				return err
+			}
+			defer s.close()
+			verified, err := archiver.Verify(c.Context, opts)
+			bar.finish(env)
+			if err != nil {
+				return noSuchArchive(err)
+			}
+			return printVerified(verified, env.output(c))
+		},
+	}
+}
+
+// noSuchArchive says where the names are to be found.
+func noSuchArchive(err error) error {
+	if errors.Is(err, storage.ErrNoArchive) || errors.Is(err, batch.ErrNotArchived) {
+		return hint(err, "`noggin archive list` has the names")
+	}
+	return err
+}
+
+func printVerified(verified []batch.VerifiedArchive, out output) error {
+	t := table{columns: []column{
+		{"name", "ARCHIVE"},
+		{"ok", "WHOLE"},
+		{"records", "RECORDS"},
+		{"files", "FILES"},
+		{"bytes", "BYTES"},
+		{"size_bytes", "SIZE"},
+		{"seconds", "SECONDS"},
+		{"path", "PATH"},
+		{"problem", "PROBLEM"},
+	}}
+	bad := 0
+	for _, v := range verified {
+		if !v.OK {
+			bad++
+		}
+		t.rows = append(t.rows, []any{v.Name, v.OK, v.Records, v.Files, v.Bytes, v.SizeBytes, v.Seconds, v.Path, v.Problem})
+	}
+	if err := out.table(t); err != nil {
+		return err
+	}
+	if bad > 0 {
+		return hint(partialf("%d of %d archives are not as they should be", bad, len(verified)),
+			"take them from your copy, and tell where with `noggin archive register FILE`")
+	}
+	return nil
+}
+
+func archiveRestoreCommand(env *environment) *cli.Command {
+	return &cli.Command{
+		Name:      "restore",
+		Usage:     "bring back a record, or all of an archive",
+		ArgsUsage: "TIP|INSPECTION-ID|NAME",
+		Description: `Compares every file with its hash, and overwrites nothing: where another file is
+in the way, both stay as they are. --in-place puts the files back into the output
+folder and undoes the archiving in the database too.`,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "to", Usage: "restore below the folder `DIR`", TakesFile: true},
+			&cli.BoolFlag{Name: "in-place", Usage: "restore into the output folder"},
+			&cli.DurationFlag{Name: "wait", Usage: "wait `DURATION` for another archive or maintain run to end"},
+			formatFlag(formatText, formatJSON),
+		},
+		Action: func(c *cli.Context) error {
+			opts := batch.RestoreOptions{Target: c.Args().First(), To: c.String("to"), InPlace: c.Bool("in-place")}
+			if (opts.To == "") != opts.InPlace {
+				return usagef("--to DIR or --in-place: one of them is needed, and only one")
+			}
+			s, archiver, bar, err := env.archiveSession(c, "records")
+			if err != nil {
+				return err
+			}
+			defer s.close()
+			var summary batch.RestoreSummary
+			err = whenUnlocked(c, func() (err error) {
+				summary, err = archiver.Restore(c.Context, opts)
+				return err
+			})
+			bar.finish(env)
+			if err == nil && summary.LeftOutCount+summary.Busy > 0 {
+				err = partialf("%d files and %d records were not restored", summary.LeftOutCount, summary.Busy)
+			}
+			if summary.RunID != 0 {
+				s.endRun(c.Context, env, summary.RunID, summary, err)
+			}
+			if err != nil && summary.Records+summary.LeftOutCount+summary.Busy == 0 {
+				return noSuchArchive(err)
+			}
+			return errors.Join(err, printRestored(summary, env.output(c)))
+		},
+	}
+}
+
+func printRestored(s batch.RestoreSummary, out output) error {
+	if out.format == formatJSON {
+		return out.json(s)
+	}
+	var b strings.Builder
+	for _, left := range s.LeftOut {
+		fmt.Fprintf(&b, "left out  %s  %s: %s\n", printable(orDash(left.InspectionID)), printable(left.Path), printable(left.Reason))
+	}
+	fmt.Fprintf(&b, "restored  %d records, %d files, %s; %d files were there already\n",
+		s.Records, s.Files, humanize.Bytes(uint64(s.Bytes)), s.AlreadyThere)
+	fmt.Fprintf(&b, "from      %s\nto        %s\n", printable(strings.Join(s.Archives, ", ")), printable(s.Folder))
+	if s.Busy > 0 {
+		fmt.Fprintf(&b, "busy      %d records in the hands of another run\n", s.Busy)
+	}
+	_, err := fmt.Fprint(out, b.String())
+	return err
+}
+
+func archiveRegisterCommand(env *environment) *cli.Command {
+	return &cli.Command{
+		Name:      "register",
+		Usage:     "make an archive known that was moved, or is newer than the restored database",
+		ArgsUsage: "FILE",
+		Description: `Reads the archive back whole. Records that the database does not know become
+pending, with their photographs known to be in the archive.`,
+		Flags: []cli.Flag{
+			&cli.DurationFlag{Name: "wait", Usage: "wait `DURATION` for another archive or maintain run to end"},
+			formatFlag(formatText, formatJSON),
+		},
+		Action: func(c *cli.Context) error {
+			s, archiver, bar, err := env.archiveSession(c, "records")
+			if err != nil {
+				return err
+			}
+			defer s.close()
+			var summary batch.RegisterSummary
+			err = whenUnlocked(c, func() (err error) {
+				summary, err = archiver.Register(c.Context, c.Args().First())
+				return err
+			})
+			bar.finish(env)
+			if err == nil && summary.LeftOutCount+summary.Busy > 0 {
+				err = partialf("%d files and %d records were not linked", summary.LeftOutCount, summary.Busy)
+			}
+			if summary.RunID != 0 {
+				s.endRun(c.Context, env, summary.RunID, summary, err)
+			}
+			if err != nil && summary.Name == "" {
+				return err
+			}
+			return errors.Join(err, printRegistered(summary, env.output(c)))
+		},
+	}
+}
+
+func printRegistered(s batch.RegisterSummary, out output) error {
+	if out.format == formatJSON {
+		return out.json(s)
+	}
+	var b strings.Builder
+	for _, left := range s.LeftOut {
+		fmt.Fprintf(&b, "left out    %s: %s\n", printable(left.Path), printable(left.Reason))
+	}
+	fmt.Fprintf(&b, "registered  %s  %s  %d records, %d files\n", printable(s.Path), s.State, s.Records, s.Files)
+	fmt.Fprintf(&b, "linked      %d files; %d are on disk\n", s.FilesLinked, s.FilesOnDisk)
+	if s.NewRecords > 0 {
+		fmt.Fprintf(&b, "new         %d records, pending\n", s.NewRecords)
+	}
+	if s.Busy > 0 {
+		fmt.Fprintf(&b, "busy        %d records in the hands of another run; register again\n", s.Busy)
+	}
+	_, err := fmt.Fprint(out, b.String())
+	return err
+}
