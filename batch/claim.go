@@ -146,7 +146,11 @@ func (r *run) claim(ctx context.Context, request storage.ClaimRequest) ([]storag
 func (r *run) begin(c storage.Claim) {
 	ctx, cancel := context.WithCancelCause(r.work)
 	r.mu.Lock()
-	r.hands[c.Tip] = &hand{claim: c, cancel: cancel, renewed: r.asked}
+	h := &hand{claim: c, cancel: cancel, renewed: r.asked}
+	if older := r.hands[c.Tip]; older != nil {
+		older.cancel(storage.ErrLost) // its lease ran out, and this is who took it
+	}
+	r.hands[c.Tip] = h
 	r.summary.Claimed++
 	r.mu.Unlock()
 	r.inHand.Go(func() {
@@ -154,7 +158,9 @@ func (r *run) begin(c storage.Claim) {
 		defer cancel(nil)
 		r.workOn(ctx, c)
 		r.mu.Lock()
-		delete(r.hands, c.Tip)
+		if r.hands[c.Tip] == h {
+			delete(r.hands, c.Tip)
+		}
 		r.mu.Unlock()
 		r.progress.records.Add(1)
 	})

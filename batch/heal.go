@@ -236,7 +236,7 @@ func (w *healing) writeReport(r *storage.StaleRecord, payload []byte, names stor
 		return storage.Report{}, err
 	}
 	return writeReportFile(w.output, form, record,
-		storage.Stored{Tip: r.Tip, Folder: *r.Folder, Names: names, Attachments: r.Attachments})
+		storage.Stored{ClaimKey: storage.ClaimKey{Tip: r.Tip, Token: r.Token}, Folder: *r.Folder, Names: names, Attachments: r.Attachments})
 }
 
 // fail notes that a report could not be written.

@@ -57,7 +57,8 @@ type Summary struct {
 	APIFailed             int      `json:"api_failed"`
 	PermanentlyFailed     int      `json:"permanently_failed"`
 	Interrupted           int      `json:"interrupted"`
-	Lost                  int      `json:"lost"` // taken over by another run or an operator meanwhile
+	Lost                  int      `json:"lost"`       // taken over by another run or an operator meanwhile
+	Unrecorded            int      `json:"unrecorded"` // done, but the database took no note; they are done again
 	AttachmentsDownloaded int      `json:"attachments_downloaded"`
 	AttachmentsFailed     int      `json:"attachments_failed"`
 	BytesDownloaded       int64    `json:"bytes_downloaded"`
@@ -69,8 +70,11 @@ type Summary struct {
 	Busy                  []string `json:"busy,omitempty"`    // tips that another run is at work on
 }
 
-// Unsuccessful is how many records did not end as they should.
-func (s Summary) Unsuccessful() int { return s.Partial + s.Failed + s.APIFailed + s.Lost + len(s.Busy) }
+// Unsuccessful is how many records did not end as they should. One that was lost has
+// another owner, who sees to it.
+func (s Summary) Unsuccessful() int {
+	return s.Partial + s.Failed + s.APIFailed + s.Unrecorded + len(s.Busy)
+}
 
 // run is one drain of the queue.
 type run struct {

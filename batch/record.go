@@ -198,7 +198,9 @@ func (w *work) conclude(ctx context.Context, err error) {
 		if errors.Is(err, storage.ErrUnavailable) {
 			w.stop(err)
 		}
-		w.lost()
+		w.mu.Lock()
+		w.summary.Unrecorded++
+		w.mu.Unlock()
 		return
 	}
 	if finished == nil {
@@ -338,7 +340,7 @@ func (r *run) storeAll(ctx context.Context, answers []storage.Answer) ([]*storag
 	}
 	results := make([]*storage.Stored, len(answers))
 	for i, a := range answers {
-		if s, ok := stored[a.Tip]; ok {
+		if s, ok := stored[storage.ClaimKey{Tip: a.Tip, Token: a.Token}]; ok {
 			results[i] = &s
 		}
 	}
@@ -350,13 +352,13 @@ func (r *run) finishAll(ctx context.Context, results []storage.Result) ([]*stora
 	if err != nil {
 		return nil, err
 	}
-	byTip := make(map[string]*storage.Finished, len(finished))
+	byKey := make(map[storage.ClaimKey]*storage.Finished, len(finished))
 	for i, f := range finished {
-		byTip[f.Tip] = &finished[i]
+		byKey[f.ClaimKey] = &finished[i]
 	}
 	ended := make([]*storage.Finished, len(results))
 	for i, res := range results {
-		ended[i] = byTip[res.Tip]
+		ended[i] = byKey[storage.ClaimKey{Tip: res.Tip, Token: res.Token}]
 	}
 	return ended, nil
 }

@@ -3,11 +3,11 @@ package storage
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/jmoiron/sqlx"
-	"github.com/lib/pq"
 )
 
 // Backoff says when a record that did not succeed is due again:
@@ -63,21 +63,9 @@ type Result struct {
 
 // Finished is what became of a record.
 type Finished struct {
-	Tip               string `db:"tip"`
+	ClaimKey
 	Status            string `db:"processing_status"`
 	PermanentlyFailed bool   `db:"permanently_failed"`
-}
-
-// SaveDownloads records attachments as they end, ahead of their record's
-// [DB.Finish]. Those whose record's claim was lost are left out.
-func (db *DB) SaveDownloads(ctx context.Context, run int64, claims []Claim, downloads []Download) error {
-	return db.tx(ctx, "record the downloads", func(tx *sqlx.Tx) error {
-		owned, err := db.lockOwned(ctx, tx, run, claims)
-		if err != nil {
-			return err
-		}
-		return db.writeDownloads(ctx, tx, owned, downloads)
-	})
 }
 
 // Finish writes results in one transaction: attachments, status, counts, when the
@@ -86,27 +74,30 @@ func (db *DB) SaveDownloads(ctx context.Context, run int64, claims []Claim, down
 // had written already is found by its token.
 func (db *DB) Finish(ctx context.Context, run int64, results []Result, backoff Backoff) ([]Finished, error) {
 	claims := make([]Claim, len(results))
-	var downloads []Download
-	var failures []Failure
-	for i := range results {
-		r := &results[i]
-		r.Error = cleanText(r.Error)
+	for i, r := range results {
 		claims[i] = Claim{Tip: r.Tip, Token: r.Token}
-		downloads = append(downloads, r.Downloads...)
-		failures = append(failures, r.Failures...)
-	}
-	doc, err := json.Marshal(results)
-	if err != nil {
-		return nil, err
 	}
 	var finished []Finished
-	err = db.tx(ctx, "record the results", func(tx *sqlx.Tx) error {
+	err := db.tx(ctx, "record the results", func(tx *sqlx.Tx) error {
 		finished = finished[:0]
-		owned, err := db.lockOwned(ctx, tx, run, claims)
+		keys, err := db.lockOwnedKeys(ctx, tx, run, claims)
 		if err != nil {
 			return err
 		}
-		if err := db.writeDownloads(ctx, tx, owned, downloads); err != nil {
+		owned := slices.DeleteFunc(slices.Clone(results), func(r Result) bool {
+			return !slices.Contains(keys, ClaimKey{r.Tip, r.Token})
+		})
+		var downloads []Download
+		var failures []Failure
+		for i := range owned {
+			owned[i].Error = cleanText(owned[i].Error)
+			downloads, failures = append(downloads, owned[i].Downloads...), append(failures, owned[i].Failures...)
+		}
+		doc, err := json.Marshal(owned)
+		if err != nil {
+			return err
+		}
+		if err := db.writeDownloads(ctx, tx, downloads); err != nil {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, db.sql(`
@@ -115,9 +106,9 @@ func (db *DB) Finish(ctx context.Context, run int64, results []Result, backoff B
 				object_type = coalesce(nullif(v.object_type, ''), d.object_type),
 				retry_count = d.retry_count + v.counted::int,
 				permanently_failed = CASE WHEN v.status = 'complete' THEN false
-					WHEN v.counted THEN v.permanent OR d.retry_count + 1 >= $5::int ELSE d.permanently_failed END,
+					WHEN v.counted THEN v.permanent OR d.retry_count + 1 >= $4::int ELSE d.permanently_failed END,
 				next_retry_at = CASE v.status WHEN 'complete' THEN NULL WHEN 'interrupted' THEN now()
-					ELSE now() + least(60 * power($4::float8, d.retry_count), 3600) * (0.9 + 0.2 * random()) * interval '1 second' END,
+					ELSE now() + least(60 * power($3::float8, d.retry_count), 3600) * (0.9 + 0.2 * random()) * interval '1 second' END,
 				total_attachments = (SELECT count(*) FROM noggin_schema.attachments a WHERE a.record_tip = d.tip),
 				completed_attachment_count = (SELECT count(*) FROM noggin_schema.attachments a
 					WHERE a.record_tip = d.tip AND a.attachment_status = 'complete'),
@@ -130,35 +121,46 @@ func (db *DB) Finish(ctx context.Context, run int64, results []Result, backoff B
 				retry_requested_by = NULL
 			FROM jsonb_to_recordset($2::jsonb) AS v (tip text, token bigint, object_type text, status text, error text, counted boolean,
 				permanent boolean, seconds float8, report_path text, report_size bigint, report_hash text)
-			WHERE d.tip = v.tip AND d.tip = ANY($3::text[]) AND d.claimed_by = $1`),
-			run, string(doc), pq.Array(owned), backoff.Multiplier, backoff.MaxAttempts); err != nil {
+			WHERE d.tip = v.tip AND d.claim_token = v.token AND d.claimed_by = $1`),
+			run, string(doc), backoff.Multiplier, backoff.MaxAttempts); err != nil {
 			return err
 		}
-		if err := db.writeFailures(ctx, tx, run, owned, failures); err != nil {
+		if err := db.writeFailures(ctx, tx, run, failures); err != nil {
 			return err
 		}
 		// By token rather than from the UPDATE: an earlier try, whose COMMIT's
 		// reply was lost, may have done it already.
 		tips, tokens := tipsAndTokens(claims)
 		return tx.SelectContext(ctx, &finished, db.sql(`
-			SELECT d.tip, d.processing_status, d.permanently_failed FROM noggin_schema.noggin_data d
+			SELECT d.tip, d.claim_token, d.processing_status, d.permanently_failed FROM noggin_schema.noggin_data d
 			JOIN unnest($1::text[], $2::bigint[]) AS v (tip, token) ON d.tip = v.tip AND d.claim_token = v.token
 			WHERE d.claimed_by IS NULL`), tips, tokens)
 	})
 	return finished, err
 }
 
-// lockOwned locks those of the claimed records that are still the run's.
-func (db *DB) lockOwned(ctx context.Context, tx *sqlx.Tx, run int64, claims []Claim) (owned []string, err error) {
+// lockOwned locks the records of those claims that are still the run's, and returns
+// their tips.
+func (db *DB) lockOwned(ctx context.Context, tx *sqlx.Tx, run int64, claims []Claim) ([]string, error) {
+	keys, err := db.lockOwnedKeys(ctx, tx, run, claims)
+	owned := make([]string, len(keys))
+	for i, k := range keys {
+		owned[i] = k.Tip
+	}
+	return owned, err
+}
+
+// lockOwnedKeys is lockOwned for claims that may name a record twice.
+func (db *DB) lockOwnedKeys(ctx context.Context, tx *sqlx.Tx, run int64, claims []Claim) (owned []ClaimKey, err error) {
 	tips, tokens := tipsAndTokens(claims)
 	err = tx.SelectContext(ctx, &owned, db.sql(`
-		SELECT d.tip FROM noggin_schema.noggin_data d
+		SELECT d.tip, d.claim_token FROM noggin_schema.noggin_data d
 		JOIN unnest($2::text[], $3::bigint[]) AS v (tip, token) ON d.tip = v.tip AND d.claim_token = v.token
 		WHERE d.claimed_by = $1 ORDER BY d.tip FOR NO KEY UPDATE OF d`), run, tips, tokens)
 	return owned, err
 }
 
-func (db *DB) writeDownloads(ctx context.Context, tx *sqlx.Tx, owned []string, downloads []Download) error {
+func (db *DB) writeDownloads(ctx context.Context, tx *sqlx.Tx, downloads []Download) error {
 	if len(downloads) == 0 {
 		return nil
 	}
@@ -185,12 +187,11 @@ func (db *DB) writeDownloads(ctx context.Context, tx *sqlx.Tx, owned []string, d
 			archive_id = CASE WHEN v.path IS NULL THEN a.archive_id END
 		FROM jsonb_to_recordset($1::jsonb) AS v (record_tip text, attachment_tip text, status text, validation text, filename text,
 			path text, size bigint, sha256 text, content_type text, rejected_hash text, error text, seconds float8, ago float8)
-		WHERE a.record_tip = v.record_tip AND a.attachment_tip = v.attachment_tip AND a.record_tip = ANY($2::text[])`),
-		string(doc), pq.Array(owned))
+		WHERE a.record_tip = v.record_tip AND a.attachment_tip = v.attachment_tip`), string(doc))
 	return err
 }
 
-func (db *DB) writeFailures(ctx context.Context, tx *sqlx.Tx, run int64, owned []string, failures []Failure) error {
+func (db *DB) writeFailures(ctx context.Context, tx *sqlx.Tx, run int64, failures []Failure) error {
 	if len(failures) == 0 {
 		return nil
 	}
@@ -204,8 +205,7 @@ func (db *DB) writeFailures(ctx context.Context, tx *sqlx.Tx, run int64, owned [
 	_, err = tx.ExecContext(ctx, db.sql(`
 		INSERT INTO noggin_schema.processing_errors (tip, attachment_tip, run_id, error_type, error_message, error_details)
 		SELECT v.tip, v.attachment_tip, $1::bigint, v.error_type, v.error_message, v.error_details
-		FROM jsonb_to_recordset($2::jsonb) AS v (tip text, attachment_tip text, error_type text, error_message text, error_details jsonb)
-		WHERE v.tip = ANY($3::text[])`), run, string(doc), pq.Array(owned))
+		FROM jsonb_to_recordset($2::jsonb) AS v (tip text, attachment_tip text, error_type text, error_message text, error_details jsonb)`), run, string(doc))
 	return err
 }
 

@@ -63,6 +63,8 @@ type Attachment struct {
 	LastError    *string `db:"last_error_message"`
 }
 
+func (a Answer) key() ClaimKey { return ClaimKey{a.Tip, a.Token} }
+
 // EntityKey names an object that records refer to.
 type EntityKey struct{ Type, Hash string }
 
@@ -75,9 +77,17 @@ func (n Names) Lookup(entityType, hash string) (string, bool) {
 	return name, ok
 }
 
+// ClaimKey names a claim: a record, and the token under which a run has it. A run
+// whose lease ran out may hold two claims on one record, of which only the later is
+// good.
+type ClaimKey struct {
+	Tip   string `db:"tip"`
+	Token int64  `db:"claim_token"`
+}
+
 // Stored is a record whose answer is in the database.
 type Stored struct {
-	Tip         string `db:"tip"`
+	ClaimKey
 	Folder      string `db:"folder"`
 	Names       Names
 	Attachments []Attachment
@@ -93,7 +103,7 @@ const attachmentColumns = `a.record_tip, a.attachment_tip, a.attachment_sequence
 // columns, resolved names, references, unknown hashes, planned attachments, and
 // the status api_success. Answers whose claim was lost are missing from the
 // result. It may be repeated.
-func (db *DB) Store(ctx context.Context, run int64, answers []Answer) (map[string]Stored, error) {
+func (db *DB) Store(ctx context.Context, run int64, answers []Answer) (map[ClaimKey]Stored, error) {
 	stored, err := db.storeOnce(ctx, run, answers)
 	for range 2 { // a folder that another run chose at the same moment; now it is seen
 		if !hasCode(err, "23505") {
@@ -104,8 +114,8 @@ func (db *DB) Store(ctx context.Context, run int64, answers []Answer) (map[strin
 	return stored, err
 }
 
-func (db *DB) storeOnce(ctx context.Context, run int64, answers []Answer) (map[string]Stored, error) {
-	stored := make(map[string]Stored, len(answers))
+func (db *DB) storeOnce(ctx context.Context, run int64, answers []Answer) (map[ClaimKey]Stored, error) {
+	stored := make(map[ClaimKey]Stored, len(answers))
 	err := db.tx(ctx, "store the answers", func(tx *sqlx.Tx) error {
 		clear(stored)
 		// An import of names waits for us and we for it: either it sees the
@@ -120,7 +130,7 @@ func (db *DB) storeOnce(ctx context.Context, run int64, answers []Answer) (map[s
 		if err := db.updateAnswered(ctx, tx, run, answers, names, stored); err != nil {
 			return err
 		}
-		kept := slices.DeleteFunc(slices.Clone(answers), func(a Answer) bool { _, ok := stored[a.Tip]; return !ok })
+		kept := slices.DeleteFunc(slices.Clone(answers), func(a Answer) bool { _, ok := stored[a.key()]; return !ok })
 		if err := db.storeReferences(ctx, tx, kept); err != nil {
 			return err
 		}
@@ -186,20 +196,20 @@ func referenceColumns(references []Reference, names Names) (columns map[string]*
 	return columns, unknown
 }
 
-func (db *DB) updateAnswered(ctx context.Context, tx *sqlx.Tx, run int64, answers []Answer, names Names, stored map[string]Stored) error {
+func (db *DB) updateAnswered(ctx context.Context, tx *sqlx.Tx, run int64, answers []Answer, names Names, stored map[ClaimKey]Stored) error {
 	type row struct {
 		Answer
 		Unknown bool `json:"unknown"`
 	}
 	rows := make([]row, len(answers))
-	byTip := make(map[string][]Reference, len(answers))
+	references := make(map[ClaimKey][]Reference, len(answers))
 	for i, a := range answers {
 		columns, unknown := referenceColumns(a.References, names)
 		for name, value := range a.Columns {
 			columns[name] = value
 		}
 		a.Columns = columns
-		rows[i], byTip[a.Tip] = row{a, unknown}, a.References
+		rows[i], references[a.key()] = row{a, unknown}, a.References
 	}
 	doc, err := json.Marshal(rows)
 	if err != nil {
@@ -230,17 +240,17 @@ func (db *DB) updateAnswered(ctx context.Context, tx *sqlx.Tx, run int64, answer
 				WHEN NOT EXISTS (SELECT FROM noggin_schema.noggin_data o WHERE o.folder = v.folders->>1) THEN v.folders->>1
 				ELSE v.folders->>2 END)
 		FROM v WHERE d.tip = v.tip AND d.claim_token = v.token AND d.claimed_by = $1
-		RETURNING d.tip, d.folder`), run, string(doc)); err != nil {
+		RETURNING d.tip, d.claim_token, d.folder`), run, string(doc)); err != nil {
 		return err
 	}
 	for _, s := range updated {
-		s.Names = make(Names, len(byTip[s.Tip]))
-		for _, r := range byTip[s.Tip] {
+		s.Names = make(Names, len(references[s.ClaimKey]))
+		for _, r := range references[s.ClaimKey] {
 			if name, ok := names.Lookup(r.EntityType, r.Hash); ok {
 				s.Names[EntityKey{r.EntityType, r.Hash}] = name
 			}
 		}
-		stored[s.Tip] = s
+		stored[s.ClaimKey] = s
 	}
 	return nil
 }
@@ -293,15 +303,15 @@ func (db *DB) storeReferences(ctx context.Context, tx *sqlx.Tx, answers []Answer
 
 // planAttachments adds rows for attachments that are new and reads all of each
 // record. Those that the platform no longer names stay: they are evidence.
-func (db *DB) planAttachments(ctx context.Context, tx *sqlx.Tx, answers []Answer, stored map[string]Stored) error {
+func (db *DB) planAttachments(ctx context.Context, tx *sqlx.Tx, answers []Answer, stored map[ClaimKey]Stored) error {
 	type row struct {
 		Tip   string `json:"record_tip"`
 		Order int    `json:"n"`
 		PlannedAttachment
 	}
-	rows, tips := []row{}, make([]string, 0, len(answers))
+	rows, tips, keys := []row{}, make([]string, 0, len(answers)), make(map[string]ClaimKey, len(answers))
 	for _, a := range answers {
-		tips = append(tips, a.Tip)
+		tips, keys[a.Tip] = append(tips, a.Tip), a.key()
 		for i, p := range a.Attachments {
 			rows = append(rows, row{a.Tip, i, p})
 		}
@@ -328,9 +338,9 @@ func (db *DB) planAttachments(ctx context.Context, tx *sqlx.Tx, answers []Answer
 		return err
 	}
 	for _, a := range attachments {
-		s := stored[a.RecordTip]
+		s := stored[keys[a.RecordTip]]
 		s.Attachments = append(s.Attachments, a)
-		stored[a.RecordTip] = s
+		stored[keys[a.RecordTip]] = s
 	}
 	return nil
 }

@@ -135,16 +135,16 @@ func TestARecordGoesFromPendingToComplete(t *testing.T) {
 	if err != nil {
 		// Two records with one folder in one batch collide; the caller stores them
 		// one by one then.
-		stored = map[string]Stored{}
+		stored = map[ClaimKey]Stored{}
 		for _, c := range claims {
 			one, err := db.Store(ctx, run, []Answer{answer(c)})
 			if err != nil {
 				t.Fatal(err)
 			}
-			stored[c.Tip] = one[c.Tip]
+			stored[ClaimKey{c.Tip, c.Token}] = one[ClaimKey{c.Tip, c.Token}]
 		}
 	}
-	first, second := stored[claims[0].Tip], stored[claims[1].Tip]
+	first, second := stored[ClaimKey{claims[0].Tip, claims[0].Token}], stored[ClaimKey{claims[1].Tip, claims[1].Token}]
 	if first.Folder == second.Folder || first.Folder == "" || second.Folder == "" {
 		t.Errorf("folders %q and %q: want two different ones", first.Folder, second.Folder)
 	}
@@ -283,3 +283,27 @@ func TestCountedFailuresGiveUpAfterTheLastAttempt(t *testing.T) {
 func testURL(db *DB) string { return db.cfg.URL }
 
 func scalarNow(t testing.TB, db *DB) time.Time { return scalar[time.Time](t, db, `SELECT now()`) }
+
+func TestTwoClaimsOnOneRecordInOneBatchAreToldApart(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 1)
+	old := claim(t, db, 1, 1)[0]
+	expire(t, db)
+	newer := claim(t, db, 1, 1)[0] // the same run, after its lease ran out
+	stored, err := db.Store(t.Context(), 1, []Answer{answer(old), answer(newer)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := stored[ClaimKey{newer.Tip, newer.Token}]; !ok || len(stored) != 1 {
+		t.Errorf("stored %v, want just the newer claim", stored)
+	}
+	done := finish(t, db, 1, Result{Tip: old.Tip, Token: old.Token, Status: "failed", Failures: []Failure{{Tip: old.Tip, Type: "timeout", Message: "late"}}},
+		Result{Tip: newer.Tip, Token: newer.Token, Status: "complete"})
+	if len(done) != 1 || done[0].Token != newer.Token || done[0].Status != "complete" {
+		t.Errorf("finished %+v, want just the newer claim", done)
+	}
+	if n := scalar[int](t, db, `SELECT count(*) FROM noggin_schema.processing_errors`); n != 0 {
+		t.Errorf("the lost claim left %d errors", n)
+	}
+}
