@@ -37,6 +37,10 @@ func (w *work) download(ctx context.Context) error {
 		defer mu.Unlock()
 		return first != nil || ctx.Err() != nil
 	}
+	onDisk, err := w.filesOnDisk(refs)
+	if err != nil {
+		return err
+	}
 	for i := range w.stored.Attachments {
 		a := &w.stored.Attachments[i]
 		if a.Status == "complete" && w.isThere(a) {
@@ -48,7 +52,10 @@ func (w *work) download(ctx context.Context) error {
 		}
 		group.Go(func() {
 			defer func() { <-places }()
-			d, err := w.downloadOne(ctx, a, refs[a.Tip])
+			d, err := w.adopt(a, onDisk[a.Tip])
+			if d == nil && err == nil {
+				d, err = w.downloadOne(ctx, a, refs[a.Tip])
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			if d != nil {
@@ -104,13 +111,7 @@ func (w *work) isThere(a *storage.Attachment) bool {
 // downloadOne fetches one attachment. A nil Download means that the record's work
 // ends with the error: our own side failed, or was told to stop.
 func (w *work) downloadOne(ctx context.Context, a *storage.Attachment, ref AttachmentRef) (*storage.Download, error) {
-	stub := ref.Stub
-	if stub == "" {
-		stub = a.Field
-	}
-	name := func(ext string) string {
-		return AttachmentName(RecordName(w.record.InspectionID, w.claim.Tip), w.record.InspectionDate, stub, a.Sequence, ext)
-	}
+	name := func(ext string) string { return w.nameOf(a, ref, ext) }
 	d := &storage.Download{Status: "failed", Validation: validationNone, Filename: name(""), RejectedHash: a.RejectedHash}
 	switch {
 	case ref.Ref == "":
@@ -168,6 +169,15 @@ func (w *work) downloadOne(ctx context.Context, a *storage.Attachment, ref Attac
 	w.summary.BytesDownloaded += size
 	w.mu.Unlock()
 	return d, nil
+}
+
+// nameOf is the file name that an attachment is to get.
+func (w *work) nameOf(a *storage.Attachment, ref AttachmentRef, ext string) string {
+	stub := ref.Stub
+	if stub == "" {
+		stub = a.Field
+	}
+	return AttachmentName(RecordName(w.record.InspectionID, w.claim.Tip), w.record.InspectionDate, stub, a.Sequence, ext)
 }
 
 // refused sorts the error of a request: what the API did is the attachment's

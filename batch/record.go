@@ -111,6 +111,9 @@ func (w *work) answer() storage.Answer {
 	}
 	folder := FolderName(w.record.InspectionDate, w.record.InspectionID, w.claim.Tip)
 	a.Folders = [3]string{folder, DistinctFolderName(folder, w.claim.Tip, 1), DistinctFolderName(folder, w.claim.Tip, 2)}
+	if w.opts.Adopt {
+		a.Folders = w.foldersOnDisk(a.Folders)
+	}
 	for _, ref := range w.record.References {
 		a.References = append(a.References, storage.Reference(ref))
 	}
@@ -163,7 +166,7 @@ func reportInput(form ObjectType, record Record, stored storage.Stored) ReportIn
 	in := ReportInput{ObjectType: form, Record: record, Names: stored.Names.Lookup, Folder: stored.Folder}
 	for _, a := range stored.Attachments {
 		in.Attachments = append(in.Attachments, ReportAttachment{
-			Sequence: a.Sequence, Field: a.Field, Filename: valueOf(a.Filename), Size: valueOf(a.Size), SHA256: valueOf(a.SHA256),
+			Tip: a.Tip, Sequence: a.Sequence, Field: a.Field, Filename: valueOf(a.Filename), Size: valueOf(a.Size), SHA256: valueOf(a.SHA256),
 			Status: a.Status, Validation: a.Validation, Archive: valueOf(a.Archive),
 		})
 	}
@@ -327,6 +330,8 @@ func (w *work) tally(f *storage.Finished) {
 			s.AttachmentsFailed++
 		case d.Attempted:
 			s.AttachmentsDownloaded++
+		default:
+			s.AttachmentsAdopted++
 		}
 	}
 	w.Log.Debug("record done", "tip", w.claim.Tip, "inspection_id", w.record.InspectionID, "run_id", w.id, "status", f.Status, "seconds", w.result.Seconds)

@@ -26,6 +26,7 @@ type ReportInput struct {
 
 // ReportAttachment is an attachment as the report lists it.
 type ReportAttachment struct {
+	Tip      string
 	Sequence int
 	Field    string
 	Filename string // empty until there is one
@@ -243,6 +244,9 @@ func (r *report) attachments() {
 		r.line(0, fmt.Sprintf(" %03d  %-*s  %13s  %s", a.Sequence, width, oneLine(orElse(a.Filename, "-")), size, oneLine(a.statusText())))
 		if a.SHA256 != "" {
 			r.line(6, "SHA-256 "+oneLine(a.SHA256))
+		}
+		if a.Tip != "" {
+			r.line(6, "tip     "+oneLine(a.Tip))
 		}
 		if a.Archive != "" {
 			r.line(6, "archived in "+oneLine(a.Archive))

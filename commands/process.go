@@ -53,13 +53,14 @@ func processFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.IntFlag{Name: "batch", Usage: "take at most `N` records (default: [retry] tips_per_batch)"},
 		&cli.BoolFlag{Name: "until-empty", Usage: "go on until nothing is due"},
+		&cli.BoolFlag{Name: "adopt", Usage: "take whole files that are in a record's folder already instead of downloading them: after a restore, or a migration"},
 		&cli.DurationFlag{Name: "max-time", Usage: "claim nothing more after `DURATION`, such as 4m"},
 	}
 }
 
 func processOptions(c *cli.Context, s *session) (batch.ProcessOptions, error) {
 	opts := batch.ProcessOptions{
-		Batch: s.cfg.batch.Retry.TipsPerBatch, UntilEmpty: c.Bool("until-empty"), MaxTime: c.Duration("max-time"),
+		Batch: s.cfg.batch.Retry.TipsPerBatch, UntilEmpty: c.Bool("until-empty"), MaxTime: c.Duration("max-time"), Adopt: c.Bool("adopt"),
 		ObjectType: s.cfg.batch.Import.DefaultObjectType,
 	}
 	if c.IsSet("batch") {
@@ -254,6 +255,9 @@ func printSummary(s batch.Summary, out output) error {
 		fmt.Fprintf(&b, "given up     %d permanently failed (`noggin report failed --permanent`)\n", s.PermanentlyFailed)
 	}
 	photographs := fmt.Sprintf("%d downloaded", s.AttachmentsDownloaded)
+	if s.AttachmentsAdopted > 0 {
+		photographs += fmt.Sprintf(", %d adopted", s.AttachmentsAdopted)
+	}
 	if s.AttachmentsFailed > 0 {
 		photographs += fmt.Sprintf(", %d failed", s.AttachmentsFailed)
 	}

@@ -1,0 +1,192 @@
+package batch
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"noggin/storage"
+)
+
+// maxReportRead bounds what is read of a text report to learn about files.
+const maxReportRead = 16 << 20
+
+// fileOnDisk is a file in a record's folder that may be an attachment's: the
+// database was restored, or another service had downloaded it.
+type fileOnDisk struct {
+	path string // relative to the output folder
+	sum  string // SHA-256 by the record's own report; "" where there is none
+}
+
+// filesOnDisk tells, for a run that adopts, which file in the record's folder is
+// which attachment's, by its tip. The record's text report says so. Where noggin
+// never wrote one, names decide, but only when the folder holds exactly the files
+// that are planned: where one is missing or too many, the numbers in the names may
+// mean others. A folder that is another record's says nothing.
+func (w *work) filesOnDisk(refs map[string]AttachmentRef) (map[string]fileOnDisk, error) {
+	if !w.opts.Adopt || len(w.stored.Attachments) == 0 {
+		return nil, nil
+	}
+	entries, err := w.output.Entries(w.stored.Folder)
+	if err != nil {
+		return nil, ownFault(err)
+	}
+	switch tip, listed, err := w.reportIn(w.stored.Folder); {
+	case err != nil:
+		return nil, err
+	case tip == w.claim.Tip:
+		return listed, nil
+	case tip != "":
+		return nil, nil
+	}
+	names := make([]string, len(entries))
+	for i, entry := range entries {
+		names[i] = entry.Name()
+	}
+	stems := make(map[string]string, len(w.stored.Attachments))
+	known := map[string]fileOnDisk{}
+	for i := range w.stored.Attachments {
+		a := &w.stored.Attachments[i]
+		stems[stemOf(w.nameOf(a, refs[a.Tip], ""))] = a.Tip
+		if a.Status == "complete" && a.Filename != nil { // migrated with its row: no doubt which it is
+			known[a.Tip] = fileOnDisk{path: path.Join(w.stored.Folder, path.Base(*a.Filename))}
+		}
+	}
+	for tip, name := range byStem(stems, names) {
+		known[tip] = fileOnDisk{path: path.Join(w.stored.Folder, name)}
+	}
+	return known, nil
+}
+
+// reportIn reads the text report that is in a folder: whose it is, "" where there is
+// none of noggin's, and which file is which attachment's.
+func (w *work) reportIn(folder string) (tip string, files map[string]fileOnDisk, err error) {
+	report, _, err := w.output.Open(path.Join(folder, ReportName(RecordName(w.record.InspectionID, w.claim.Tip))))
+	if err != nil {
+		return "", nil, ownFault(err)
+	}
+	defer release(report)
+	tip, files = readReportFiles(io.LimitReader(report, maxReportRead), folder)
+	return tip, files, nil
+}
+
+// foldersOnDisk puts the folder that was the record's before first, for a run that
+// adopts, and one that was another's last.
+func (w *work) foldersOnDisk(folders [3]string) [3]string {
+	place := func(folder string) int {
+		tip, _, err := w.reportIn(folder)
+		switch {
+		case err != nil, tip == "":
+			return 1
+		case tip == w.claim.Tip:
+			return 0
+		}
+		return 2
+	}
+	slices.SortStableFunc(folders[:], func(a, b string) int { return place(a) - place(b) })
+	return folders
+}
+
+func stemOf(name string) string { return strings.TrimSuffix(name, path.Ext(name)) }
+
+var numbered = regexp.MustCompile(`_[0-9]{3,}$`)
+
+// byStem gives each stem's tip its file, or nothing unless the numbered files are
+// one for each stem.
+func byStem(stems map[string]string, names []string) map[string]string {
+	found := map[string]string{}
+	for _, name := range names {
+		stem := stemOf(name)
+		if !numbered.MatchString(stem) {
+			continue
+		}
+		tip, planned := stems[stem]
+		if _, twice := found[tip]; !planned || twice {
+			return nil
+		}
+		found[tip] = name
+	}
+	if len(found) != len(stems) {
+		return nil
+	}
+	return found
+}
+
+var (
+	reportTip  = regexp.MustCompile(`^Tip: +([A-Za-z0-9_-]{1,64})$`)
+	reportFile = regexp.MustCompile(`^ [0-9]{3,}  (.*?[^ ]) {2,}[0-9,]+  [a-z]`)
+	reportHash = regexp.MustCompile(`^ {6}SHA-256 ([0-9a-f]{64})$`)
+	reportKey  = regexp.MustCompile(`^ {6}tip     ([A-Za-z0-9_-]{1,64})$`)
+)
+
+// readReportFiles reads from a text report whose it is ("" when it is none of
+// noggin's) and which file is which attachment's.
+func readReportFiles(r io.Reader, folder string) (tip string, files map[string]fileOnDisk) {
+	files = map[string]fileOnDisk{}
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, 1<<20)
+	var name, sum string
+	for lines.Scan() {
+		line := lines.Text()
+		if m := reportFile.FindStringSubmatch(line); m != nil {
+			name, sum = m[1], ""
+		} else if m := reportHash.FindStringSubmatch(line); m != nil {
+			sum = m[1]
+		} else if m := reportKey.FindStringSubmatch(line); m != nil && name != "" && sum != "" && validName(name) == nil {
+			files[m[1]] = fileOnDisk{path.Join(folder, name), sum}
+			name, sum = "", ""
+		} else if m := reportTip.FindStringSubmatch(line); m != nil {
+			tip = m[1]
+		}
+	}
+	return tip, files
+}
+
+// adopt takes a file that is already on disk for the attachment, if it is what the
+// record's report says or, without one, whole by its content. It returns nil where
+// the attachment has to be downloaded.
+func (w *work) adopt(a *storage.Attachment, file fileOnDisk) (*storage.Download, error) {
+	if file.path == "" || a.ArchiveID != nil {
+		return nil, nil
+	}
+	f, _, err := w.output.Open(file.path)
+	if err != nil {
+		return nil, ownFault(err)
+	}
+	defer release(f)
+	hash := sha256.New()
+	var check mediaCheck
+	size, err := io.Copy(io.MultiWriter(hash, &check), f)
+	if err != nil {
+		return nil, w.output.fail("read", file.path, err)
+	}
+	sum, verdict := hex.EncodeToString(hash.Sum(nil)), check.Verdict("")
+	switch {
+	case a.Status == "complete" && a.SHA256 != nil && *a.SHA256 != sum, // it is known to have been another
+		file.sum != "" && file.sum != sum,
+		file.sum == "" && verdict.Status != validationValid:
+		w.Log.Warn("a file in the record's folder is not what was downloaded once; it is fetched again", "tip", w.claim.Tip, "path", file.path)
+		return nil, nil
+	case verdict.Status == validationFailed:
+		verdict.Status = validationSuspect // kept once because the platform has nothing better
+	}
+	folder, err := w.output.folder(w.stored.Folder)
+	if err != nil {
+		return nil, err
+	}
+	defer release(folder)
+	if err := errors.Join(f.Sync(), folder.Sync()); err != nil {
+		return nil, w.output.fail("flush", file.path, err)
+	}
+	w.progress.attachments.Add(1)
+	return &storage.Download{
+		Status: "complete", Validation: verdict.Status, Filename: path.Base(file.path), Path: &file.path,
+		Size: &size, SHA256: &sum, ContentType: &verdict.MIME,
+	}, nil
+}
