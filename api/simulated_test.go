@@ -55,7 +55,10 @@ func TestSimulatedFaultsOfRecords(t *testing.T) {
 			server.AddFault(apitest.Fault{Kind: fault, Pause: 50 * time.Millisecond})
 			gate := &recorder{}
 			c := simulate(t, server, gate, func(cfg *Config) {
-				cfg.Timeout, cfg.MaxRetries, cfg.MaxPayloadBytes = time.Second, 1, 1<<20
+				cfg.Timeout, cfg.MaxRetries, cfg.MaxPayloadBytes = 20*time.Second, 1, 1<<20
+				if want == KindTimeout {
+					cfg.Timeout = time.Second
+				}
 			})
 			r := server.Record(0)
 			_, err := c.Record(t.Context(), r.APIName, r.Tip)

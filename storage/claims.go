@@ -51,7 +51,7 @@ const (
 // last owner vanished with it adds to its crash count.
 func (db *DB) Claim(ctx context.Context, r ClaimRequest) ([]Claim, error) {
 	args := []any{r.Run, r.Lease.Seconds(), r.Limit}
-	selected, selectedArgs := r.Selector.where("d", len(args)+1)
+	selected, selectedArgs := r.Selector.where(len(args) + 1)
 	args = append(args, selectedArgs...)
 	var chosen string
 	switch {
@@ -155,7 +155,7 @@ type DueCounts struct {
 
 // CountDue counts the records that a run would take now or later.
 func (db *DB) CountDue(ctx context.Context, s Selector) (DueCounts, error) {
-	selected, args := s.where("d", 1)
+	selected, args := s.where(1)
 	var c DueCounts
 	err := db.get(ctx, "count what is due", &c, `
 		SELECT (SELECT count(*) FROM noggin_schema.noggin_data d WHERE d.processing_status = 'pending' `+selected+`)

@@ -38,16 +38,16 @@ func (s Selector) IsZero() bool {
 // placeholder is the nth parameter of a statement.
 func placeholder(n int) string { return "$" + strconv.Itoa(n) }
 
-// where returns the conditions, each beginning with AND, over the alias of
+// where returns the conditions, each beginning with AND, over d, which stands for
 // noggin_data, and their arguments, the first of which is numbered first.
-func (s Selector) where(alias string, first int) (conditions string, args []any) {
+func (s Selector) where(first int) (conditions string, args []any) {
 	var b strings.Builder
 	add := func(condition string, arg any) {
 		if strings.Contains(condition, "$?") {
 			condition = strings.ReplaceAll(condition, "$?", placeholder(first+len(args)))
 			args = append(args, arg)
 		}
-		b.WriteString(" AND " + strings.ReplaceAll(condition, "d.", alias+"."))
+		b.WriteString(" AND " + condition)
 	}
 	if len(s.Tips) > 0 {
 		add("d.tip = ANY($?::text[])", pq.Array(s.Tips))

@@ -37,7 +37,7 @@ type SkipCount struct {
 // skippable are the unfinished records that a selector means for skipping: without
 // a filter of its own for them, those that never failed.
 func (s Selector) skippable() (conditions string, args []any) {
-	conditions, args = s.where("d", 1)
+	conditions, args = s.where(1)
 	conditions += " AND d.processing_status NOT IN ('complete', 'skipped')"
 	switch {
 	case len(s.Tips) > 0, len(s.Statuses) > 0, s.Permanent:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	_ "github.com/lib/pq" // the driver
 
@@ -38,12 +39,13 @@ func (b *bench) newMirror(ctx context.Context, simulated *apitest.Server, proces
 		api = fmt.Sprintf("[api]\nbase_url = %q\nmedia_service_url = %q\nnamespace = %q\n", simulated.URL(), simulated.URL()+"/media", simulated.Namespace())
 		token = simulated.Token()
 	}
-	config := api + "[processing]\n" + processing + "\n[import]\nsettle = 0\n[paths]\n"
+	var config strings.Builder
+	fmt.Fprintf(&config, "%s[processing]\n%s\n[import]\nsettle = 0\n[paths]\n", api, processing)
 	for _, key := range []string{"input", "output", "archive", "backups", "reports"} {
-		config += fmt.Sprintf("%s = %q\n", key, filepath.Join(m.folder, key))
+		fmt.Fprintf(&config, "%s = %q\n", key, filepath.Join(m.folder, key))
 	}
 	path := filepath.Join(m.folder, "config.toml")
-	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(config.String()), 0o600); err != nil {
 		return nil, err
 	}
 	m.env = []string{"NOGGIN_CONFIG=" + path, "NOGGIN_DATABASE_URL=" + m.database, "NOGGIN_BEARER_TOKEN=" + token}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -105,7 +106,7 @@ func (b *bench) curl(ctx context.Context, simulated *apitest.Server, concurrency
 	n := 0
 	add := func(url string) {
 		n++
-		fmt.Fprintf(&config, "url = %q\noutput = %q\n", url, filepath.Join(folder, fmt.Sprint(n)))
+		fmt.Fprintf(&config, "url = %q\noutput = %q\n", url, filepath.Join(folder, strconv.Itoa(n)))
 	}
 	for record := range simulated.Records() {
 		add(recordURL(simulated, record))
@@ -118,7 +119,7 @@ func (b *bench) curl(ctx context.Context, simulated *apitest.Server, concurrency
 		return cost{}, err
 	}
 	return measure(ctx, nil, "curl", "--silent", "--show-error", "--fail", "--parallel", "--parallel-immediate",
-		"--parallel-max", fmt.Sprint(concurrency), "--header", "en-namespace: "+simulated.Namespace(),
+		"--parallel-max", strconv.Itoa(concurrency), "--header", "en-namespace: "+simulated.Namespace(),
 		"--header", "authorization: Bearer "+simulated.Token(), "--config", path)
 }
 
@@ -149,7 +150,7 @@ func (b *bench) oneAtATime(ctx context.Context, simulated *apitest.Server, recor
 		}
 		defer func() { _ = response.Body.Close() }()
 		n++
-		file, err := os.Create(filepath.Join(folder, fmt.Sprint(n)))
+		file, err := os.Create(filepath.Join(folder, strconv.Itoa(n)))
 		if err != nil {
 			return 0, err
 		}

@@ -21,10 +21,10 @@ func (m *mirror) writeTips(name string, n int) (string, error) {
 	}
 	defer func() { _ = file.Close() }()
 	w := bufio.NewWriter(file)
-	fmt.Fprintln(w, "tip,lcdInspectionId,date")
+	_, _ = fmt.Fprintln(w, "tip,lcdInspectionId,date") // Flush reports what went wrong
 	for i := range n {
 		// Spread like real tips, which are hashes.
-		fmt.Fprintf(w, "%016x%048x,LCD - %06d,17-Sep-25\n", uint64(i)*0x9e3779b97f4a7c15, i, i)
+		_, _ = fmt.Fprintf(w, "%016x%048x,LCD - %06d,17-Sep-25\n", uint64(i)*0x9e3779b97f4a7c15, i, i)
 	}
 	return path, w.Flush()
 }

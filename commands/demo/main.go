@@ -27,8 +27,9 @@ func main() {
 	keep := flag.Bool("keep", false, "keep the folder with the files")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, *noggin, *records, *keep); err != nil {
+	err := run(ctx, *noggin, *records, *keep)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}
