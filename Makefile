@@ -8,7 +8,7 @@ FUZZ_TIME := 10s
 # the tests and the demo.
 $(foreach v,$(filter PG% NOGGIN_CONFIG NOGGIN_DATABASE_URL NOGGIN_BEARER_TOKEN,$(.VARIABLES)),$(eval unexport $(v)))
 
-.PHONY: build test test-faults bench lint fuzz demo setup
+.PHONY: build test test-faults bench bench-profile lint fuzz demo setup
 
 # Static, so that it runs on any Linux host. Files that are made here appear
 # whole, also beside another make.
@@ -28,6 +28,10 @@ test-faults: setup
 # Ratios against curl, psql and plain SQL; BENCH="--short --only claims" for less.
 bench: setup build
 	go run ./commands/bench --noggin ./noggin $(BENCH)
+
+# A CPU profile of one drain, to look into with `go tool pprof noggin cpu.prof`.
+bench-profile: setup build
+	go run ./commands/bench --noggin ./noggin --only process --rounds 1 --cpuprofile $(CURDIR)/cpu.prof --json /dev/null
 
 lint: $(GOLANGCI_LINT)
 	$(GOLANGCI_LINT) run --allow-parallel-runners ./...

@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"strings"
@@ -33,6 +34,8 @@ type environment struct {
 	assets   Assets
 	log      *slog.Logger
 	jsonLogs bool
+	// endProfiles writes the profiles that were asked for; nil for none.
+	endProfiles func() error
 }
 
 // Run executes the command line args, the program's name first, and returns the
@@ -50,6 +53,9 @@ func Run(ctx context.Context, args []string, streams Streams, assets Assets) int
 		err = printHelp(env.out, call)
 	default:
 		err = app.RunContext(ctx, call.args)
+	}
+	if env.endProfiles != nil {
+		err = errors.Join(err, env.endProfiles())
 	}
 	code := exitCode(ctx, err)
 	if err != nil {
@@ -81,9 +87,14 @@ func newApp(env *environment) *cli.App {
 		HideHelp:        true, // permute and help.go see to it
 		HideVersion:     true, // and -v is nobody's
 		HideHelpCommand: true,
-		Before:          env.startLogging,
-		ExitErrHandler:  func(*cli.Context, error) {}, // the default one ends the process
-		OnUsageError:    usageFromFlags,
+		Before: func(c *cli.Context) error {
+			if err := env.startLogging(c); err != nil {
+				return err
+			}
+			return env.startProfiles(c)
+		},
+		ExitErrHandler: func(*cli.Context, error) {}, // the default one ends the process
+		OnUsageError:   usageFromFlags,
 	}
 	for _, command := range app.Commands {
 		settle(command)
@@ -101,7 +112,7 @@ func settle(command *cli.Command) {
 }
 
 func globalFlags() []cli.Flag {
-	return []cli.Flag{
+	return append(profileFlags(), []cli.Flag{
 		&cli.StringFlag{
 			Name: "config", Usage: "read the configuration from `FILE`", EnvVars: []string{"NOGGIN_CONFIG"},
 			DefaultText: defaultConfigPath, TakesFile: true,
@@ -112,7 +123,7 @@ func globalFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "no-progress", Usage: "neither progress bar nor progress lines"},
 		&cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "show help for a command"},
 		&cli.BoolFlag{Name: "version", Usage: "show the version"},
-	}
+	}...)
 }
 
 // commandName is what the database shows as application_name and the logs as

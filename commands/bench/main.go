@@ -29,6 +29,7 @@ func main() {
 	flag.StringVar(&o.noggin, "noggin", "./noggin", "the binary to measure")
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds; medians are printed")
 	flag.BoolVar(&o.short, "short", false, "a tenth of the sizes, to see that it works")
+	flag.StringVar(&o.profile, "cpuprofile", "", "have the drain at 16 in flight write a CPU profile to `FILE`")
 	out := flag.String("json", "bench.json", "write the figures to `FILE`")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -41,9 +42,10 @@ func main() {
 }
 
 type options struct {
-	noggin string
-	rounds int
-	short  bool
+	noggin  string
+	rounds  int
+	short   bool
+	profile string
 }
 
 // size is n, or a tenth of it for --short.

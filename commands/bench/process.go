@@ -92,7 +92,11 @@ func (b *bench) drainOnce(ctx context.Context, simulated *apitest.Server, concur
 	if err := m.enqueue(ctx, simulated); err != nil {
 		return cost{}, err
 	}
-	return m.run(ctx, "process", "--until-empty", "--no-progress")
+	args := []string{"process", "--until-empty", "--no-progress"}
+	if b.profile != "" && concurrency == 16 {
+		args = append(args, "--cpuprofile", b.profile)
+	}
+	return m.run(ctx, args...)
 }
 
 // curl fetches the very same URLs, with the same number in flight, into files.
