@@ -16,6 +16,7 @@ import (
 // end of the lease is near, as the record may be another's from then on.
 const (
 	healBatch       = 400
+	healAtOnce      = 2 // batches
 	healLease       = 20 * time.Second
 	healMargin      = 5 * time.Second
 	healPatience    = healLease + healMargin // for claims that nobody renews
@@ -127,41 +128,76 @@ func (w *healing) more(ctx context.Context, p pass, patience *time.Duration) (bo
 	}
 }
 
-// pass goes once over the marked records, in the order of their tips.
+// pass goes once over the marked records, in the order of their tips. While one
+// batch is at work the next is claimed.
 func (w *healing) pass(ctx context.Context) (pass, error) {
-	var p pass
+	var (
+		total  pass
+		errs   []error
+		atWork sync.WaitGroup
+		places = make(chan struct{}, healAtOnce)
+	)
+	failed := func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return len(errs) > 0
+	}
 	for after := ""; ; {
-		if ctx.Err() != nil {
-			return p, context.Cause(ctx)
+		places <- struct{}{}
+		if ctx.Err() != nil || failed() {
+			break
 		}
 		deadline := time.Now().Add(healLease - healMargin)
 		batch, err := w.DB.ClaimStale(ctx, w.Run, after, healBatch, healLease)
 		if err != nil || len(batch.Records) == 0 {
-			return p, err
+			w.mu.Lock()
+			errs = append(errs, err) // nil at the end
+			w.mu.Unlock()
+			break
 		}
 		after = batch.Records[len(batch.Records)-1].Tip
-		writing, cancel := context.WithDeadline(ctx, deadline)
-		healed, err := w.renew(writing, batch)
-		cutShort := writing.Err() != nil
-		cancel()
-		// What was written is saved and the rest freed, also when ctx has ended.
-		done, saveErr := w.DB.SaveHealed(context.WithoutCancel(ctx), w.Run, batch.Names, healed)
-		if err := errors.Join(err, saveErr); err != nil {
-			return p, err
-		}
-		p.healed += done
-		w.summary.Healed += done
-		for _, h := range healed {
-			if h.Report != nil {
-				w.summary.Reports++
-			} else if !h.Done && !cutShort {
-				p.failed++
+		atWork.Go(func() {
+			p, err := w.batch(ctx, deadline, batch)
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if err != nil {
+				errs = append(errs, err)
 			}
-		}
-		if w.Progress != nil {
-			w.Progress(w.summary.Healed, max(w.total, w.summary.Healed))
+			total.healed, total.failed = total.healed+p.healed, total.failed+p.failed
+			<-places
+		})
+	}
+	atWork.Wait()
+	if ctx.Err() != nil {
+		return total, context.Cause(ctx)
+	}
+	return total, errors.Join(errs...)
+}
+
+// batch renews claimed records. What was written is saved and the rest freed, also
+// when ctx has ended.
+func (w *healing) batch(ctx context.Context, deadline time.Time, batch storage.StaleBatch) (pass, error) {
+	var p pass
+	writing, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	healed, err := w.renew(writing, batch)
+	cutShort := writing.Err() != nil
+	done, saveErr := w.DB.SaveHealed(context.WithoutCancel(ctx), w.Run, batch.Names, healed)
+	p.healed = done
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.summary.Healed += done
+	for _, h := range healed {
+		if h.Report != nil {
+			w.summary.Reports++
+		} else if !h.Done && !cutShort {
+			p.failed++
 		}
 	}
+	if w.Progress != nil {
+		w.Progress(w.summary.Healed, max(w.total, w.summary.Healed))
+	}
+	return p, errors.Join(err, saveErr)
 }
 
 // renew writes the text reports of the records that have one.

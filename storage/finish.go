@@ -150,14 +150,24 @@ func (db *DB) lockOwned(ctx context.Context, tx *sqlx.Tx, run int64, claims []Cl
 	return owned, err
 }
 
-// lockOwnedKeys is lockOwned for claims that may name a record twice.
+// lockOwnedKeys is lockOwned for claims that may name a record twice. The tokens are
+// compared here: PostgreSQL cannot know how many records are claimed at a time, and
+// plans a join of the tokens badly where it guesses none.
 func (db *DB) lockOwnedKeys(ctx context.Context, tx *sqlx.Tx, run int64, claims []Claim) (owned []ClaimKey, err error) {
-	tips, tokens := tipsAndTokens(claims)
+	tips, _ := tipsAndTokens(claims)
 	err = tx.SelectContext(ctx, &owned, db.sql(`
 		SELECT d.tip, d.claim_token FROM noggin_schema.noggin_data d
-		JOIN unnest($2::text[], $3::bigint[]) AS v (tip, token) ON d.tip = v.tip AND d.claim_token = v.token
-		WHERE d.claimed_by = $1 ORDER BY d.tip FOR NO KEY UPDATE OF d`), run, tips, tokens)
-	return owned, err
+		WHERE d.tip = ANY($2::text[]) AND d.claimed_by = $1 ORDER BY d.tip FOR NO KEY UPDATE OF d`), run, tips)
+	return sameToken(owned, claims), err
+}
+
+// sameToken returns those of the rows whose token is a claim's.
+func sameToken(rows []ClaimKey, claims []Claim) []ClaimKey {
+	tokens := make(map[ClaimKey]bool, len(claims))
+	for _, c := range claims {
+		tokens[ClaimKey{Tip: c.Tip, Token: c.Token}] = true
+	}
+	return slices.DeleteFunc(rows, func(k ClaimKey) bool { return !tokens[k] })
 }
 
 func (db *DB) writeDownloads(ctx context.Context, tx *sqlx.Tx, downloads []Download) error {

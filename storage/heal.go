@@ -155,17 +155,24 @@ func (db *DB) SaveHealed(ctx context.Context, run int64, names Names, healed []H
 		if err != nil {
 			return err
 		}
-		if err := db.writeHealed(ctx, tx, owned, healed, names, now); err != nil {
+		if done, err = db.writeHealed(ctx, tx, owned, healed, names, now); err != nil || len(owned) == len(claims) {
 			return err
 		}
-		// By token: an earlier try, whose COMMIT's reply was lost, may have done it.
-		tips, tokens := tipsAndTokens(claims)
-		return tx.GetContext(ctx, &done, db.sql(`
-			SELECT count(*) FROM noggin_schema.noggin_data d
-			JOIN unnest($1::text[], $2::bigint[]) AS v (tip, token) ON d.tip = v.tip AND d.claim_token = v.token
-			WHERE d.claimed_by IS NULL AND NOT d.names_stale`), tips, tokens)
+		// An earlier try, whose COMMIT's reply was lost, may have done it.
+		done, err = db.countHealed(ctx, tx, claims)
+		return err
 	})
 	return done, err
+}
+
+// countHealed counts those of the claimed records that are healed and free.
+func (db *DB) countHealed(ctx context.Context, tx *sqlx.Tx, claims []Claim) (int, error) {
+	tips, _ := tipsAndTokens(claims)
+	var free []ClaimKey
+	err := tx.SelectContext(ctx, &free, db.sql(`
+		SELECT d.tip, d.claim_token FROM noggin_schema.noggin_data d
+		WHERE d.tip = ANY($1::text[]) AND d.claimed_by IS NULL AND NOT d.names_stale`), tips)
+	return len(sameToken(free, claims)), err
 }
 
 func keysOf(healed []Healed) []EntityKey {
@@ -195,7 +202,7 @@ type healedRow struct {
 	ReportHash *string            `json:"report_hash"`
 }
 
-func (db *DB) writeHealed(ctx context.Context, tx *sqlx.Tx, owned []string, healed []Healed, names, now Names) error {
+func (db *DB) writeHealed(ctx context.Context, tx *sqlx.Tx, owned []string, healed []Healed, names, now Names) (done int, err error) {
 	rows := make([]healedRow, len(healed))
 	for i, h := range healed {
 		row := healedRow{Tip: h.Record.Tip, Current: true}
@@ -214,10 +221,10 @@ func (db *DB) writeHealed(ctx context.Context, tx *sqlx.Tx, owned []string, heal
 	}
 	doc, err := json.Marshal(rows)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	_, err = tx.ExecContext(ctx, db.sql(`
-		UPDATE noggin_schema.noggin_data d SET
+	err = tx.GetContext(ctx, &done, db.sql(`
+		WITH written AS (UPDATE noggin_schema.noggin_data d SET
 			vehicle = coalesce(v.columns->>'vehicle', d.vehicle), trailer = coalesce(v.columns->>'trailer', d.trailer),
 			trailer2 = coalesce(v.columns->>'trailer2', d.trailer2), trailer3 = coalesce(v.columns->>'trailer3', d.trailer3),
 			department = coalesce(v.columns->>'department', d.department), team = coalesce(v.columns->>'team', d.team),
@@ -230,8 +237,9 @@ func (db *DB) writeHealed(ctx context.Context, tx *sqlx.Tx, owned []string, heal
 			claimed_by = NULL, claim_expires_at = NULL
 		FROM jsonb_to_recordset($1::jsonb) AS v (tip text, columns jsonb, unknown boolean, done boolean,
 			report_path text, report_size bigint, report_hash text)
-		WHERE d.tip = v.tip AND d.tip = ANY($2::text[])`), string(doc), pq.Array(owned))
-	return err
+		WHERE d.tip = v.tip AND d.tip = ANY($2::text[]) RETURNING d.names_stale)
+		SELECT count(*) FROM written WHERE NOT names_stale`), string(doc), pq.Array(owned))
+	return done, err
 }
 
 // StaleCounts tell what healing is left to do.
