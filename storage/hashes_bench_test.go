@@ -142,6 +142,7 @@ func plainImport(ctx context.Context, db *DB, next func() (NamedHash, error)) er
 	if err != nil {
 		return err
 	}
+	defer func() { _ = rows.Close() }()
 	for row, err := next(); err == nil; row, err = next() {
 		if _, err := rows.ExecContext(ctx, row.Hash, row.Name); err != nil {
 			return err
