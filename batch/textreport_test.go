@@ -52,7 +52,7 @@ func reportOf(t testing.TB, code, raw string) ReportInput {
 	for i, a := range r.Attachments {
 		sum := sha256.Sum256([]byte(a.Tip))
 		row := ReportAttachment{
-			Tip: a.Tip,
+			Tip:      a.Tip,
 			Sequence: i + 1, Field: a.Field, Size: int64(i+1) * 123_456, SHA256: hex.EncodeToString(sum[:]), Status: "complete", Validation: "valid",
 			Filename: AttachmentName(RecordName(r.InspectionID, r.Tip), r.InspectionDate, a.Stub, i+1, "jpg"),
 		}
