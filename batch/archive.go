@@ -96,7 +96,10 @@ type creation struct {
 	keeper  *claimKeeper
 	seed    maphash.Seed // of the fingerprints
 	tidy    map[string]bool
-	summary ArchiveSummary
+	// unfinished says that something of the archive in hand is still on disk that
+	// the database has in the archive already.
+	unfinished bool
+	summary    ArchiveSummary
 }
 
 // Create archives records that are old enough, month by month, after it has

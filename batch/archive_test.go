@@ -555,3 +555,85 @@ func TestAnInterruptedRunLeavesNothingHalf(t *testing.T) {
 	}
 	s.mustVerify()
 }
+
+func TestUntilFreeStopsWhenThereIsEnough(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Skip("mounting a volume takes root")
+	}
+	volume := t.TempDir()
+	if err := unix.Mount("tmpfs", volume, "tmpfs", 0, "size=20m"); err != nil {
+		t.Skipf("mounting a volume: %v", err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(volume, unix.MNT_DETACH) })
+	s := newShelf(t, apitest.Options{Records: 6, MediaBytes: apitest.Range{Min: 2000, Max: 3000}, Days: 60, FirstDay: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC)})
+	enough := s.mustCreate(ArchiveOptions{Before: "2026-01-01", To: volume, UntilFree: 0.01})
+	if len(enough.Archives) != 0 || enough.FreeReached == nil || !*enough.FreeReached {
+		t.Errorf("with enough free: %+v", enough)
+	}
+	all := s.mustCreate(ArchiveOptions{Before: "2026-01-01", To: volume, UntilFree: 99.99})
+	if len(all.Archives) < 2 || *all.FreeReached || len(s.onDisk()) != 0 || all.Archives[0].Month != "2025-03" {
+		t.Errorf("with never enough free: %+v", all)
+	}
+}
+
+func TestARecordInOtherHandsIsLeftToALaterRun(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, apitest.Options{Records: 3, MediaBytes: apitest.Range{Min: 2000, Max: 3000}, Days: 3, FirstDay: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC)})
+	run, err := s.DB.StartRun(t.Context(), "process", "")
+	must(t, err)
+	var tip string
+	must(t, s.sql.QueryRowContext(t.Context(), `SELECT min(tip) FROM noggin_data`).Scan(&tip))
+	claims, err := s.DB.ClaimTips(t.Context(), run, []string{tip}, "", time.Hour)
+	must(t, err)
+	if first := s.mustCreate(everything); first.Busy != 1 || first.RecordsRemoved != 2 {
+		t.Errorf("beside process: %+v", first)
+	}
+	must(t, s.DB.Release(t.Context(), run, claims))
+	if second := s.mustCreate(everything); second.Busy != 0 || second.RecordsRemoved != 1 || second.Archives[0].Name != "noggin-2025-03-2.tar.zst" {
+		t.Errorf("after it: %+v", second)
+	}
+	s.mustHaveAll("at the end")
+}
+
+func TestChecksumLinesAreThoseOfSha256sum(t *testing.T) {
+	t.Parallel()
+	needTools(t)
+	dir := t.TempDir()
+	var all strings.Builder
+	for _, name := range []string{"plain.jpg", "with blank.jpg", "two\nlines.jpg", `back\slash.jpg`, `both\` + "\n.jpg", "é.jpg", "return\r.jpg"} {
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte(name), 0o600))
+		sum := sha256.Sum256([]byte(name))
+		line := checksumLine(hex.EncodeToString(sum[:]), name)
+		all.WriteString(line)
+		command := exec.CommandContext(t.Context(), "sha256sum", name)
+		command.Dir = dir
+		if out, err := command.Output(); err != nil || string(out) != line {
+			t.Errorf("%q: sha256sum writes %q, we %q (%v)", name, out, line, err)
+		}
+	}
+	command := exec.CommandContext(t.Context(), "sha256sum", "--check", "--strict", "--quiet")
+	command.Dir, command.Stdin = dir, strings.NewReader(all.String())
+	if out, err := command.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func FuzzManifest(f *testing.F) {
+	f.Add([]byte(`{"path":"2024/03/2024-03-05 LCD-1/a.jpg","size":3,"sha256":"` + strings.Repeat("a", 64) + `","tip":"ab","frame":0}` + "\n"))
+	f.Add([]byte("{}\n\n{"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		m := newManifestReader(strings.NewReader(string(text)))
+		for {
+			files, err := m.record()
+			if err != nil {
+				return
+			}
+			for _, file := range files {
+				if file.Tip != files[0].Tip || !filepath.IsLocal(file.Path) || file.Size < 0 {
+					t.Fatalf("accepted %+v", file)
+				}
+			}
+		}
+	})
+}

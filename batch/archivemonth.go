@@ -27,16 +27,25 @@ func (c *creation) archiveMonth(ctx context.Context, month storage.ArchiveMonth)
 		return err
 	}
 	c.at("begun")
+	started := time.Now()
 	content, traces, err := c.writeArchive(ctx, archive, month)
 	if err != nil || content.Records == 0 {
 		return errors.Join(err, c.forget(ctx, archive))
 	}
+	c.logPhase("archive written", archive, content.Files, content.SourceBytes, started)
 	c.at("named")
+	started = time.Now()
 	if archive, err = c.readBack(ctx, archive, content); err != nil {
 		return err
 	}
+	c.logPhase("archive read back: every file is right", archive, content.Files, content.SourceBytes, started)
 	c.at("verified")
 	return c.conclude(ctx, archive, traces, false)
+}
+
+// logPhase tells how far the run is and how long that took.
+func (c *creation) logPhase(done string, archive storage.Archive, files int, bytes int64, since time.Time) {
+	c.Log.Info(done, "archive", archive.Name, "files", files, "bytes", bytes, "seconds", time.Since(since).Seconds(), "run_id", c.summary.RunID)
 }
 
 // checkRoom refuses at once what cannot fit: photographs do not shrink.
@@ -273,10 +282,15 @@ func (c *creation) conclude(ctx context.Context, archive storage.Archive, traces
 		return err
 	}
 	c.at("removing")
+	started, files, bytes := time.Now(), c.summary.FilesRemoved, c.summary.BytesRemoved
 	if err := c.removeOriginals(ctx, archive, traces); err != nil {
 		return err
 	}
+	c.logPhase("originals removed", archive, c.summary.FilesRemoved-files, c.summary.BytesRemoved-bytes, started)
 	c.at("removed")
+	if c.unfinished {
+		return nil // the next run carries on
+	}
 	archive.State = storage.ArchiveDone
 	return c.DB.SetArchiveState(ctx, archive.ID, archive.State)
 }

@@ -25,6 +25,7 @@ type removal struct {
 // A run that is killed on the way leaves nothing that the next one cannot finish.
 func (c *creation) removeOriginals(ctx context.Context, archive storage.Archive, traces []uint64) error {
 	place := 0
+	c.unfinished = false
 	err := c.eachGroup(ctx, archive.Path, func(records [][]ManifestFile) error {
 		first := place
 		place += len(records)
@@ -63,6 +64,7 @@ func (c *creation) removeGroup(ctx context.Context, archive storage.Archive, rec
 		r, ours := byTip[files[0].Tip]
 		if _, claimed := claims[r.Tip]; !ours || !claimed {
 			c.summary.Busy++
+			c.unfinished = c.unfinished || len(filesIn(r, archive.ID, files)) > 0
 			changed = append(changed, files[0].Tip)
 			continue
 		}

@@ -70,6 +70,10 @@ func (c *creation) resumeWriting(ctx context.Context, archive storage.Archive) e
 			return nil // only that host can tell
 		}
 	}
+	if isLocked(archive.Path + partialExt) {
+		c.Log.Warn("another run is still writing an archive, without the lock", "archive", archive.Name)
+		return nil // it lost its connection to the database
+	}
 	if err := os.Remove(archive.Path + partialExt); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return diskError("remove", archive.Path+partialExt, err)
 	}

@@ -114,14 +114,17 @@ func (db *DB) ArchiveCandidates(ctx context.Context, f ArchiveFilter, month stri
 
 // ClaimTips takes those of the records that nobody has, for work that is not
 // theirs to fail: it adds nothing to their crash count. With a status only those
-// that have it.
+// that have it. The caller holds the maintenance lock, so that earlier runs of
+// `archive` which did not end are dead, whatever their leases say.
 func (db *DB) ClaimTips(ctx context.Context, run int64, tips []string, status string, lease time.Duration) ([]Claim, error) {
 	var claims []Claim
 	err := db.tx(ctx, "claim records", func(tx *sqlx.Tx) error {
 		claims = claims[:0]
 		return tx.SelectContext(ctx, &claims, db.sql(`
 			WITH chosen AS (SELECT d.tip FROM noggin_schema.noggin_data d
-				WHERE d.tip = ANY($2::text[]) AND ($3 = '' OR d.processing_status = $3) AND `+unclaimed+`
+				WHERE d.tip = ANY($2::text[]) AND ($3 = '' OR d.processing_status = $3)
+				  AND (`+unclaimed+` OR d.claimed_by IN (SELECT r.id FROM noggin_schema.runs r
+					WHERE r.id < $1 AND r.command IN ('archive create', 'archive register', 'archive restore') AND r.finished_at IS NULL))
 				ORDER BY d.tip FOR UPDATE SKIP LOCKED)
 			UPDATE noggin_schema.noggin_data d
 			SET claimed_by = $1, claim_expires_at = now() + $4 * interval '1 second', claim_token = d.claim_token + 1

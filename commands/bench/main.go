@@ -69,6 +69,7 @@ func groups() []group {
 		{"claims", benchClaims},
 		{"idle", benchIdle},
 		{"memory", benchMemory},
+		{"archive", benchArchive},
 	}
 }
 
