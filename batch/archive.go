@@ -90,12 +90,12 @@ type ArchiveSummary struct {
 // creation is one run of `archive create`.
 type creation struct {
 	*Archiver
-	opts    ArchiveOptions
-	dir     string // absolute
-	output  *Output
-	keeper  *claimKeeper
-	seed    maphash.Seed // of the fingerprints
-	tidy    map[string]bool
+	opts   ArchiveOptions
+	dir    string // absolute
+	output *Output
+	keeper *claimKeeper
+	seed   maphash.Seed // of the fingerprints
+	tidy   map[string]bool
 	// unfinished says that something of the archive in hand is still on disk that
 	// the database has in the archive already.
 	unfinished bool
