@@ -37,9 +37,10 @@ func main() {
 
 // demo is what the scenes work with.
 type demo struct {
-	noggin string
-	folder string
-	env    []string
+	noggin   string
+	folder   string
+	database string
+	env      []string
 }
 
 func run(ctx context.Context, noggin string, records int, keep bool) error {
@@ -70,8 +71,8 @@ func run(ctx context.Context, noggin string, records int, keep bool) error {
 		return err
 	}
 	defer simulated.Close()
-	d := &demo{noggin: binary, folder: folder}
-	if err := d.configure(simulated, server.URL("noggin_db")); err != nil {
+	d := &demo{noggin: binary, folder: folder, database: server.URL("noggin_db")}
+	if err := d.configure(simulated); err != nil {
 		return err
 	}
 	return d.play(ctx, simulated)
@@ -79,7 +80,7 @@ func run(ctx context.Context, noggin string, records int, keep bool) error {
 
 // configure writes what an administrator would write, and sets what a service
 // would get from its unit.
-func (d *demo) configure(simulated *apitest.Server, database string) error {
+func (d *demo) configure(simulated *apitest.Server) error {
 	config := fmt.Sprintf(`timezone = "Australia/Perth"
 
 [api]
@@ -98,49 +99,69 @@ backups = "%[3]s/backups"
 reports = "%[3]s/reports"
 `, simulated.URL(), simulated.Namespace(), d.folder)
 	path := filepath.Join(d.folder, "config.toml")
-	d.env = append(os.Environ(), "NOGGIN_CONFIG="+path, "NOGGIN_DATABASE_URL="+database, "NOGGIN_BEARER_TOKEN="+simulated.Token())
+	d.env = append(os.Environ(), "NOGGIN_CONFIG="+path, "NOGGIN_DATABASE_URL="+d.database, "NOGGIN_BEARER_TOKEN="+simulated.Token())
 	if err := os.Mkdir(filepath.Join(d.folder, "input"), 0o755); err != nil {
 		return err
 	}
 	return os.WriteFile(path, []byte(config), 0o600)
 }
 
+// scene is a command of the demo and what it is for.
+type scene struct {
+	title string
+	args  []string
+}
+
 // play runs the commands as an operator would type them.
 func (d *demo) play(ctx context.Context, simulated *apitest.Server) error {
-	if err := simulated.WriteFiles(filepath.Join(d.folder, "exports")); err != nil {
+	exports := filepath.Join(d.folder, "exports")
+	if err := simulated.WriteFiles(exports); err != nil {
 		return err
 	}
-	if err := d.moveExports(); err != nil {
-		return err
-	}
-	scenes := []struct {
-		title string
-		args  []string
-	}{
-		{"The database and the output folder are made", []string{"init-db"}},
-		{"CSV exports with the tips of inspections arrive in the input folder", []string{"import-csv"}},
-		{"The records are fetched, with their photographs", []string{"process", "--until-empty"}},
-		{"Another run finds nothing to do", []string{"process", "--until-empty"}},
-	}
-	for _, scene := range scenes {
-		fmt.Printf("\n# %s\n", scene.title)
-		if err := d.command(ctx, scene.args...); err != nil {
+	// The exports of tips arrive in the input folder, those of names stay.
+	for code := range forms(simulated) {
+		if err := os.Rename(filepath.Join(exports, code+".csv"), filepath.Join(d.folder, "input", code+".csv")); err != nil {
 			return err
 		}
+	}
+	for _, s := range []scene{
+		{"The schema is made, and the output folder marked", []string{"init-db"}},
+		{"Names of vehicles and trailers, teams and departments, from the platform's exports", []string{"hashes", "import", "auto", "exports/assets.csv"}},
+		{"", []string{"hashes", "import", "auto", "exports/sites.csv"}},
+		{"CSV exports with the tips of inspections have arrived in the input folder", []string{"import-csv"}},
+		{"The records are fetched, with their photographs", []string{"process", "--until-empty"}},
+		{"Another run finds nothing to do", []string{"process", "--until-empty"}},
+	} {
+		if s.title != "" {
+			fmt.Printf("\n# %s\n", s.title)
+		}
+		if err := d.command(ctx, s.args...); err != nil {
+			return err
+		}
+	}
+	fmt.Print("\n# What is then in the database\n")
+	if err := d.query(ctx, `SELECT inspection_id, inspection_date AS day, vehicle, team, load_compliance AS load,
+		total_attachments AS photos, processing_status AS status FROM noggin_data WHERE object_type = 'LCD' ORDER BY inspection_id LIMIT 5`); err != nil {
+		return err
 	}
 	return d.showFiles()
 }
 
-// moveExports puts the exports of tips where an upload would.
-func (d *demo) moveExports() error {
-	exports, err := filepath.Glob(filepath.Join(d.folder, "exports", "*.csv"))
-	if err != nil {
-		return err
+// forms are the codes of the records that the simulated API has.
+func forms(simulated *apitest.Server) map[string]bool {
+	codes := map[string]bool{}
+	for record := range simulated.Records() {
+		codes[record.Code] = true
 	}
-	for _, export := range exports {
-		fmt.Println(filepath.Base(export))
-	}
-	return nil
+	return codes
+}
+
+// query shows rows as an operator sees them in psql.
+func (d *demo) query(ctx context.Context, query string) error {
+	fmt.Printf("$ psql noggin_db -c \"%s …\"\n", strings.SplitN(query, "\n", 2)[0])
+	cmd := exec.CommandContext(ctx, "psql", d.database, "--no-psqlrc", "--pset", "footer=off", "-c", query)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	return cmd.Run()
 }
 
 func (d *demo) command(ctx context.Context, args ...string) error {
