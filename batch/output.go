@@ -186,8 +186,8 @@ func (o *Output) CheckWritable() error {
 	return err
 }
 
-// Free is the space that is left for this user on the folder's volume and the
-// volume's size, in bytes.
+// Free is the space that is left for this user on the folder's volume, and all that
+// users can have of it, in bytes: what df reckons its percentage with.
 func (o *Output) Free() (free, total uint64, err error) {
 	f, err := o.root.Open(".")
 	if err != nil {
@@ -202,7 +202,7 @@ func (o *Output) Free() (free, total uint64, err error) {
 	if block == 0 {
 		block = uint64(st.Bsize)
 	}
-	return st.Bavail * block, st.Blocks * block, nil
+	return st.Bavail * block, (st.Blocks - st.Bfree + st.Bavail) * block, nil
 }
 
 // Open opens a regular file for reading. Errors: ErrMissing, ErrObstacle where

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -44,6 +43,8 @@ do not wait for it.`,
 				func(m *batch.Maintenance) batch.Step { return batch.Step{Name: "temp", Do: m.SweepTemp} }),
 			backupCommand(env),
 			verifyBackupCommand(env),
+			restorePlanCommand(env),
+			emergencyCommand(env),
 			pauseCommand(env),
 			resumeCommand(env),
 			resetCircuitCommand(env),
@@ -82,22 +83,11 @@ func (env *environment) maintenance(c *cli.Context) (*session, *batch.Maintenanc
 
 // lock takes the maintenance lock, for which it waits as long as --wait says.
 func (env *environment) lock(c *cli.Context, db *storage.DB) (release func(), err error) {
-	const pause = 2 * time.Second
-	deadline := time.Now().Add(c.Duration("wait"))
-	for waiting := false; ; waiting = true {
+	err = whenUnlocked(c, func() (err error) {
 		release, err = db.Lock(c.Context, commandName(c))
-		if !errors.Is(err, storage.ErrLocked) || time.Now().Add(pause).After(deadline) {
-			return release, err
-		}
-		if !waiting {
-			env.log.Info("waiting", "for", err)
-		}
-		select {
-		case <-c.Done():
-			return nil, context.Cause(c.Context)
-		case <-time.After(pause):
-		}
-	}
+		return err
+	})
+	return release, err
 }
 
 // maintainStep does one step and prints its effect.

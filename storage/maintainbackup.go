@@ -20,6 +20,9 @@ type Contents struct {
 	Schema        string           `json:"schema"`
 	SchemaVersion int              `json:"schema_version"`
 	ServerVersion string           `json:"server_version"`
+	Encoding      string           `json:"encoding"`
+	Collate       string           `json:"lc_collate"`
+	CharType      string           `json:"lc_ctype"`
 	Rows          map[string]int64 `json:"rows"` // by table
 }
 
@@ -61,7 +64,8 @@ func (db *DB) Contents(ctx context.Context, s *Snapshot) (Contents, error) {
 
 func (db *DB) contents(ctx context.Context, q sqlx.QueryerContext) (Contents, error) {
 	c := Contents{Schema: db.cfg.Schema, Rows: map[string]int64{}}
-	err := q.QueryRowxContext(ctx, `SELECT current_database(), current_setting('server_version')`).Scan(&c.Database, &c.ServerVersion)
+	err := q.QueryRowxContext(ctx, `SELECT datname, current_setting('server_version'), pg_encoding_to_char(encoding), datcollate, datctype
+		FROM pg_database WHERE datname = current_database()`).Scan(&c.Database, &c.ServerVersion, &c.Encoding, &c.Collate, &c.CharType)
 	if err != nil {
 		return c, err
 	}

@@ -82,3 +82,26 @@ func (db *DB) Archivable(ctx context.Context, olderThan string) (records int64, 
 		WHERE inspection_date < current_date - $1::interval AND processing_status = 'complete' AND NOT archived`, olderThan)
 	return row.Records, row.Oldest, err
 }
+
+// ArchivableBytes sums up the photographs on disk of complete records inspected
+// before a day such as 2025-11-24.
+func (db *DB) ArchivableBytes(ctx context.Context, before string) (records, bytes int64, err error) {
+	var row struct{ Records, Bytes int64 }
+	err = db.get(ctx, "sum up what could be archived", &row, `
+		SELECT count(DISTINCT d.tip) AS records, coalesce(sum(a.file_size_bytes), 0)::bigint AS bytes
+		FROM noggin_schema.noggin_data d LEFT JOIN noggin_schema.attachments a
+			ON a.record_tip = d.tip AND a.attachment_status = 'complete' AND a.archive_id IS NULL
+		WHERE d.inspection_date < $1::date AND d.processing_status = 'complete' AND NOT d.archived`, before)
+	return row.Records, row.Bytes, err
+}
+
+// DataFolder is where the server keeps its files, if it is on this host and our
+// role may know; else "".
+func (db *DB) DataFolder(ctx context.Context) string {
+	var folder string
+	if err := db.pool.GetContext(ctx, &folder, `
+		SELECT current_setting('data_directory') WHERE inet_server_addr() IS NULL OR inet_server_addr() = inet_client_addr()`); err != nil {
+		return ""
+	}
+	return folder
+}

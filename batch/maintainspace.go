@@ -1,0 +1,113 @@
+package batch
+
+import (
+	"cmp"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// countFor bounds how long the looking for what uses the space may take.
+const countFor = 30 * time.Second
+
+// SpaceUse is what a folder takes on its volume.
+type SpaceUse struct {
+	What       string `json:"what"`
+	Path       string `json:"path"`
+	Files      int64  `json:"files"`
+	Bytes      int64  `json:"bytes"`
+	AtLeast    bool   `json:"at_least"`    // there was no time to count all
+	SameVolume bool   `json:"same_volume"` // as the output folder: only this can make room there
+}
+
+// spaceUses tells what takes room: the output folder by month, and noggin's other
+// folders, the largest first.
+func spaceUses(paths Paths, deadline time.Time) []SpaceUse {
+	output := deviceAt(paths.Output)
+	var uses []SpaceUse
+	add := func(what, path string) {
+		use := SpaceUse{What: what, Path: path}
+		info, err := os.Lstat(path)
+		if err != nil || !info.IsDir() {
+			return
+		}
+		device, err := deviceOf(info)
+		use.SameVolume = err == nil && device == output
+		use.Files, use.Bytes, use.AtLeast = sizeOf(path, deadline)
+		if use.Files > 0 {
+			uses = append(uses, use)
+		}
+	}
+	add("temporary files", filepath.Join(paths.Output, TempFolder))
+	add("backups", paths.Backups)
+	add("archives", paths.Archive)
+	add("reports", paths.Reports)
+	add("imported CSV files", paths.Processed)
+	add("rejected CSV files", paths.Error)
+	for _, year := range foldersIn(paths.Output) {
+		if year == TempFolder {
+			continue
+		}
+		months := foldersIn(filepath.Join(paths.Output, year))
+		if len(months) > 12 { // not a year: unknown-date
+			add("output, "+year, filepath.Join(paths.Output, year))
+			continue
+		}
+		for _, month := range months {
+			add("output, "+year+"/"+month, filepath.Join(paths.Output, year, month))
+		}
+	}
+	slices.SortStableFunc(uses, func(a, b SpaceUse) int { return cmp.Compare(b.Bytes, a.Bytes) })
+	return uses
+}
+
+func deviceAt(path string) uint64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	device, err := deviceOf(info)
+	if err != nil {
+		return 0
+	}
+	return device
+}
+
+// foldersIn names the folders in a folder, without following links.
+func foldersIn(path string) []string {
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, entry := range entries {
+		if entry.IsDir() {
+			names = append(names, entry.Name())
+		}
+	}
+	return names
+}
+
+var errNoTime = errors.New("no time is left")
+
+// sizeOf adds up the files below a folder until the deadline.
+func sizeOf(path string, deadline time.Time) (files, bytes int64, atLeast bool) {
+	err := filepath.WalkDir(path, func(_ string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return nil // what cannot be read, or is gone meanwhile, is not counted
+		}
+		info, err := entry.Info()
+		if err == nil && info.Mode().IsRegular() {
+			files++
+			bytes += info.Size()
+		}
+		if files%1024 == 0 && time.Now().After(deadline) {
+			return errNoTime
+		}
+		return nil
+	})
+	return files, bytes, err != nil || time.Now().After(deadline)
+}
