@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 	"github.com/urfave/cli/v2"
 
 	"noggin/batch"
@@ -179,7 +180,7 @@ func runArchiveCreate(ctx context.Context, env *environment, s *session, summary
 	case errors.Is(err, batch.ErrSameVolume):
 		err = usagef("--until-free: %w", err)
 	case err == nil && summary.LeftOutCount+len(summary.Problems) > 0:
-		err = hint(partialf("%d findings: what they concern is as it was", summary.LeftOutCount+len(summary.Problems)),
+		err = hint(partialf("%s: what they concern is as it was", plural(summary.LeftOutCount+len(summary.Problems), "finding")),
 			"`noggin validate --files` looks closer; what it mends is archived by the next run")
 	case err == nil && summary.FreeReached != nil && !*summary.FreeReached:
 		err = partialf("only %.1f%% of the output volume are free, although everything before %s is archived", summary.FreePercent, summary.Before)
@@ -213,7 +214,7 @@ func printArchiveSummary(s batch.ArchiveSummary, out output) error {
 		if a.Resumed {
 			resumed = ", carried on"
 		}
-		fmt.Fprintf(&b, "%s  %s%s  %d records, %d files, %s\n", printable(a.Path), a.State, resumed, a.Records, a.Files, size)
+		fmt.Fprintf(&b, "%s  %s%s  %s, %s, %s\n", printable(a.Path), a.State, resumed, plural(a.Records, "record"), plural(a.Files, "file"), size)
 	}
 	for _, problem := range s.Problems {
 		fmt.Fprintf(&b, "problem  %s\n", printable(problem))
@@ -225,15 +226,18 @@ func printArchiveSummary(s batch.ArchiveSummary, out output) error {
 		fmt.Fprintf(&b, "left out  %d more\n", more)
 	}
 	if s.Busy > 0 {
-		fmt.Fprintf(&b, "busy     %d records in the hands of another run; a later run takes them\n", s.Busy)
+		fmt.Fprintf(&b, "busy     %s in the hands of another run; a later run takes them\n", plural(s.Busy, "record"))
 	}
 	if !s.DryRun {
-		fmt.Fprintf(&b, "removed  %d records, %d files, %s\n", s.RecordsRemoved, s.FilesRemoved, humanize.Bytes(uint64(s.BytesRemoved)))
+		fmt.Fprintf(&b, "removed  %s, %s, %s\n", plural(s.RecordsRemoved, "record"), plural(s.FilesRemoved, "file"), humanize.Bytes(uint64(s.BytesRemoved)))
 	}
 	fmt.Fprintf(&b, "free     %.1f%% of the output volume\n", s.FreePercent)
 	_, err := fmt.Fprint(out, b.String())
 	return err
 }
+
+// plural is a number with its noun.
+func plural(n int, noun string) string { return english.Plural(n, noun, "") }
 
 func orDash(s string) string {
 	if s == "" {
@@ -315,123 +319,4 @@ func printVerified(verified []batch.VerifiedArchive, out output) error {
 			"take them from your copy, and tell where with `noggin archive register FILE`")
 	}
 	return nil
-}
-
-func archiveRestoreCommand(env *environment) *cli.Command {
-	return &cli.Command{
-		Name:      "restore",
-		Usage:     "bring back a record, or all of an archive",
-		ArgsUsage: "TIP|INSPECTION-ID|NAME",
-		Description: `Compares every file with its hash, and overwrites nothing: where another file is
-in the way, both stay as they are. --in-place puts the files back into the output
-folder and undoes the archiving in the database too.`,
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "to", Usage: "restore below the folder `DIR`", TakesFile: true},
-			&cli.BoolFlag{Name: "in-place", Usage: "restore into the output folder"},
-			&cli.DurationFlag{Name: "wait", Usage: "wait `DURATION` for another archive or maintain run to end"},
-			formatFlag(formatText, formatJSON),
-		},
-		Action: func(c *cli.Context) error {
-			opts := batch.RestoreOptions{Target: c.Args().First(), To: c.String("to"), InPlace: c.Bool("in-place")}
-			if (opts.To == "") != opts.InPlace {
-				return usagef("--to DIR or --in-place: one of them is needed, and only one")
-			}
-			s, archiver, bar, err := env.archiveSession(c, "records")
-			if err != nil {
-				return err
-			}
-			defer s.close()
-			var summary batch.RestoreSummary
-			err = whenUnlocked(c, func() (err error) {
-				summary, err = archiver.Restore(c.Context, opts)
-				return err
-			})
-			bar.finish(env)
-			if err == nil && summary.LeftOutCount+summary.Busy > 0 {
-				err = partialf("%d files and %d records were not restored", summary.LeftOutCount, summary.Busy)
-			}
-			if summary.RunID != 0 {
-				s.endRun(c.Context, env, summary.RunID, summary, err)
-			}
-			if err != nil && summary.Records+summary.LeftOutCount+summary.Busy == 0 {
-				return noSuchArchive(err)
-			}
-			return errors.Join(err, printRestored(summary, env.output(c)))
-		},
-	}
-}
-
-func printRestored(s batch.RestoreSummary, out output) error {
-	if out.format == formatJSON {
-		return out.json(s)
-	}
-	var b strings.Builder
-	for _, left := range s.LeftOut {
-		fmt.Fprintf(&b, "left out  %s  %s: %s\n", printable(orDash(left.InspectionID)), printable(left.Path), printable(left.Reason))
-	}
-	fmt.Fprintf(&b, "restored  %d records, %d files, %s; %d files were there already\n",
-		s.Records, s.Files, humanize.Bytes(uint64(s.Bytes)), s.AlreadyThere)
-	fmt.Fprintf(&b, "from      %s\nto        %s\n", printable(strings.Join(s.Archives, ", ")), printable(s.Folder))
-	if s.Busy > 0 {
-		fmt.Fprintf(&b, "busy      %d records in the hands of another run\n", s.Busy)
-	}
-	_, err := fmt.Fprint(out, b.String())
-	return err
-}
-
-func archiveRegisterCommand(env *environment) *cli.Command {
-	return &cli.Command{
-		Name:      "register",
-		Usage:     "make an archive known that was moved, or is newer than the restored database",
-		ArgsUsage: "FILE",
-		Description: `Reads the archive back whole. Records that the database does not know become
-pending, with their photographs known to be in the archive.`,
-		Flags: []cli.Flag{
-			&cli.DurationFlag{Name: "wait", Usage: "wait `DURATION` for another archive or maintain run to end"},
-			formatFlag(formatText, formatJSON),
-		},
-		Action: func(c *cli.Context) error {
-			s, archiver, bar, err := env.archiveSession(c, "records")
-			if err != nil {
-				return err
-			}
-			defer s.close()
-			var summary batch.RegisterSummary
-			err = whenUnlocked(c, func() (err error) {
-				summary, err = archiver.Register(c.Context, c.Args().First())
-				return err
-			})
-			bar.finish(env)
-			if err == nil && summary.LeftOutCount+summary.Busy > 0 {
-				err = partialf("%d files and %d records were not linked", summary.LeftOutCount, summary.Busy)
-			}
-			if summary.RunID != 0 {
-				s.endRun(c.Context, env, summary.RunID, summary, err)
-			}
-			if err != nil && summary.Name == "" {
-				return err
-			}
-			return errors.Join(err, printRegistered(summary, env.output(c)))
-		},
-	}
-}
-
-func printRegistered(s batch.RegisterSummary, out output) error {
-	if out.format == formatJSON {
-		return out.json(s)
-	}
-	var b strings.Builder
-	for _, left := range s.LeftOut {
-		fmt.Fprintf(&b, "left out    %s: %s\n", printable(left.Path), printable(left.Reason))
-	}
-	fmt.Fprintf(&b, "registered  %s  %s  %d records, %d files\n", printable(s.Path), s.State, s.Records, s.Files)
-	fmt.Fprintf(&b, "linked      %d files; %d are on disk\n", s.FilesLinked, s.FilesOnDisk)
-	if s.NewRecords > 0 {
-		fmt.Fprintf(&b, "new         %d records, pending\n", s.NewRecords)
-	}
-	if s.Busy > 0 {
-		fmt.Fprintf(&b, "busy        %d records in the hands of another run; register again\n", s.Busy)
-	}
-	_, err := fmt.Fprint(out, b.String())
-	return err
 }

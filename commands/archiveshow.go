@@ -137,7 +137,7 @@ func showArchive(ctx context.Context, db *storage.DB, archive storage.Archive, o
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "archive   %s, %s\npath      %s\n", archive.Name, archive.State, printable(archive.Path))
-	fmt.Fprintf(&b, "holds     %d records, %d files, %s in %s\n", archive.Records, archive.Files,
+	fmt.Fprintf(&b, "holds     %s, %s, %s in %s\n", plural(archive.Records, "record"), plural(archive.Files, "file"),
 		humanize.Bytes(uint64(archive.SourceBytes)), humanize.Bytes(uint64(archive.SizeBytes)))
 	fmt.Fprintf(&b, "SHA-256   %s\ncreated   %s\n", orDash(archive.SHA256), humanText(archive.CreatedAt))
 	if archive.VerifiedAt != nil {
