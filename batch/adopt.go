@@ -95,15 +95,15 @@ func (w *work) foldersOnDisk(folders [3]string) [3]string {
 
 func stemOf(name string) string { return strings.TrimSuffix(name, path.Ext(name)) }
 
-var numbered = regexp.MustCompile(`_[0-9]{3,}$`)
+var numberedStem = regexp.MustCompile(`_[0-9]{3,}$`)
 
-// byStem gives each stem's tip its file, or nothing unless the numbered files are
+// byStem gives each stem's tip its file, or nothing unless the numberedStem files are
 // one for each stem.
 func byStem(stems map[string]string, names []string) map[string]string {
 	found := map[string]string{}
 	for _, name := range names {
 		stem := stemOf(name)
-		if !numbered.MatchString(stem) {
+		if !numberedStem.MatchString(stem) {
 			continue
 		}
 		tip, planned := stems[stem]
