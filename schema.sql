@@ -325,8 +325,8 @@ CREATE TABLE IF NOT EXISTS noggin_schema.samples (
 
 -- How many records and files there are, as deltas that readers fold together, so
 -- that no report counts millions of rows and no two runs wait for each other on
--- one counter. Every few minutes the deltas are folded into few rows; those of
--- past days into one a day, those of long ago into one without a slot.
+-- one counter. Every few minutes the deltas are folded into few rows: one a day,
+-- those of long ago into one without a slot.
 CREATE TABLE IF NOT EXISTS noggin_schema.record_counts (
     object_type        text NOT NULL,
     processing_status  text NOT NULL,
@@ -515,8 +515,9 @@ CREATE OR REPLACE VIEW noggin_schema.record_totals AS
 SELECT object_type, processing_status, permanently_failed, sum(records)::bigint AS records
 FROM noggin_schema.record_counts GROUP BY 1, 2, 3 HAVING sum(records) <> 0;
 
--- How much waits. Of the retries only up to 20000 are looked at on each side of
--- now; beyond that due_retries and later are right in their sum alone.
+-- How much waits. Only 5000 of the retries that are still to come are looked at, and
+-- where there are more, 5000 of those that are due: then due_retries and later are
+-- right in their sum alone.
 CREATE OR REPLACE VIEW noggin_schema.queue_depth AS
 WITH totals AS (
     SELECT coalesce(sum(records) FILTER (WHERE processing_status = 'pending'), 0)::bigint AS pending,
@@ -528,22 +529,25 @@ WITH totals AS (
         SELECT coalesce(next_retry_at, '-infinity'::timestamptz) AS at FROM noggin_schema.noggin_data
         WHERE processing_status IN ('api_success', 'interrupted', 'partial', 'failed', 'api_failed')
           AND NOT permanently_failed AND crash_count < 3 AND coalesce(next_retry_at, '-infinity'::timestamptz) > now()
-        ORDER BY coalesce(next_retry_at, '-infinity'::timestamptz) LIMIT 20000) AS l
+        ORDER BY coalesce(next_retry_at, '-infinity'::timestamptz) LIMIT 5000) AS l
 ), due AS (
-    SELECT count(*) AS records, min(next_retry_at) AS oldest_at FROM (
-        SELECT next_retry_at FROM noggin_schema.noggin_data
-        WHERE processing_status IN ('api_success', 'interrupted', 'partial', 'failed', 'api_failed')
-          AND NOT permanently_failed AND crash_count < 3 AND coalesce(next_retry_at, '-infinity'::timestamptz) <= now()
-        ORDER BY coalesce(next_retry_at, '-infinity'::timestamptz) LIMIT 20000) AS l
-), oldest AS (
-    SELECT coalesce(csv_imported_at, created_at) AS at FROM noggin_schema.noggin_data
-    WHERE processing_status = 'pending' AND crash_count < 3 ORDER BY queue_order LIMIT 1
+    SELECT CASE WHEN later.records < 5000 THEN greatest(t.retries - later.records, 0) ELSE (
+        SELECT count(*) FROM (
+            SELECT FROM noggin_schema.noggin_data
+            WHERE processing_status IN ('api_success', 'interrupted', 'partial', 'failed', 'api_failed')
+              AND NOT permanently_failed AND crash_count < 3 AND coalesce(next_retry_at, '-infinity'::timestamptz) <= now()
+            ORDER BY coalesce(next_retry_at, '-infinity'::timestamptz) LIMIT 5000) AS d) END AS retries
+    FROM totals t, later
 )
-SELECT t.pending, d.due_retries, t.pending + d.due_retries AS due, t.retries - d.due_retries AS later, later.next_at,
-       least((SELECT at FROM oldest), due.oldest_at) AS oldest_at,
+SELECT t.pending, due.retries AS due_retries, t.pending + due.retries AS due, t.retries - due.retries AS later, later.next_at,
+       least((SELECT coalesce(csv_imported_at, created_at) FROM noggin_schema.noggin_data
+              WHERE processing_status = 'pending' AND crash_count < 3 ORDER BY queue_order LIMIT 1),
+             (SELECT next_retry_at FROM noggin_schema.noggin_data
+              WHERE processing_status IN ('api_success', 'interrupted', 'partial', 'failed', 'api_failed')
+                AND NOT permanently_failed AND crash_count < 3 AND coalesce(next_retry_at, '-infinity'::timestamptz) <= now()
+              ORDER BY coalesce(next_retry_at, '-infinity'::timestamptz) LIMIT 1)) AS oldest_at,
        (SELECT count(*) FROM noggin_schema.noggin_data WHERE crash_count >= 3) AS crashing
-FROM totals t CROSS JOIN later CROSS JOIN due
-CROSS JOIN LATERAL (SELECT CASE WHEN later.records < 20000 THEN greatest(t.retries - later.records, 0) ELSE due.records END AS due_retries) AS d;
+FROM totals t, later, due;
 
 -- Files by month of their folder, and how much of them lies in archives alone.
 CREATE OR REPLACE VIEW noggin_schema.storage_by_month AS

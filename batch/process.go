@@ -179,6 +179,7 @@ func (r *run) drain(ctx context.Context, standing storage.Standing) error {
 	watchers.Go(func() { r.breaker.loop(work) })
 	watchers.Go(func() { r.renewLeases(work) })
 	watchers.Go(func() { r.reportProgress(work) })
+	watchers.Go(func() { r.sampleLoop(work) })
 
 	claimErr := r.claimAll(claiming)
 	r.inHand.Wait()

@@ -78,6 +78,7 @@ func newApp(env *environment) *cli.App {
 			processCommand(env),
 			retryFailedCommand(env),
 			hashesCommand(env),
+			reportCommand(env),
 			skipCommand(env),
 			versionCommand(env),
 		},

@@ -34,22 +34,11 @@ once, without a request to the API.`,
 // hashSession opens the database for a command of hashes and makes sure that its
 // schema is there. An import may take longer than a statement usually may.
 func (env *environment) hashSession(c *cli.Context) (*session, error) {
-	cfg, err := env.config(c)
+	s, err := env.openUnbound(c)
 	if err != nil {
 		return nil, err
 	}
-	types, err := cfg.batch.Forms()
-	if err != nil {
-		return nil, err
-	}
-	unbound := cfg.storage
-	unbound.StatementTimeout = 0
-	db, err := storage.Open(unbound, commandName(c))
-	if err != nil {
-		return nil, err
-	}
-	s := &session{cfg: cfg, types: types, db: db}
-	if _, err := db.Standing(c.Context); err != nil {
+	if _, err := s.db.Standing(c.Context); err != nil {
 		s.close()
 		return nil, err
 	}

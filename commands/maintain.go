@@ -61,22 +61,12 @@ func waitFlag() cli.Flag {
 // maintenance is the session of a command that maintains: its statements may take
 // as long as they need.
 func (env *environment) maintenance(c *cli.Context) (*session, *batch.Maintenance, error) {
-	cfg, err := env.config(c)
+	s, err := env.openUnbound(c)
 	if err != nil {
 		return nil, nil, err
 	}
-	types, err := cfg.batch.Forms()
-	if err != nil {
-		return nil, nil, err
-	}
-	unbound := cfg.storage
-	unbound.StatementTimeout = 0
-	db, err := storage.Open(unbound, commandName(c))
-	if err != nil {
-		return nil, nil, err
-	}
-	return &session{cfg: cfg, types: types, db: db}, &batch.Maintenance{
-		DB: db, Database: unbound, Config: cfg.batch, Log: env.log, Version: readVersion(env.assets.Version).Version,
+	return s, &batch.Maintenance{
+		DB: s.db, Database: s.cfg.storage, Config: s.cfg.batch, Log: env.log, Version: readVersion(env.assets.Version).Version,
 		ExitCode: func(err error) int { return exitCode(context.Background(), err) },
 	}, nil
 }

@@ -147,6 +147,12 @@ func (o output) csv(t table) error {
 }
 
 func (o output) text(t table) error {
+	_, err := fmt.Fprintln(o, t.render(o.width, o.colour))
+	return err
+}
+
+// render lays the table out in columns that fit width; 0 is no limit.
+func (t table) render(width int, colour bool) string {
 	cells := make([][]string, 0, len(t.rows)+1)
 	headings := make([]string, len(t.columns))
 	for i, col := range t.columns {
@@ -161,15 +167,14 @@ func (o output) text(t table) error {
 		cells = append(cells, line)
 	}
 	w := prettytable.NewWriter()
-	w.SetStyle(plainStyle(o.colour))
+	w.SetStyle(plainStyle(colour))
 	w.SuppressTrailingSpaces()
 	w.AppendHeader(toRow(cells[0]))
 	for _, line := range cells[1:] {
 		w.AppendRow(toRow(line))
 	}
-	w.SetColumnConfigs(columnConfigs(t, columnWidths(cells, o.width)))
-	_, err := fmt.Fprintln(o, w.Render())
-	return err
+	w.SetColumnConfigs(columnConfigs(t, columnWidths(cells, width)))
+	return w.Render()
 }
 
 // plainStyle is columns with two blanks between them and no lines.
@@ -262,6 +267,8 @@ func plainText(value any) string {
 // humanText writes a value for a person.
 func humanText(value any) string {
 	switch v := value.(type) {
+	case interface{ human() string }:
+		return v.human()
 	case time.Time:
 		return v.Format("2006-01-02 15:04:05")
 	case float64:

@@ -145,6 +145,8 @@ func runProcess(ctx context.Context, env *environment, s *session, p *batch.Proc
 		return err
 	case worked:
 		s.endRun(ctx, env, summary.RunID, summary, err)
+	default:
+		s.sample(ctx, env)
 	}
 	if err != nil && summary.Claimed == 0 && out.format == formatText {
 		return err // it says all there is to say

@@ -20,7 +20,12 @@ type session struct {
 
 // open reads the configuration and prepares the database; no connection is made
 // yet. The caller closes it.
-func (env *environment) open(c *cli.Context) (*session, error) {
+func (env *environment) open(c *cli.Context) (*session, error) { return env.openWith(c, false) }
+
+// openUnbound is open for a command whose statements may take as long as they need.
+func (env *environment) openUnbound(c *cli.Context) (*session, error) { return env.openWith(c, true) }
+
+func (env *environment) openWith(c *cli.Context, unbound bool) (*session, error) {
 	cfg, err := env.config(c)
 	if err != nil {
 		return nil, err
@@ -28,6 +33,9 @@ func (env *environment) open(c *cli.Context) (*session, error) {
 	types, err := cfg.batch.Forms()
 	if err != nil {
 		return nil, err
+	}
+	if unbound {
+		cfg.storage.StatementTimeout = 0
 	}
 	db, err := storage.Open(cfg.storage, commandName(c))
 	if err != nil {
@@ -59,5 +67,13 @@ func (s *session) endRun(ctx context.Context, env *environment, id int64, summar
 	}
 	if err := s.db.FinishRun(ending, id, exitCode(ctx, err), message, summary); err != nil {
 		env.log.Warn("the run's end could not be recorded", "run_id", id, "error", err)
+	}
+	s.sample(ending, env)
+}
+
+// sample keeps the state of the mirror for the reports, now and then.
+func (s *session) sample(ctx context.Context, env *environment) {
+	if err := batch.Sample(ctx, s.db, s.cfg.batch.Paths.Output); err != nil && ctx.Err() == nil {
+		env.log.Warn("no sample could be taken for the reports", "error", err)
 	}
 }

@@ -11,12 +11,35 @@ import (
 const DaysCounted = 90
 
 // foldFrom is how many rows a table of counts may hold before it is folded.
-const foldFrom = 5000
+const foldFrom = 10_000
 
-// foldedSlot is the slot under which a delta is folded: its own for yesterday and
-// today, then its day, in the end none. Every delta of a slot goes the same way, so
+// foldedSlot is the slot under which a delta is folded: its day, in the site's time
+// zone; none after a quarter of a year. Every delta of a slot goes the same way, so
 // that a later one that takes back an earlier one meets it.
-const foldedSlot = `CASE WHEN slot < current_date - 92 THEN NULL WHEN slot < current_date - 1 THEN date_trunc('day', slot) ELSE slot END`
+const foldedSlot = `CASE WHEN slot >= current_date - 92 THEN date_trunc('day', slot) END`
+
+// FoldGrown folds the counts where they have grown much, after a statement that
+// changed very many records or files, say.
+func (db *DB) FoldGrown(ctx context.Context) error {
+	const much = 5 * foldFrom
+	var grown bool
+	if err := db.get(ctx, "look at the counts", &grown, `
+		SELECT (SELECT count(*) FROM (SELECT FROM noggin_schema.record_counts LIMIT $1) AS r) = $1
+		    OR (SELECT count(*) FROM (SELECT FROM noggin_schema.file_counts LIMIT $1) AS f) = $1`, much); err != nil || !grown {
+		return err
+	}
+	// What remains lies at the end of the file; folded once more it lies in front,
+	// and the file shrinks.
+	for range 2 {
+		if err := db.Fold(ctx); err != nil {
+			return err
+		}
+		if _, err := db.pool.ExecContext(ctx, db.sql(`VACUUM (ANALYZE) noggin_schema.record_counts, noggin_schema.file_counts`)); err != nil {
+			return describe(ctx, "vacuum the counts", err)
+		}
+	}
+	return nil
+}
 
 // Fold adds the deltas of the counts together, many rows to few. Where another
 // session does so at the moment it does nothing.

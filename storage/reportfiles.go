@@ -29,7 +29,7 @@ func (db *DB) FailedAttachments(ctx context.Context, limit int) ([]AttachmentSto
 	var failed []AttachmentStory
 	err := db.selectAll(ctx, "list the failed attachments", &failed, `
 		SELECT `+attachmentStory+` FROM noggin_schema.attachments a
-		WHERE a.attachment_status = 'failed' ORDER BY a.download_started_at DESC NULLS LAST LIMIT $1`, limit)
+		WHERE a.attachment_status = 'failed' ORDER BY a.download_started_at DESC LIMIT $1`, limit)
 	return failed, err
 }
 

@@ -6,7 +6,7 @@ import (
 )
 
 // QueueDepth is how much waits. Due can be taken now; Later is the rest of what
-// failed and is tried again, at NextAt at the earliest. Beyond 20000 retries on
+// failed and is tried again, at NextAt at the earliest. Beyond 5000 retries on
 // either side of now, Due and Later are right in their sum alone.
 type QueueDepth struct {
 	Pending    int64      `db:"pending" json:"pending"` // never tried
@@ -41,7 +41,7 @@ type Worker struct {
 // headOfQueue is how many records of each part of the queue are looked at for
 // claims. Claims are in no index, so that claiming stays cheap; but what is claimed
 // is at the head of the queue.
-const headOfQueue = `4000`
+const headOfQueue = `1000`
 
 // Workers returns the runs that hold claims on records of the queue.
 func (db *DB) Workers(ctx context.Context) ([]Worker, error) {

@@ -51,17 +51,22 @@ func (db *DB) LastRuns(ctx context.Context) (last, succeeded []RunRow, err error
 type RunFilter struct {
 	Command string
 	Since   time.Time
-	Failed  bool // exit codes other than 0
-	Limit   int  // 0: no limit
+	Before  time.Time // zero: no bound
+	Failed  bool      // exit codes other than 0
+	Limit   int       // 0: no limit
 }
 
 // Runs returns runs, the latest first.
 func (db *DB) Runs(ctx context.Context, f RunFilter) ([]RunRow, error) {
 	var runs []RunRow
+	before := ""
+	if !f.Before.IsZero() {
+		before = f.Before.Format(time.RFC3339Nano)
+	}
 	err := db.selectAll(ctx, "list the runs", &runs, `
 		SELECT `+runColumns+` FROM noggin_schema.runs
-		WHERE started_at >= $1::timestamptz AND ($2 = '' OR command = $2) AND (NOT $3::boolean OR exit_code <> 0)
-		ORDER BY started_at DESC, id DESC LIMIT nullif($4::bigint, 0)`, f.Since.Format(time.RFC3339Nano), f.Command, f.Failed, f.Limit)
+		WHERE started_at >= $1::timestamptz AND started_at < coalesce(nullif($5, '')::timestamptz, 'infinity') AND ($2 = '' OR command = $2) AND (NOT $3::boolean OR exit_code <> 0)
+		ORDER BY started_at DESC, id DESC LIMIT nullif($4::bigint, 0)`, f.Since.Format(time.RFC3339Nano), f.Command, f.Failed, f.Limit, before)
 	return runs, err
 }
 

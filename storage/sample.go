@@ -65,8 +65,11 @@ func (db *DB) Sample(ctx context.Context, disk *Disk) (taken bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("encode the disk's state: %w", err)
 	}
-	var counts int64
-	err = db.get(ctx, "take a sample", &counts, `
+	var after struct {
+		Counts int64 `db:"counts"`
+		Hourly bool  `db:"hourly"`
+	}
+	err = db.get(ctx, "take a sample", &after, `
 		INSERT INTO noggin_schema.samples (taken_at, measures)
 		SELECT now(), `+measures+`
 		FROM noggin_schema.queue_depth q, noggin_schema.circuit c,
@@ -75,7 +78,8 @@ func (db *DB) Sample(ctx context.Context, disk *Disk) (taken bool, err error) {
 		WHERE NOT EXISTS (SELECT FROM noggin_schema.samples WHERE taken_at > now() - $2 * interval '1 second')
 		  AND pg_try_advisory_xact_lock(hashtext('noggin_schema.sample'))
 		ON CONFLICT DO NOTHING
-		RETURNING (SELECT greatest((SELECT count(*) FROM noggin_schema.record_counts), (SELECT count(*) FROM noggin_schema.file_counts)))`,
+		RETURNING greatest((SELECT count(*) FROM noggin_schema.record_counts), (SELECT count(*) FROM noggin_schema.file_counts)) AS counts,
+			NOT EXISTS (SELECT FROM noggin_schema.samples WHERE taken_at >= date_trunc('hour', now())) AS hourly`,
 		string(doc), sampleEvery.Seconds())
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
@@ -83,10 +87,13 @@ func (db *DB) Sample(ctx context.Context, disk *Disk) (taken bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if counts >= foldFrom {
+	if after.Counts >= foldFrom {
 		if err := db.Fold(ctx); err != nil {
 			return true, err
 		}
+	}
+	if !after.Hourly {
+		return true, nil
 	}
 	_, err = db.ThinSamples(ctx)
 	return true, err

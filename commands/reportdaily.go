@@ -1,0 +1,268 @@
+package commands
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/urfave/cli/v2"
+
+	"noggin/batch"
+	"noggin/storage"
+)
+
+func reportDailyCommand(env *environment) *cli.Command {
+	return &cli.Command{
+		Name:  "daily",
+		Usage: "the end-of-day summary; --save keeps it as a file",
+		Description: `What became of the records whose status last changed that day, against the
+manual's targets. --save also writes daily_report_YYYYMMDD.txt into [paths] reports,
+in the place of an earlier one of that day.`,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "date", Usage: "the `DAY`, such as 2025-10-22, today or yesterday", Value: "today"},
+			&cli.BoolFlag{Name: "save", Usage: "also write it to [paths] reports"},
+			formatFlag(formatText, formatJSON, formatCSV),
+		},
+		Action: env.reportingWith(func(ctx context.Context, c *cli.Context, r *reporter) error {
+			day, err := r.dateFlag(c.String("date"))
+			if err != nil {
+				return err
+			}
+			return runReportDaily(ctx, r, day, c.Bool("save"))
+		}),
+	}
+}
+
+// dateFlag reads a day that is not to come.
+func (r *reporter) dateFlag(given string) (time.Time, error) {
+	switch given {
+	case "today":
+		return r.dayStart(r.now), nil
+	case "yesterday":
+		return r.dayStart(r.now.AddDate(0, 0, -1)), nil
+	}
+	day, err := time.ParseInLocation(time.DateOnly, given, r.now.Location())
+	if err != nil {
+		return day, usagef("--date %s: want a day such as 2025-10-22, today or yesterday", quoted(given))
+	}
+	if day.After(r.now) {
+		return day, usagef("--date %s: that day is still to come", given)
+	}
+	return day, nil
+}
+
+// dayStart is the midnight with which a day of the site begins.
+func (r *reporter) dayStart(at time.Time) time.Time {
+	return time.Date(at.Year(), at.Month(), at.Day(), 0, 0, 0, 0, r.now.Location())
+}
+
+// dailyReport is one day.
+type dailyReport struct {
+	At time.Time `json:"at"`
+	dayReport
+	TargetsMissed []string             `json:"targets_missed"`
+	Imported      int64                `json:"imported"` // new records by import-csv
+	ErrorTypes    []storage.ErrorCount `json:"errors_by_type"`
+	OpenedAt      []storage.Transition `json:"circuit_openings_at"`
+	Runs          []runsOfDay          `json:"runs"`
+	DueAtEnd      *int64               `json:"due_at_end"` // of the day, or now; null: no sample tells
+	Unknown       int64                `json:"unknown_hashes_now"`
+	GivenUp       int64                `json:"permanently_failed_now"`
+	SavedAs       string               `json:"saved_as,omitempty"`
+}
+
+// runsOfDay are the runs of one command.
+type runsOfDay struct {
+	Command string `json:"command"`
+	Runs    int    `json:"runs"`
+	Done    int    `json:"exit_0"`
+	Failed  int    `json:"exit_other"`
+	Open    int    `json:"not_ended"` // running, or died
+}
+
+func runReportDaily(ctx context.Context, r *reporter, day time.Time, save bool) error {
+	d, err := r.daily(ctx, day)
+	if err != nil {
+		return err
+	}
+	page := r.dailySheet(d, day)
+	if save {
+		d.SavedAs = filepath.Join(r.cfg.batch.Paths.Reports, "daily_report_"+day.Format("20060102")+".txt")
+		err := batch.WriteReplacing(d.SavedAs, 0o644, func(w io.Writer) error { return output{Writer: w, width: 100}.sheet(page) })
+		if err != nil {
+			return hint(fmt.Errorf("save the report: %w", err), "[paths] reports must be a folder that noggin's user may write to")
+		}
+		page.sections = append(page.sections, section{lines: []string{"Saved as " + d.SavedAs}})
+	}
+	return r.out.report(d, table{}, func() sheet { return page })
+}
+
+func (r *reporter) daily(ctx context.Context, day time.Time) (d dailyReport, err error) {
+	date, end := day.Format(time.DateOnly), day.AddDate(0, 0, 1)
+	d = dailyReport{At: r.now, TargetsMissed: []string{}, Runs: []runsOfDay{}, OpenedAt: []storage.Transition{}}
+	rows, err := r.db.Days(ctx, date, date)
+	if err != nil {
+		return d, err
+	}
+	d.dayReport = rateDay(rows[0])
+	d.TargetsMissed = append(d.TargetsMissed, missed(d.dayReport)...)
+	if d.ErrorTypes, err = r.db.ErrorTypes(ctx, day, end); err != nil {
+		return d, err
+	}
+	transitions, err := r.db.Transitions(ctx, day)
+	if err != nil {
+		return d, err
+	}
+	for _, t := range transitions {
+		if t.To == "open" && t.At.Before(end) {
+			d.OpenedAt = append(d.OpenedAt, t)
+		}
+	}
+	if err := r.runsOf(ctx, &d, day, end); err != nil {
+		return d, err
+	}
+	return d, r.standingOf(ctx, &d, end)
+}
+
+// missed names the manual's targets that the day missed.
+func missed(d dayReport) []string {
+	var targets []string
+	if d.CompletionRate != nil && *d.CompletionRate <= batch.TargetCompletion {
+		targets = append(targets, fmt.Sprintf("completion rate over %.0f %%", batch.TargetCompletion))
+	}
+	if d.APIFailureRate != nil && *d.APIFailureRate >= batch.TargetAPIFailures {
+		targets = append(targets, fmt.Sprintf("API failures under %.0f %%", batch.TargetAPIFailures))
+	}
+	if d.Openings > batch.TargetOpenings {
+		targets = append(targets, fmt.Sprintf("circuit opens at most %d times", batch.TargetOpenings))
+	}
+	return targets
+}
+
+// runsOf counts the runs that began that day, and what imports among them brought.
+func (r *reporter) runsOf(ctx context.Context, d *dailyReport, day, end time.Time) error {
+	runs, err := r.db.Runs(ctx, storage.RunFilter{Since: day, Before: end})
+	if err != nil {
+		return err
+	}
+	index := map[string]int{}
+	for i := len(runs) - 1; i >= 0; i-- {
+		run := runs[i]
+		n, known := index[run.Command]
+		if !known {
+			n = len(d.Runs)
+			index[run.Command] = n
+			d.Runs = append(d.Runs, runsOfDay{Command: run.Command})
+		}
+		d.Runs[n].Runs++
+		switch {
+		case run.ExitCode == nil:
+			d.Runs[n].Open++
+		case *run.ExitCode == 0:
+			d.Runs[n].Done++
+		default:
+			d.Runs[n].Failed++
+		}
+		d.Imported += imported(run)
+	}
+	return nil
+}
+
+// standingOf adds how things stood at the end of the day, or stand now.
+func (r *reporter) standingOf(ctx context.Context, d *dailyReport, end time.Time) error {
+	unknown, err := r.db.UnknownNames(ctx)
+	if err != nil {
+		return err
+	}
+	for _, u := range unknown {
+		d.Unknown += u.Hashes
+	}
+	totals, err := r.db.RecordTotals(ctx)
+	if err != nil {
+		return err
+	}
+	for _, t := range totals {
+		if t.PermanentlyFailed {
+			d.GivenUp += t.Records
+		}
+	}
+	if end.After(r.now) {
+		queue, err := r.db.QueueDepth(ctx)
+		d.DueAtEnd = &queue.Due
+		return err
+	}
+	samples, err := r.db.Samples(ctx, end.Add(-6*time.Hour))
+	for _, s := range samples {
+		if !s.At.After(end) {
+			due := s.Due
+			d.DueAtEnd = &due
+		}
+	}
+	return err
+}
+
+func (r *reporter) dailySheet(d dailyReport, day time.Time) sheet {
+	verdict := "All targets met."
+	switch {
+	case d.Processed == 0:
+		verdict = "Nothing was processed."
+	case len(d.TargetsMissed) > 0:
+		verdict = "! Targets missed: " + strings.Join(d.TargetsMissed, "; ") + "."
+	}
+	rate := func(n int64, rate *float64, target string) string {
+		text := humanize.Comma(n)
+		if rate != nil {
+			text += ", " + percent(*rate).human() + target
+		}
+		return text
+	}
+	records := []fact{
+		{"imported", humanize.Comma(d.Imported) + " new"},
+		{"processed", humanize.Comma(d.Processed)},
+		{"complete", rate(d.Complete, d.CompletionRate, " (target: over 95 %)")},
+		{"failed at the API", rate(d.APIFailed, d.APIFailureRate, " (target: under 5 %)")},
+		{"attachments missing", humanize.Comma(d.Partial+d.Failed) + " (partial " + humanize.Comma(d.Partial) + ", failed " + humanize.Comma(d.Failed) + ")"},
+		{"unfinished", humanize.Comma(d.Unfinished)},
+		{"given up", humanize.Comma(d.PermanentlyFailed) + " that day, " + humanize.Comma(d.GivenUp) + " altogether now"},
+	}
+	if d.AverageSeconds != nil {
+		records = append(records, fact{"seconds a record", fmt.Sprintf("%.1f on average, %.1f to %.1f", *d.AverageSeconds, *d.ShortestSeconds, *d.LongestSeconds)})
+	}
+	if d.SlowestTip != nil {
+		records = append(records, fact{"slowest", *d.SlowestTip})
+	}
+	traffic := []fact{
+		{"attachments", humanize.Comma(d.Files) + " downloaded, " + size(d.Bytes).human() + "; " + humanize.Comma(d.FilesFailed) + " failed"},
+		{"requests", humanize.Comma(d.Requests) + " (of the runs that ended that day)"},
+		{"errors", humanize.Comma(d.Errors)},
+		{"circuit opened", plural(int(d.Openings), "time") + " (target: at most 2)"},
+	}
+	if d.DueAtEnd != nil {
+		traffic = append(traffic, fact{"queue at the end", humanize.Comma(*d.DueAtEnd) + " due"})
+	}
+	traffic = append(traffic, fact{"unknown names", humanize.Comma(d.Unknown) + " now"})
+	kinds := &table{columns: []column{{"", "Error"}, {"", "Count"}, {"", "Records"}, {"", "Sample"}}}
+	for _, e := range d.ErrorTypes {
+		kinds.rows = append(kinds.rows, []any{e.Type, count(e.Occurrences), count(e.Records), e.Sample})
+	}
+	openings := &table{columns: []column{{"", "Circuit opened at"}, {"", "Reason"}}}
+	for _, t := range d.OpenedAt {
+		openings.rows = append(openings.rows, []any{t.At.In(r.now.Location()).Format("15:04:05"), t.Reason})
+	}
+	runs := &table{columns: []column{{"", "Command"}, {"", "Runs"}, {"", "Done"}, {"", "Not 0"}, {"", "Not ended"}}}
+	for _, c := range d.Runs {
+		runs.rows = append(runs.rows, []any{c.Command, count(c.Runs), count(c.Done), count(c.Failed), count(c.Open)})
+	}
+	return sheet{title: "noggin daily report of " + day.Format("Monday 2006-01-02") + " (" + r.now.Location().String() + "), made " + r.now.Format("2006-01-02 15:04"), sections: []section{
+		{lines: []string{verdict}},
+		{title: "Records", facts: records},
+		{title: "Traffic", facts: traffic},
+		{title: "Errors", table: kinds},
+		{title: "Circuit", table: openings},
+		{title: "Runs", table: runs},
+	}}
+}
