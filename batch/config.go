@@ -210,6 +210,9 @@ func (p Paths) validate() []error {
 		if !filepath.IsAbs(path.value) {
 			errs = append(errs, fmt.Errorf("[paths] %s = %q: want an absolute path", path.key, path.value))
 		}
+		if (path.key == "processed" || path.key == "error") && filepath.Clean(path.value) == filepath.Clean(p.Input) {
+			errs = append(errs, fmt.Errorf("[paths] %s = %q: want another folder than input, where it would be imported again", path.key, path.value))
+		}
 	}
 	return errs
 }

@@ -73,6 +73,7 @@ func newApp(env *environment) *cli.App {
 		Flags: globalFlags(),
 		Commands: []*cli.Command{
 			initDBCommand(env),
+			importCSVCommand(env),
 			archiveCommand(env),
 			maintainCommand(env),
 			processCommand(env),

@@ -1,0 +1,199 @@
+package storage
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+)
+
+func importTips(t testing.TB, db *DB, imp TipImport, rows ...ImportedTip) ImportCounts {
+	t.Helper()
+	preview, err := db.PreviewImport(t.Context(), imp, rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts, err := db.ImportTips(t.Context(), imp, rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if preview != counts {
+		t.Errorf("the preview said %+v, the import did %+v", preview, counts)
+	}
+	return counts
+}
+
+// recordLine is what an import may write, of one record.
+func recordLine(t testing.TB, db *DB, tip string) string {
+	t.Helper()
+	return scalar[string](t, db, `
+		SELECT concat_ws('|', object_type, CASE WHEN object_type_assumed THEN 'assumed' END, processing_status, source_filename,
+			expected_inspection_id, expected_inspection_date, CASE WHEN csv_imported_at IS NULL THEN 'not imported' END)
+		FROM noggin_schema.noggin_data WHERE tip = $1`, tip)
+}
+
+func TestImportInsertsNewTipsOnceAndCountsThem(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	imp := TipImport{Source: "week\x0037.csv", ObjectType: "LCD"}
+	rows := []ImportedTip{{tip(2), "LCD - 2", "2025-09-17"}, {"NULL", "", ""}, {tip(1), `quote " and \`, ""}, {tip(2), "LCD - 3", ""}}
+	if got, want := importTips(t, db, imp, rows...), (ImportCounts{New: 3, Known: 1}); got != want {
+		t.Errorf("first: %+v, want %+v", got, want)
+	}
+	if got, want := importTips(t, db, imp, rows...), (ImportCounts{Known: 4}); got != want {
+		t.Errorf("again: %+v, want %+v", got, want)
+	}
+	for tip, want := range map[string]string{
+		tip(1): `LCD|pending|week�37.csv|quote " and \`,
+		tip(2): "LCD|pending|week�37.csv|LCD - 2|2025-09-17",
+		"NULL": "LCD|pending|week�37.csv",
+	} {
+		if got := recordLine(t, db, tip); got != want {
+			t.Errorf("%s: %s, want %s", tip, got, want)
+		}
+	}
+	if got := importTips(t, db, imp); got != (ImportCounts{}) {
+		t.Errorf("no rows: %+v", got)
+	}
+	if got := scalar[int64](t, db, `SELECT records FROM noggin_schema.record_totals WHERE object_type = 'LCD' AND processing_status = 'pending'`); got != 3 {
+		t.Errorf("%d records are counted, want 3", got)
+	}
+}
+
+func TestImportThatNamesTheFormCorrectsAssumedOnesNeverFetched(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	importTips(t, db, TipImport{Source: "tips.csv", ObjectType: "LCD", Assumed: true},
+		ImportedTip{Tip: "free"}, ImportedTip{Tip: "same"}, ImportedTip{Tip: "fetched"}, ImportedTip{Tip: "claimed"})
+	importTips(t, db, TipImport{Source: "lcs.csv", ObjectType: "LCS"}, ImportedTip{Tip: "named"})
+	foreign(t, db, `UPDATE noggin_schema.noggin_data SET payload = '{}' WHERE tip = 'fetched'`)
+	foreign(t, db, `UPDATE noggin_schema.noggin_data SET object_type = 'SO' WHERE tip = 'same'`)
+	if got := claim(t, db, 1, 1); len(got) != 1 || got[0].Tip != "claimed" {
+		t.Fatalf("claimed %+v, want the first", got)
+	}
+
+	all := []ImportedTip{{Tip: "free", ExpectedID: "SO - 1"}, {Tip: "same"}, {Tip: "fetched"}, {Tip: "claimed"}, {Tip: "named"}}
+	// One that does not name the form says nothing.
+	if got, want := importTips(t, db, TipImport{ObjectType: "SO", Assumed: true}, all...), (ImportCounts{Known: 5}); got != want {
+		t.Errorf("assumed again: %+v, want %+v", got, want)
+	}
+	importTips(t, db, TipImport{Source: "so.csv", ObjectType: "SO"}, all...)
+	for tip, want := range map[string]string{
+		"free": "SO|pending|tips.csv", "same": "SO|pending|tips.csv", "fetched": "LCD|assumed|pending|tips.csv",
+		"claimed": "LCD|assumed|pending|tips.csv", "named": "LCS|pending|lcs.csv",
+	} {
+		if got := recordLine(t, db, tip); got != want {
+			t.Errorf("%s: %s, want %s", tip, got, want)
+		}
+	}
+	if got := scalar[string](t, db, `SELECT string_agg(object_type || ' ' || records, ', ' ORDER BY object_type) FROM noggin_schema.record_totals`); got != totalsByType(t, db) {
+		t.Errorf("counted are %s, there are %s", got, totalsByType(t, db))
+	}
+}
+
+func totalsByType(t testing.TB, db *DB) string {
+	t.Helper()
+	return scalar[string](t, db, `SELECT string_agg(object_type || ' ' || n, ', ' ORDER BY object_type)
+		FROM (SELECT object_type, count(*) AS n FROM noggin_schema.noggin_data GROUP BY 1) AS c`)
+}
+
+func TestUpdateFillsWhatKnownRecordsLack(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	if _, err := db.EnsureRecords(t.Context(), []string{"empty"}, "LCD", false); err != nil {
+		t.Fatal(err)
+	}
+	importTips(t, db, TipImport{Source: "old.csv", ObjectType: "LCD"}, ImportedTip{"id", "LCD - 1", ""}, ImportedTip{"full", "LCD - 2", "2025-01-02"})
+	rows := []ImportedTip{{"empty", "LCD - 9", "2025-09-09"}, {"id", "LCD - 9", "2025-09-09"}, {"full", "LCD - 9", "2025-09-09"}, {"new", "LCD - 9", ""}}
+	if got, want := importTips(t, db, TipImport{Source: "new.csv", ObjectType: "LCD"}, rows[:3]...), (ImportCounts{Known: 3}); got != want {
+		t.Errorf("without update: %+v, want %+v", got, want)
+	}
+	if got, want := importTips(t, db, TipImport{Source: "new.csv", ObjectType: "LCD", Update: true}, rows...), (ImportCounts{New: 1, Known: 3, Updated: 2}); got != want {
+		t.Errorf("with update: %+v, want %+v", got, want)
+	}
+	for tip, want := range map[string]string{
+		"empty": "LCD|pending|new.csv|LCD - 9|2025-09-09", "id": "LCD|pending|old.csv|LCD - 1|2025-09-09",
+		"full": "LCD|pending|old.csv|LCD - 2|2025-01-02", "new": "LCD|pending|new.csv|LCD - 9",
+	} {
+		if got := recordLine(t, db, tip); got != want {
+			t.Errorf("%s: %s, want %s", tip, got, want)
+		}
+	}
+}
+
+func TestImportsOfTheSameTipsAtOnceInsertEachOnce(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	const importers, chunks, size = 4, 5, 400
+	var mu sync.Mutex
+	var sum ImportCounts
+	var group sync.WaitGroup
+	for i := range importers {
+		group.Go(func() {
+			for c := range chunks {
+				rows := make([]ImportedTip, size)
+				for n := range rows {
+					rows[n].Tip = tip((c*size + n*(i+1)) % (chunks * size)) // in another order, and some twice
+				}
+				counts, err := db.ImportTips(t.Context(), TipImport{ObjectType: "LCD", Assumed: i%2 == 0}, rows)
+				if err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				sum.Add(counts)
+				mu.Unlock()
+			}
+		})
+	}
+	group.Wait()
+	there := scalar[int64](t, db, `SELECT count(*) FROM noggin_schema.noggin_data`)
+	counted := scalar[int64](t, db, `SELECT sum(records) FROM noggin_schema.record_totals`)
+	if sum.New != there || counted != there || sum.New+sum.Known != importers*chunks*size {
+		t.Errorf("there are %d records; counted are %d, reported %+v", there, counted, sum)
+	}
+}
+
+// A chunk is looked up by the index, however large the table: reading all of it for
+// each of a file's chunks would make a long import take time by the square.
+func TestImportNeverReadsTheWholeTable(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	foreign(t, db, `INSERT INTO noggin_schema.noggin_data (tip, object_type)
+		SELECT encode(sha256(i::text::bytea), 'hex'), 'LCD' FROM generate_series(1, 20000) AS i`)
+	foreign(t, db, `ANALYZE noggin_schema.noggin_data`)
+	rows := make([]ImportedTip, 5000)
+	for i := range rows {
+		rows[i].Tip = tip(i)
+	}
+	_, args := importArguments(TipImport{ObjectType: "LCD", Update: true}, rows)
+	tx, err := db.pool.BeginTxx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	if err := planForLookups(t.Context(), tx); err != nil {
+		t.Fatal(err)
+	}
+	var plan []string
+	if err := tx.SelectContext(context.Background(), &plan, db.sql("EXPLAIN "+importStatement), args...); err != nil {
+		t.Fatal(err)
+	}
+	if text := strings.Join(plan, "\n"); strings.Contains(text, "Seq Scan on noggin_data") || !strings.Contains(text, "noggin_data_pkey") {
+		t.Errorf("the plan reads the table:\n%s", text)
+	}
+}
+
+func TestTheCheckOnTipsIsAsStrictAsTheirForm(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	for tip, want := range map[string]bool{
+		"A-z_09": true, strings.Repeat("a", 64): true,
+		"": false, strings.Repeat("a", 65): false, "a/b": false, "a\nb": false, "a\n": false, "ä": false, "a b": false,
+	} {
+		_, err := db.ImportTips(t.Context(), TipImport{ObjectType: "LCD"}, []ImportedTip{{Tip: tip}})
+		if (err == nil) != want {
+			t.Errorf("%s: %v", fmt.Sprintf("%q", tip), err)
+		}
+	}
+}
