@@ -32,6 +32,8 @@ more records.`,
 			reportInspectionsCommand(env),
 			reportCircuitCommand(env),
 			reportDatabaseCommand(env),
+			reportHTMLCommand(env),
+			reportMetricsCommand(env),
 		},
 	}
 }
