@@ -193,6 +193,6 @@ func svgOf(p *plot.Plot) (template.HTML, error) {
 		return "", err
 	}
 	// What the library writes before the element is for files of their own.
-	svg := b.String()
-	return template.HTML(svg[strings.Index(svg, "<svg"):]), nil
+	_, svg, _ := strings.Cut(b.String(), "<svg")
+	return template.HTML("<svg" + svg), nil
 }
