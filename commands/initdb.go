@@ -13,6 +13,7 @@ import (
 
 type initDBOptions struct {
 	migrateLegacy bool
+	repair        bool
 	schema        string // the text of schema.sql
 }
 
@@ -31,6 +32,7 @@ output folder gets a marker file, without which no command writes there: run
 this with its volume mounted.`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "migrate-legacy", Usage: "rename the replaced service's schema to noggin_legacy and copy its records, attachments and hashes"},
+			&cli.BoolFlag{Name: "repair", Usage: "put back what somebody removed from the schema or changed in it: noggin validate database names it"},
 			formatFlag(formatText, formatJSON),
 		},
 		Action: func(c *cli.Context) error {
@@ -43,7 +45,7 @@ this with its volume mounted.`,
 				return err
 			}
 			defer func() { _ = db.Close() }() // nothing is left to be lost
-			opts := initDBOptions{migrateLegacy: c.Bool("migrate-legacy"), schema: env.assets.Schema}
+			opts := initDBOptions{migrateLegacy: c.Bool("migrate-legacy"), repair: c.Bool("repair"), schema: env.assets.Schema}
 			return runInitDB(c.Context, db, cfg.batch, opts, env.output(c))
 		},
 	}
@@ -56,10 +58,13 @@ func runInitDB(ctx context.Context, db *storage.DB, cfg batch.Config, opts initD
 		return err
 	}
 	result, err := db.Init(ctx, opts.schema, storage.InitOptions{
-		MigrateLegacy: opts.migrateLegacy, ObjectTypeCodes: legacyCodes(forms),
+		MigrateLegacy: opts.migrateLegacy, ObjectTypeCodes: legacyCodes(forms), Repair: opts.repair,
 	})
 	if err != nil {
 		return err
+	}
+	if opts.repair { // says nothing about the volume
+		return out.line(strings.TrimSuffix(describeInit(result), "\n"), initDBResult{result, cfg.Paths.Output})
 	}
 	if err := batch.CreateMarker(cfg.Paths.Output); err != nil {
 		return hint(fmt.Errorf("the schema is ready, but the output folder could not be marked: %w", err),
@@ -75,13 +80,21 @@ func runInitDB(ctx context.Context, db *storage.DB, cfg batch.Config, opts initD
 // describeInit tells what was done, a line each.
 func describeInit(r storage.InitResult) string {
 	var b strings.Builder
-	switch r.FromVersion {
-	case r.ToVersion:
+	switch {
+	case len(r.Repaired)+len(r.Remaining) > 0:
+		fmt.Fprintf(&b, "schema %s: %d repaired, %d remain\n", r.Schema, len(r.Repaired), len(r.Remaining))
+	case r.FromVersion == r.ToVersion:
 		fmt.Fprintf(&b, "schema %s: version %d is current, nothing to do\n", r.Schema, r.ToVersion)
-	case 0:
+	case r.FromVersion == 0:
 		fmt.Fprintf(&b, "schema %s: created, version %d\n", r.Schema, r.ToVersion)
 	default:
 		fmt.Fprintf(&b, "schema %s: version %d became %d\n", r.Schema, r.FromVersion, r.ToVersion)
+	}
+	for _, object := range r.Repaired {
+		fmt.Fprintf(&b, "  repaired: %s\n", object)
+	}
+	for _, object := range r.Remaining {
+		fmt.Fprintf(&b, "  remains:  %s\n", object)
 	}
 	for _, column := range r.AddedColumns {
 		fmt.Fprintf(&b, "  added %s\n", column)

@@ -5,7 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
@@ -23,6 +23,9 @@ type InitOptions struct {
 	// ObjectTypeCodes maps what a legacy object_type column may hold (codes, API
 	// names, full names, lower-cased) to codes.
 	ObjectTypeCodes map[string]string
+	// Repair applies the schema although its version is current, and puts back what
+	// somebody removed or changed.
+	Repair bool
 }
 
 // InitResult tells what [DB.Init] did.
@@ -30,6 +33,8 @@ type InitResult struct {
 	FromVersion  int            `json:"from_version"` // 0: there was none
 	ToVersion    int            `json:"to_version"`
 	AddedColumns []string       `json:"added_columns,omitempty"`
+	Repaired     []string       `json:"repaired,omitempty"`  // what was missing or not as it should be
+	Remaining    []string       `json:"remaining,omitempty"` // what is not, and only a person can mend
 	SearchPath   bool           `json:"search_path_set"`
 	Legacy       []LegacyCopied `json:"legacy,omitempty"`
 	Schema       string         `json:"schema"`
@@ -75,18 +80,18 @@ func (db *DB) Init(ctx context.Context, schemaSQL string, opts InitOptions) (Ini
 	if err != nil {
 		return result, describe(ctx, "read the schema's version", err)
 	}
-	if version >= SchemaVersion {
+	if version > SchemaVersion || version == SchemaVersion && !opts.Repair {
 		result.FromVersion, result.ToVersion = version, version
 		result.SearchPath, err = db.setSearchPath(ctx)
 		return result, err
 	}
 	err = db.tx(ctx, "apply the schema", func(tx *sqlx.Tx) error {
-		result.AddedColumns, result.Legacy = nil, nil
+		result.AddedColumns, result.Legacy, result.Repaired = nil, nil, nil
 		if _, err := tx.ExecContext(ctx, db.sql(`SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '30s';
 			SELECT pg_advisory_xact_lock(hashtext('noggin_schema.init'))`)); err != nil {
 			return err
 		}
-		if result.FromVersion, err = db.schemaVersion(ctx, tx); err != nil || result.FromVersion >= SchemaVersion {
+		if result.FromVersion, err = db.schemaVersion(ctx, tx); err != nil || result.FromVersion >= SchemaVersion && !opts.Repair {
 			return err
 		}
 		return db.build(ctx, tx, schemaSQL, opts, &result)
@@ -119,11 +124,13 @@ func (db *DB) build(ctx context.Context, tx *sqlx.Tx, schemaSQL string, opts Ini
 	if _, err := tx.ExecContext(ctx, "CREATE SCHEMA IF NOT EXISTS "+pq.QuoteIdentifier(db.cfg.Schema)); err != nil {
 		return fmt.Errorf("create schema %s: %w", db.cfg.Schema, err)
 	}
-	if result.AddedColumns, err = db.addMissingColumns(ctx, tx, schemaSQL); err != nil {
-		return fmt.Errorf("add missing columns: %w", err)
+	if opts.Repair && !legacy {
+		err = db.repair(ctx, tx, schemaSQL, result)
+	} else {
+		err = db.apply(ctx, tx, schemaSQL, result)
 	}
-	if _, err := tx.ExecContext(ctx, db.sql(schemaSQL)); err != nil {
-		return fmt.Errorf("apply schema.sql: %w", err)
+	if err != nil {
+		return err
 	}
 	if _, err := tx.ExecContext(ctx, db.sql(`INSERT INTO noggin_schema.schema_version (version) VALUES ($1) ON CONFLICT DO NOTHING`), SchemaVersion); err != nil {
 		return err
@@ -131,6 +138,40 @@ func (db *DB) build(ctx context.Context, tx *sqlx.Tx, schemaSQL string, opts Ini
 	if legacy {
 		result.Legacy, err = db.copyLegacy(ctx, tx, opts.ObjectTypeCodes)
 	}
+	return err
+}
+
+// apply adds what the schema lacks against schema.sql.
+func (db *DB) apply(ctx context.Context, tx *sqlx.Tx, schemaSQL string, result *InitResult) (err error) {
+	if result.AddedColumns, err = db.addMissingColumns(ctx, tx, schemaSQL); err != nil {
+		return fmt.Errorf("add missing columns: %w", err)
+	}
+	if _, err := tx.ExecContext(ctx, db.sql(schemaSQL)); err != nil {
+		return fmt.Errorf("apply schema.sql: %w", err)
+	}
+	return nil
+}
+
+// repair is apply, and puts back what is there in another way than schema.sql makes
+// it.
+func (db *DB) repair(ctx context.Context, tx *sqlx.Tx, schemaSQL string, result *InitResult) error {
+	before, err := db.compareSchema(ctx, tx, schemaSQL)
+	if err != nil {
+		return fmt.Errorf("compare with schema.sql: %w", err)
+	}
+	err = db.clearForRepair(ctx, tx, before)
+	if err == nil {
+		err = db.apply(ctx, tx, schemaSQL, result)
+	}
+	if err == nil {
+		err = db.repairConstraints(ctx, tx, before)
+	}
+	if err != nil {
+		return err
+	}
+	after, err := db.compareSchema(ctx, tx, schemaSQL)
+	result.Remaining = labels(after)
+	result.Repaired = slices.DeleteFunc(labels(before), func(l string) bool { return slices.Contains(result.Remaining, l) })
 	return err
 }
 
@@ -145,17 +186,13 @@ func (db *DB) isLegacy(ctx context.Context, tx *sqlx.Tx) (legacy bool, err error
 // the real tables lack against that is added. Indexes and constraints of the new
 // columns follow when the text is applied to the real schema.
 func (db *DB) addMissingColumns(ctx context.Context, tx *sqlx.Tx, schemaSQL string) ([]string, error) {
-	const scratch = "noggin_scratch_for_init"
-	scratchSQL := strings.ReplaceAll(schemaSQL, DefaultSchema+".", scratch+".")
-	if _, err := tx.ExecContext(ctx, "CREATE SCHEMA "+scratch+";"+scratchSQL); err != nil {
-		return nil, err
-	}
 	var missing []struct {
 		Table      string `db:"table_name"`
 		Column     string `db:"column_name"`
 		Definition string `db:"definition"`
 	}
-	err := tx.SelectContext(ctx, &missing, `
+	err := withScratch(ctx, tx, schemaSQL, func(scratch string) error {
+		return tx.SelectContext(ctx, &missing, `
 		SELECT c.relname AS table_name, a.attname AS column_name,
 		       format_type(a.atttypid, a.atttypmod)
 		       || CASE WHEN a.attidentity <> '' THEN ' GENERATED BY DEFAULT AS IDENTITY'
@@ -172,6 +209,7 @@ func (db *DB) addMissingColumns(ctx context.Context, tx *sqlx.Tx, schemaSQL stri
 		WHERE a.attnum > 0 AND NOT a.attisdropped
 		  AND NOT EXISTS (SELECT FROM pg_attribute ta WHERE ta.attrelid = t.oid AND ta.attname = a.attname AND NOT ta.attisdropped)
 		ORDER BY c.relname, a.attnum`, scratch, db.cfg.Schema)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -183,8 +221,7 @@ func (db *DB) addMissingColumns(ctx context.Context, tx *sqlx.Tx, schemaSQL stri
 		}
 		added = append(added, m.Table+"."+m.Column)
 	}
-	_, err = tx.ExecContext(ctx, "DROP SCHEMA "+scratch+" CASCADE")
-	return added, err
+	return added, nil
 }
 
 // setSearchPath makes unqualified names work in psql for this role in this
