@@ -81,6 +81,7 @@ func newApp(env *environment) *cli.App {
 			hashesCommand(env),
 			reportCommand(env),
 			skipCommand(env),
+			validateCommand(env),
 			versionCommand(env),
 		},
 		Reader:          env.in,

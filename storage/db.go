@@ -73,6 +73,9 @@ func (db *DB) Close() error { return db.pool.Close() }
 // Host returns this machine's name as claims and runs show it.
 func (db *DB) Host() string { return db.host }
 
+// SchemaName returns the name of the schema that holds our tables.
+func (db *DB) SchemaName() string { return db.cfg.Schema }
+
 // Ping connects and reports how that went.
 func (db *DB) Ping(ctx context.Context) error {
 	return describe(ctx, "connect to the database", db.pool.PingContext(ctx))

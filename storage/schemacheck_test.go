@@ -41,7 +41,7 @@ var brokenSchema = []struct{ statement, want string }{
 	{`UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'noggin_schema.noggin_data_retry'::regclass`, "invalid index noggin_data.noggin_data_retry"},
 	{`ALTER TABLE noggin_schema.attachments DROP CONSTRAINT attachments_record_tip_fkey`, "missing constraint attachments FOREIGN KEY (record_tip) REFERENCES noggin_data(tip)"},
 	{`ALTER TABLE noggin_schema.record_hashes DROP CONSTRAINT record_hashes_record_tip_fkey;
-		ALTER TABLE noggin_schema.noggin_data DROP CONSTRAINT noggin_data_pkey`, "missing constraint noggin_data PRIMARY KEY (tip)"},
+		ALTER TABLE noggin_schema.noggin_data DROP CONSTRAINT noggin_data_pkey CASCADE`, "missing constraint noggin_data PRIMARY KEY (tip)"},
 	{`ALTER TABLE noggin_schema.pause DROP CONSTRAINT pause_id_check, ADD CONSTRAINT pause_id_check CHECK (id = 1) NOT VALID`, "not validated constraint pause CHECK ((id = 1))"},
 	{`DROP TABLE noggin_schema.samples`, "missing table samples"},
 	{`ALTER TABLE noggin_schema.attachments DROP COLUMN content_type`, "missing column attachments.content_type"},

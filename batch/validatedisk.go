@@ -1,0 +1,190 @@
+package batch
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// The shares of a volume in use, in percent, from which it is told: the manual's
+// red flag, and the point from which runs soon stop.
+const (
+	fullWarning = 85
+	fullError   = 95
+)
+
+// place is a configured folder.
+type place struct {
+	key      string // of [paths]
+	path     string
+	existing string // itself, or the nearest folder above that is there
+}
+
+func (p Paths) places() []place {
+	places := []place{
+		{"input", p.Input, ""},
+		{"processed", p.Processed, ""},
+		{"error", p.Error, ""},
+		{"output", p.Output, ""},
+		{"archive", p.Archive, ""},
+		{"backups", p.Backups, ""},
+		{"reports", p.Reports, ""},
+	}
+	for i := range places {
+		places[i].existing = existing(places[i].path)
+	}
+	return places
+}
+
+// existing is the path, or the nearest above it, that is there.
+func existing(path string) string {
+	for {
+		if _, err := os.Stat(path); err == nil || path == filepath.Dir(path) {
+			return path
+		}
+		path = filepath.Dir(path)
+	}
+}
+
+// volume is a file system with configured folders on it.
+type volume struct {
+	mount  string
+	keys   []string
+	free   uint64 // for this user, bytes
+	total  uint64
+	used   float64 // percent, as df counts it
+	inodes float64 // percent in use
+}
+
+// volumes returns the volumes of the places, in their order.
+func volumes(places []place) ([]*volume, error) {
+	var all []*volume
+	byDevice := map[uint64]*volume{}
+	var errs []error
+	for _, p := range places {
+		var st unix.Stat_t
+		if err := unix.Stat(p.existing, &st); err != nil {
+			errs = append(errs, diskError("look at", p.existing, err))
+			continue
+		}
+		v, known := byDevice[st.Dev]
+		if !known {
+			var err error
+			if v, err = statVolume(p.existing); err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			byDevice[st.Dev] = v
+			all = append(all, v)
+		}
+		v.keys = append(v.keys, p.key)
+	}
+	return all, errors.Join(errs...)
+}
+
+func statVolume(path string) (*volume, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(path, &st); err != nil {
+		return nil, diskError("ask for free space of", path, err)
+	}
+	block := uint64(st.Frsize)
+	if block == 0 {
+		block = uint64(st.Bsize)
+	}
+	v := &volume{mount: mountPoint(path), free: st.Bavail * block, total: st.Blocks * block}
+	if used := st.Blocks - st.Bfree; used+st.Bavail > 0 {
+		v.used = 100 * float64(used) / float64(used+st.Bavail)
+	}
+	if st.Files > 0 {
+		v.inodes = 100 * float64(st.Files-st.Ffree) / float64(st.Files)
+	}
+	return v, nil
+}
+
+// mountPoint is where the volume of path is mounted.
+func mountPoint(path string) string {
+	var here, above unix.Stat_t
+	for path != filepath.Dir(path) {
+		if unix.Stat(path, &here) != nil || unix.Stat(filepath.Dir(path), &above) != nil || here.Dev != above.Dev {
+			break
+		}
+		path = filepath.Dir(path)
+	}
+	return path
+}
+
+// Disk looks how full the volumes of the configured folders are.
+func (v *Validator) Disk(a *Area) {
+	all, err := volumes(v.Config.Paths.places())
+	if err != nil {
+		a.Error("disk", err.Error(), "see that the volume is mounted and this user may look into it")
+	}
+	for _, vol := range all {
+		a.Fact(fmt.Sprintf("volume %s (%s): %s free of %s, %.0f %% used", vol.mount, strings.Join(vol.keys, ", "),
+			bytesText(int64(vol.free)), bytesText(int64(vol.total)), vol.used))
+		remedy := "noggin archive create moves old records off it; noggin maintain temp removes unfinished files"
+		message := fmt.Sprintf("volume %s is %.0f %% full, %s are free", vol.mount, vol.used, bytesText(int64(vol.free)))
+		addShare(a, "disk", vol.used, message, remedy)
+		addShare(a, "inodes", vol.inodes, fmt.Sprintf("volume %s has %.0f %% of its inodes in use: soon no file can be made", vol.mount, vol.inodes), remedy)
+	}
+}
+
+func addShare(a *Area, check string, share float64, message, remedy string) {
+	switch {
+	case share >= fullError:
+		a.Error(check, message, remedy)
+	case share >= fullWarning:
+		a.Warn(check, message, remedy)
+	}
+}
+
+// Folders looks whether the configured folders are there and can be written to, and
+// whether the output folder is the mounted one.
+func (v *Validator) Folders(a *Area) {
+	for _, p := range v.Config.Paths.places() {
+		key := "[paths] " + p.key
+		info, err := os.Stat(p.path)
+		switch {
+		case err == nil && !info.IsDir():
+			a.Error("folders", fmt.Sprintf("%s: %s is no folder", key, p.path), "name another in "+key)
+		case err == nil:
+			if err := mayWrite(p.path); err != nil {
+				a.Error("folders", fmt.Sprintf("%s: %s cannot be written to: %v", key, p.path, err), writeAdvice(p.path, err))
+			}
+		case errors.Is(err, fs.ErrNotExist) && p.key == "output": // told below
+		case errors.Is(err, fs.ErrNotExist):
+			if err := mayWrite(p.existing); err != nil {
+				a.Error("folders", fmt.Sprintf("%s: %s is missing, and cannot be made in %s: %v", key, p.path, p.existing, err),
+					fmt.Sprintf("mount its volume, or: install -d -o USER %s", p.path))
+				continue
+			}
+			a.Fact(fmt.Sprintf("%s: %s is not there yet; it is made when it is needed", key, p.path))
+		default:
+			a.Error("folders", fmt.Sprintf("%s: %v", key, err), writeAdvice(p.path, err))
+		}
+	}
+	output, err := OpenOutput(v.Config.Paths.Output)
+	if err == nil {
+		defer release(output)
+		err = output.CheckWritable()
+	}
+	if err != nil {
+		a.Error("output", "the output folder cannot be used: "+err.Error(), "mount its volume; only for a new output folder: noggin init-db")
+	}
+}
+
+func mayWrite(dir string) error {
+	return unix.Faccessat(unix.AT_FDCWD, dir, unix.R_OK|unix.W_OK|unix.X_OK, unix.AT_EACCESS)
+}
+
+func writeAdvice(path string, err error) string {
+	if advice := diskAdvice(err); advice != "" {
+		return advice
+	}
+	return "look at it: ls -ld " + path
+}

@@ -1,0 +1,435 @@
+package commands
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/text"
+	"github.com/urfave/cli/v2"
+
+	"noggin/batch"
+	"noggin/storage"
+)
+
+// The areas of validate, in the order in which they are looked at.
+const (
+	areaConfig   = "config"
+	areaDatabase = "database"
+	areaAPI      = "api"
+	areaQuick    = "quick"
+	areaData     = "data"
+	areaFiles    = "files"
+	areaAll      = "all"
+)
+
+var allAreas = []string{areaConfig, areaDatabase, areaAPI, areaQuick, areaData, areaFiles}
+
+type validateOptions struct {
+	areas     []string
+	fix       bool
+	strict    bool
+	tokenFile string
+	files     batch.FileOptions
+}
+
+func (o validateOptions) has(area string) bool { return slices.Contains(o.areas, area) }
+
+// validateResult is what validate prints.
+type validateResult struct {
+	OK       bool            `json:"ok"` // no error is left
+	Errors   int             `json:"errors"`
+	Warnings int             `json:"warnings"`
+	Areas    []*batch.Area   `json:"areas"`
+	Findings []batch.Finding `json:"findings"`
+}
+
+func validateCommand(env *environment) *cli.Command {
+	return &cli.Command{
+		Name:      "validate",
+		Usage:     "look whether everything is as it should be",
+		ArgsUsage: "[quick|config|database|api|data|files|all]…",
+		Description: `quick     disk, database, queue, last runs: for an alert every hour
+config    configuration, permissions, folders and their volumes
+database  server, rights, schema, time zone
+api       one request with the token, and what its answer means
+data      whether the database agrees with itself
+files     whether the files on disk are those of the database, both ways
+all       all of these (the default)
+
+Ends with 3 when an error is left; each finding names what mends it. --fix mends
+what is safe: counts records and files anew, puts records whose photographs are
+missing into the queue, removes old temporary files. It never touches a record that
+a run is at work on.`,
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "fix", Usage: "mend what can be mended safely (data, files)"},
+			&cli.BoolFlag{Name: "strict", Usage: "end with 3 for warnings too"},
+			&cli.StringFlag{Name: "token-file", Usage: "test the token in `FILE` instead of the configured one (api)"},
+			&cli.BoolFlag{Name: "deep", Usage: "read every file and compare its hash (files)"},
+			&cli.StringFlag{Name: "part", Usage: "only a share of the files, such as `3/12`; day/30: today's share of 30 (files)"},
+			&cli.StringFlag{Name: "root", Usage: "compare the copy in `DIR`, such as a backup, instead of the output folder (files)"},
+			formatFlag(formatText, formatJSON),
+		},
+		Action: func(c *cli.Context) error {
+			opts, err := parseValidate(c)
+			if err != nil {
+				return err
+			}
+			return runValidate(c, env, opts)
+		},
+	}
+}
+
+func parseValidate(c *cli.Context) (validateOptions, error) {
+	opts := validateOptions{
+		areas: c.Args().Slice(), fix: c.Bool("fix"), strict: c.Bool("strict"), tokenFile: c.String("token-file"),
+		files: batch.FileOptions{Root: c.String("root"), Deep: c.Bool("deep")},
+	}
+	for _, area := range opts.areas {
+		if area != areaAll && !opts.known(area) {
+			return opts, usagef("validate %s: allowed are %s, %s", quoted(area), strings.Join(allAreas, ", "), areaAll)
+		}
+	}
+	if len(opts.areas) == 0 || opts.has(areaAll) {
+		opts.areas = allAreas
+	}
+	for _, need := range []struct {
+		flag  string
+		areas []string
+	}{
+		{"fix", []string{areaData, areaFiles}},
+		{"token-file", []string{areaAPI}},
+		{"deep", []string{areaFiles}},
+		{"part", []string{areaFiles}},
+		{"root", []string{areaFiles}},
+	} {
+		if c.IsSet(need.flag) && !slices.ContainsFunc(need.areas, opts.has) {
+			return opts, usagef("--%s goes with validate %s", need.flag, strings.Join(need.areas, " or "))
+		}
+	}
+	if opts.fix && opts.files.Root != "" {
+		return opts, usagef("--fix does not go with --root: a copy is mended by copying again")
+	}
+	var err error
+	if part := c.String("part"); part != "" {
+		opts.files.Part, opts.files.Parts, err = parsePart(part, time.Now())
+	}
+	return opts, err
+}
+
+func (validateOptions) known(area string) bool { return slices.Contains(allAreas, area) }
+
+// parsePart reads "3/12", or "day/12" for the share of the day: another one every
+// day, all of them in twelve.
+func parsePart(given string, now time.Time) (part, parts int, err error) {
+	one, of, ok := strings.Cut(given, "/")
+	parts, err = strconv.Atoi(of)
+	if ok && err == nil && parts >= 1 {
+		if one == "day" {
+			days := time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, time.UTC).Unix() / (24 * 60 * 60)
+			return int(days%int64(parts)) + 1, parts, nil
+		}
+		if part, err = strconv.Atoi(one); err == nil && part >= 1 && part <= parts {
+			return part, parts, nil
+		}
+	}
+	return 0, 0, usagef("--part %s: want such as 3/12, the third of twelve shares, or day/12", quoted(given))
+}
+
+// runValidate looks at the areas and prints what was found.
+func runValidate(c *cli.Context, env *environment, opts validateOptions) error {
+	ctx := c.Context
+	v := &validation{env: env, opts: opts}
+	cfg, err := env.config(c)
+	if err != nil {
+		v.invalidConfig(err)
+		return v.conclude(env.output(c))
+	}
+	database := cfg.storage
+	if opts.has(areaData) || opts.has(areaFiles) {
+		database.StatementTimeout = 0 // they read whole tables
+	}
+	types, err := cfg.batch.Forms()
+	if err != nil {
+		return err
+	}
+	db, err := storage.Open(database, "validate")
+	if err != nil {
+		return err
+	}
+	s := &session{cfg: cfg, types: types, db: db}
+	defer s.close()
+	run := v.begin(ctx, s)
+	bar := env.progress(c, "records compared")
+	v.validator = &batch.Validator{
+		DB: db, Config: cfg.batch, Types: types, Schema: env.assets.Schema, Log: env.log, Fix: opts.fix,
+		Progress: func(p batch.FilesProgress) {
+			bar.update(progressState{done: int(p.Records), total: int(p.Total), bytes: p.Bytes})
+		},
+	}
+	err = v.look(ctx, cfg)
+	bar.finish(env)
+	if err == nil {
+		err = v.conclude(env.output(c))
+	}
+	if run != 0 {
+		s.endRun(ctx, env, run, v.result, err)
+	}
+	return err
+}
+
+// validation is one call of validate.
+type validation struct {
+	env       *environment
+	opts      validateOptions
+	validator *batch.Validator
+	result    validateResult
+	down      bool // the database cannot be used: told already
+}
+
+// begin records the run, where there is a database to do so; whatever is wrong with
+// that is found again later.
+func (v *validation) begin(ctx context.Context, s *session) int64 {
+	areas := strings.Join(v.opts.areas, " ")
+	if len(v.opts.areas) == len(allAreas) {
+		areas = areaAll
+	}
+	if s.db.CheckSchema(ctx) != nil {
+		return 0
+	}
+	run, err := s.db.StartRun(ctx, "validate "+areas, readVersion(v.env.assets.Version).Version)
+	if err != nil {
+		v.env.log.Debug("the run was not recorded", "error", err)
+	}
+	return run
+}
+
+// look looks at the areas that were asked for.
+func (v *validation) look(ctx context.Context, cfg *config) error {
+	for _, name := range allAreas {
+		if !v.opts.has(name) {
+			continue
+		}
+		area, err := v.lookAt(ctx, name, cfg)
+		if err != nil {
+			return err
+		}
+		v.add(area)
+	}
+	return nil
+}
+
+func (v *validation) lookAt(ctx context.Context, name string, cfg *config) (*batch.Area, error) {
+	switch name {
+	case areaConfig:
+		return v.config(cfg), nil
+	case areaAPI:
+		return v.api(ctx, cfg)
+	}
+	if v.down {
+		area := batch.NewArea(name)
+		area.Reason = "the database cannot be used: see above"
+		return area, nil
+	}
+	switch name {
+	case areaDatabase:
+		return v.validator.Database(ctx)
+	case areaQuick:
+		return v.validator.Quick(ctx, !v.opts.has(areaConfig))
+	case areaData:
+		return v.validator.Data(ctx)
+	default:
+		return v.validator.Files(ctx, v.opts.files)
+	}
+}
+
+// add takes an area into the result. Nothing confidential gets into it: it is
+// printed on stdout.
+func (v *validation) add(area *batch.Area) {
+	hide := func(s string) string { return string(v.env.err.secrets.hide([]byte(s))) }
+	for _, f := range area.Findings {
+		if f.Check == "reachable" || f.Check == "schema" && !area.Checked {
+			v.down = true
+		}
+		f.Message, f.Remedy = hide(f.Message), hide(f.Remedy)
+		for i := range f.Examples {
+			f.Examples[i] = hide(f.Examples[i])
+		}
+		v.result.Findings = append(v.result.Findings, f)
+	}
+	v.result.Areas = append(v.result.Areas, area)
+}
+
+// invalidConfig makes every problem of the configuration a finding.
+func (v *validation) invalidConfig(err error) {
+	area := batch.NewArea(areaConfig)
+	area.Reason = "the configuration cannot be used"
+	problems := hintsOf(err)
+	if !strings.Contains(err.Error(), "invalid configuration") || len(problems) == 0 {
+		problems = []string{err.Error()}
+	}
+	for _, p := range problems {
+		area.Error("valid", p, "correct it; every key is explained in config.example.toml")
+	}
+	v.add(area)
+	for _, name := range v.opts.areas {
+		if name != areaConfig {
+			area := batch.NewArea(name)
+			area.Reason = "not looked at: the configuration cannot be used"
+			v.add(area)
+		}
+	}
+}
+
+// conclude prints the result; its error says that something is left to be done.
+func (v *validation) conclude(out output) error {
+	r := &v.result
+	for _, f := range r.Findings {
+		switch {
+		case !f.Open():
+		case f.Severity == batch.SeverityError:
+			r.Errors++
+		default:
+			r.Warnings++
+		}
+	}
+	r.OK = r.Errors == 0
+	if r.Findings == nil {
+		r.Findings = []batch.Finding{}
+	}
+	var err error
+	if out.format == formatJSON {
+		err = out.json(r)
+	} else {
+		_, err = fmt.Fprint(out, describeValidation(r, out))
+	}
+	if err != nil {
+		return err
+	}
+	if r.Errors > 0 || v.opts.strict && r.Warnings > 0 {
+		return partialf("found %s", countFindings(r))
+	}
+	return nil
+}
+
+// countFindings is "2 errors, 1 warning".
+func countFindings(r *validateResult) string {
+	var parts []string
+	for _, part := range []struct {
+		n    int
+		noun string
+	}{{r.Errors, "error"}, {r.Warnings, "warning"}} {
+		switch part.n {
+		case 0:
+		case 1:
+			parts = append(parts, "1 "+part.noun)
+		default:
+			parts = append(parts, fmt.Sprintf("%d %ss", part.n, part.noun))
+		}
+	}
+	if len(parts) == 0 {
+		return "nothing to do"
+	}
+	return strings.Join(parts, ", ")
+}
+
+// describeValidation writes the result for people: the areas with their facts, then
+// the findings, each with its remedy.
+func describeValidation(r *validateResult, out output) string {
+	var b strings.Builder
+	for _, a := range r.Areas {
+		indented(&b, out, fmt.Sprintf("%-10s", a.Name), describeArea(a, r.Findings))
+		for _, fact := range a.Facts {
+			indented(&b, out, strings.Repeat(" ", 10), fact)
+		}
+	}
+	for _, f := range r.Findings {
+		b.WriteByte('\n')
+		message := f.Message
+		if len(f.Examples) > 0 {
+			message += fmt.Sprintf(": %d", f.Count)
+		}
+		label := map[string]string{batch.SeverityError: "ERROR", batch.SeverityWarning: "WARNING"}[f.Severity]
+		colour := text.Colors{text.FgRed, text.Bold}
+		if f.Severity == batch.SeverityWarning {
+			colour = text.Colors{text.FgYellow, text.Bold}
+		}
+		if !f.Open() {
+			label, colour = "FIXED", text.Colors{text.FgGreen, text.Bold}
+		}
+		label = fmt.Sprintf("%-10s", label)
+		if out.colour {
+			label = colour.Sprint(label)
+		}
+		indented(&b, out, label, f.Area+": "+message)
+		for _, example := range f.Examples {
+			indented(&b, out, "  ", example)
+		}
+		if rest := f.Count - int64(len(f.Examples)); rest > 0 && len(f.Examples) > 0 {
+			indented(&b, out, "  ", fmt.Sprintf("and %d more", rest))
+		}
+		if f.Open() {
+			indented(&b, out, "     mend: ", f.Remedy)
+		}
+	}
+	if len(r.Findings) > 0 {
+		b.WriteByte('\n')
+	}
+	fmt.Fprintln(&b, countFindings(r))
+	return b.String()
+}
+
+// describeArea is "ok", "2 errors", or why it was not looked at.
+func describeArea(a *batch.Area, findings []batch.Finding) string {
+	counts := validateResult{}
+	fixed := 0
+	for _, f := range findings {
+		switch {
+		case f.Area != a.Name:
+		case !f.Open():
+			fixed++
+		case f.Severity == batch.SeverityError:
+			counts.Errors++
+		default:
+			counts.Warnings++
+		}
+	}
+	state := "ok"
+	if counts.Errors+counts.Warnings > 0 {
+		state = countFindings(&counts)
+	}
+	if fixed > 0 {
+		state += fmt.Sprintf(", %d fixed", fixed)
+	}
+	if a.Checked {
+		return state
+	}
+	if state == "ok" {
+		return "not checked: " + a.Reason
+	}
+	return state + "; " + a.Reason
+}
+
+// indented writes a text behind a label of 10 columns, or under it, within the
+// terminal's width.
+func indented(b *strings.Builder, out output, label, content string) {
+	content = printable(content)
+	indent := 10
+	if label == "  " {
+		indent = 2
+	}
+	if out.width > 2*indent {
+		content = text.WrapSoft(content, out.width-indent)
+	}
+	for i, line := range strings.Split(content, "\n") {
+		if i == 0 {
+			b.WriteString(label)
+		} else {
+			b.WriteString(strings.Repeat(" ", indent))
+		}
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
+	}
+}
