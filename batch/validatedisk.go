@@ -146,6 +146,7 @@ func addShare(a *Area, check string, share float64, message, remedy string) {
 // Folders looks whether the configured folders are there and can be written to, and
 // whether the output folder is the mounted one.
 func (v *Validator) Folders(a *Area) {
+	var toBeMade []string
 	for _, p := range v.Config.Paths.places() {
 		key := "[paths] " + p.key
 		info, err := os.Stat(p.path)
@@ -163,19 +164,34 @@ func (v *Validator) Folders(a *Area) {
 					fmt.Sprintf("mount its volume, or: install -d -o USER %s", p.path))
 				continue
 			}
-			a.Fact(fmt.Sprintf("%s: %s is not there yet; it is made when it is needed", key, p.path))
+			toBeMade = append(toBeMade, p.key)
 		default:
 			a.Error("folders", fmt.Sprintf("%s: %v", key, err), writeAdvice(p.path, err))
 		}
 	}
+	if len(toBeMade) > 0 {
+		a.Fact("folders that are made when they are needed: " + strings.Join(toBeMade, ", "))
+	}
+	v.checkOutput(a, (*Output).CheckWritable)
+}
+
+// checkOutput tells whether the output folder is the mounted one.
+func (v *Validator) checkOutput(a *Area, check func(*Output) error) (ok bool) {
 	output, err := OpenOutput(v.Config.Paths.Output)
 	if err == nil {
 		defer release(output)
-		err = output.CheckWritable()
+		err = check(output)
 	}
-	if err != nil {
-		a.Error("output", "the output folder cannot be used: "+err.Error(), "mount its volume; only for a new output folder: noggin init-db")
+	switch {
+	case err == nil:
+		return true
+	case errors.Is(err, ErrNotMounted):
+		a.Error("output", fmt.Sprintf("the output folder %s is missing or without its marker %s: its volume is not mounted, or it is not set up", v.Config.Paths.Output, MarkerName),
+			"mount its volume; only for a new output folder: noggin init-db")
+	default:
+		a.Error("output", "the output folder cannot be used: "+err.Error(), writeAdvice(v.Config.Paths.Output, err))
 	}
+	return false
 }
 
 func mayWrite(dir string) error {

@@ -115,12 +115,9 @@ func (c *fileCheck) open(a *Area) error {
 	c.name = c.opts.Root
 	if c.name == "" {
 		c.name = c.Config.Paths.Output
-		output, err := OpenOutput(c.name)
-		if err != nil {
-			a.Error("output", err.Error(), "mount the volume; only for a new output folder: noggin init-db")
-			return err
+		if !c.checkOutput(a, (*Output).Check) {
+			return ErrNotMounted
 		}
-		release(output)
 	}
 	name, err := filepath.Abs(c.name)
 	if err == nil {

@@ -32,11 +32,7 @@ func (v *Validator) Quick(ctx context.Context, disk bool) (*Area, error) {
 	if disk {
 		v.Disk(a)
 	}
-	if output, err := OpenOutput(v.Config.Paths.Output); err == nil {
-		release(output)
-	} else {
-		a.Error("output", "the output folder cannot be used: "+err.Error(), "mount its volume; only for a new output folder: noggin init-db")
-	}
+	v.checkOutput(a, (*Output).Check)
 	return a, a.Done(ctx, v.quick(ctx, a))
 }
 

@@ -331,7 +331,7 @@ func countFindings(r *validateResult) string {
 		}
 	}
 	if len(parts) == 0 {
-		return "nothing to do"
+		return "all is well"
 	}
 	return strings.Join(parts, ", ")
 }
@@ -372,7 +372,7 @@ func describeValidation(r *validateResult, out output) string {
 			indented(&b, out, "  ", fmt.Sprintf("and %d more", rest))
 		}
 		if f.Open() {
-			indented(&b, out, "     mend: ", f.Remedy)
+			indented(&b, out, "  mend:   ", f.Remedy)
 		}
 	}
 	if len(r.Findings) > 0 {

@@ -118,9 +118,9 @@ func (db *DB) RecordFiles(ctx context.Context, tips []string) ([]RecordFiles, er
 
 // LostFiles are files of a record that are not on disk as they should be.
 type LostFiles struct {
-	Tip         string   `json:"tip"`
-	Token       int64    `json:"token"`       // of the record as it was looked at
-	Attachments []string `json:"attachments"` // their tips; a report needs none
+	Tip         string         `db:"tip" json:"tip"`
+	Token       int64          `db:"claim_token" json:"token"`       // of the record as it was looked at
+	Attachments pq.StringArray `db:"attachments" json:"attachments"` // their tips; a report needs none
 }
 
 // QueueLost puts records into the queue again whose files were lost, with those

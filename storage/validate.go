@@ -50,11 +50,14 @@ func attachments(condition string) string {
 }
 
 const (
+	withoutFile      = settled + ` AND a.attachment_status = 'complete' AND (a.file_path IS NULL OR a.file_size_bytes IS NULL)`
 	attachmentCounts = `(SELECT record_tip, count(*) AS total, count(*) FILTER (WHERE attachment_status = 'complete') AS complete
 		FROM noggin_schema.attachments GROUP BY record_tip)`
 	countAgain = `total_attachments = (SELECT count(*) FROM noggin_schema.attachments a WHERE a.record_tip = d.tip),
 		completed_attachment_count = (SELECT count(*) FROM noggin_schema.attachments a
 			WHERE a.record_tip = d.tip AND a.attachment_status = 'complete')`
+	// counted are records whose attachments were counted: a fresh one's were not.
+	counted = settled + ` AND NOT (d.processing_status = 'pending' AND d.payload IS NULL AND d.total_attachments = 0)`
 	// staysAsItIs are records that mending does not put into the queue.
 	staysAsItIs = `(d.processing_status IN ('pending', 'skipped') OR d.permanently_failed)`
 	queueAgain  = `processing_status = CASE WHEN ` + staysAsItIs + ` THEN d.processing_status ELSE 'interrupted' END,
@@ -132,7 +135,7 @@ func recordChecks(objectTypes []string) []Check {
 			Name: "unknown_hashes_flag", Message: "records say wrongly that they have, or have not, a name that is unknown", Remedy: fixData + ", then noggin hashes resolve", Fixable: true,
 			query: `SELECT d.tip, concat_ws('  ', d.tip, d.inspection_id) AS example
 				FROM noggin_schema.noggin_data d LEFT JOIN ` + withUnknown + ` u ON u.record_tip = d.tip
-				WHERE ` + settled + ` AND NOT d.names_stale AND d.has_unknown_hashes <> (u.record_tip IS NOT NULL)`,
+				WHERE ` + settled + ` AND d.payload IS NOT NULL AND NOT d.names_stale AND d.has_unknown_hashes <> (u.record_tip IS NOT NULL)`,
 			fix: `names_stale = true, has_unknown_hashes = NOT d.has_unknown_hashes`,
 		},
 		{
@@ -158,14 +161,14 @@ var countChecks = []Check{
 		Name: "attachment_count", Message: "records have another number of attachments than they say", Remedy: fixData + " (counts them, and queues records that lack some)", Fixable: true,
 		query: `SELECT d.tip, concat_ws('  ', d.tip, d.total_attachments || ' said, ' || coalesce(c.total, 0) || ' there') AS example
 			FROM noggin_schema.noggin_data d LEFT JOIN ` + attachmentCounts + ` c ON c.record_tip = d.tip
-			WHERE ` + settled + ` AND d.total_attachments <> coalesce(c.total, 0)`,
+			WHERE ` + counted + ` AND d.total_attachments <> coalesce(c.total, 0)`,
 		fix: countOrQueueAgain,
 	},
 	{
 		Name: "completed_count", Message: "records have another number of complete attachments than they say", Remedy: fixData + " (counts them)", Fixable: true,
 		query: `SELECT d.tip, concat_ws('  ', d.tip, d.completed_attachment_count || ' said, ' || coalesce(c.complete, 0) || ' there') AS example
 			FROM noggin_schema.noggin_data d LEFT JOIN ` + attachmentCounts + ` c ON c.record_tip = d.tip
-			WHERE ` + settled + ` AND d.completed_attachment_count <> coalesce(c.complete, 0)`,
+			WHERE ` + counted + ` AND d.completed_attachment_count <> coalesce(c.complete, 0)`,
 		fix: countAgain,
 	},
 }
@@ -173,8 +176,7 @@ var countChecks = []Check{
 var attachmentChecks = []Check{
 	{
 		Name: "complete_without_file", Message: "attachments are complete, but without a file's path or size", Remedy: fixData + " (queues them again)", Fixable: true,
-		query: attachments(settled + ` AND a.attachment_status = 'complete' AND (a.file_path IS NULL OR a.file_size_bytes IS NULL)`),
-		fix:   queueAgain,
+		query: attachments(withoutFile),
 	},
 	{
 		Name: "complete_without_hash", Warning: true, Message: "attachments are complete, but their hash is not known", Remedy: processTip,
@@ -306,6 +308,16 @@ func (db *DB) Fix(ctx context.Context, c Check, objectType string) (int64, error
 			return 0, err
 		}
 		return db.EnsureRecords(ctx, tips, objectType, true)
+	case "complete_without_file":
+		var lost []LostFiles
+		if err := db.selectAll(ctx, what, &lost, `
+			SELECT d.tip, d.claim_token, array_agg(a.attachment_tip) AS attachments
+			FROM noggin_schema.attachments a JOIN noggin_schema.noggin_data d ON d.tip = a.record_tip
+			WHERE `+withoutFile+` GROUP BY d.tip, d.claim_token LIMIT 100000`); err != nil {
+			return 0, err
+		}
+		n, err := db.QueueLost(ctx, lost)
+		return int64(n), err
 	}
 	statement, ok := otherFixes[c.Name]
 	if !ok {
@@ -318,11 +330,6 @@ func (db *DB) Fix(ctx context.Context, c Check, objectType string) (int64, error
 	var changed int64
 	err := db.tx(ctx, what, func(tx *sqlx.Tx) error {
 		result, err := tx.ExecContext(ctx, db.sql(statement))
-		if err == nil && c.Name == "complete_without_file" {
-			_, err = tx.ExecContext(ctx, db.sql(`UPDATE noggin_schema.attachments a SET attachment_status = 'pending'
-				FROM noggin_schema.noggin_data d WHERE d.tip = a.record_tip AND `+settled+` AND a.attachment_status = 'complete'
-				  AND (a.file_path IS NULL OR a.file_size_bytes IS NULL)`))
-		}
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,391 @@
+package batch
+
+import (
+	"database/sql"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"noggin/api/apitest"
+)
+
+// finished returns a mirror whose every record is complete.
+func finished(t *testing.T, records int) *mirror {
+	t.Helper()
+	m := newMirror(t, apitest.Options{Records: records, Photos: apitest.Range{Min: 2, Max: 3}, MediaBytes: apitest.Range{Min: 2000, Max: 4000}})
+	m.importAll()
+	if s := m.mustRun(ProcessOptions{UntilEmpty: true, Batch: 50}); s.Complete != records {
+		t.Fatalf("%d of %d records are complete\n%s", s.Complete, records, m.log)
+	}
+	return m
+}
+
+func (m *mirror) validator() *Validator {
+	m.t.Helper()
+	schema, err := os.ReadFile("../schema.sql")
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return &Validator{DB: m.DB, Config: m.Config, Types: m.Types, Schema: string(schema), Log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+}
+
+// exec runs statements as an operator in psql does, or as noggin itself.
+func (m *mirror) exec(asNoggin bool, statements ...string) {
+	m.t.Helper()
+	db, err := sql.Open("postgres", m.url)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	if asNoggin {
+		statements = append([]string{"SET noggin.client = 'on'"}, statements...)
+	}
+	for _, s := range statements {
+		if _, err := db.Exec(s); err != nil {
+			m.t.Fatalf("%s: %v", s, err)
+		}
+	}
+}
+
+// tips returns the tips of complete records with attachments, in order.
+func (m *mirror) tips() (tips []string) {
+	m.t.Helper()
+	for r := range m.server.Records() {
+		if len(r.Attachments) >= 2 {
+			tips = append(tips, r.Tip)
+		}
+	}
+	slices.Sort(tips)
+	return tips
+}
+
+func (m *mirror) look(look func(v *Validator) (*Area, error), v *Validator) *Area {
+	m.t.Helper()
+	a, err := look(v)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return a
+}
+
+func (m *mirror) lookAtData(v *Validator) *Area {
+	m.t.Helper()
+	return m.look(func(v *Validator) (*Area, error) { return v.Data(m.t.Context()) }, v)
+}
+
+func (m *mirror) lookAtFiles(v *Validator, opts FileOptions) *Area {
+	m.t.Helper()
+	return m.look(func(v *Validator) (*Area, error) { return v.Files(m.t.Context(), opts) }, v)
+}
+
+func checksOf(a *Area) []string {
+	var checks []string
+	for _, f := range a.Findings {
+		checks = append(checks, f.Check)
+	}
+	slices.Sort(checks)
+	return checks
+}
+
+func finding(t *testing.T, a *Area, check string) Finding {
+	t.Helper()
+	for _, f := range a.Findings {
+		if f.Check == check {
+			return f
+		}
+	}
+	t.Errorf("%s was not found; found: %v", check, checksOf(a))
+	return Finding{}
+}
+
+func wantNothing(t *testing.T, a *Area) {
+	t.Helper()
+	for _, f := range a.Findings {
+		t.Errorf("%s: %s (%s): %d, %q", f.Area, f.Message, f.Check, f.Count, f.Examples)
+	}
+	if !a.Checked {
+		t.Errorf("%s was not checked: %s", a.Name, a.Reason)
+	}
+}
+
+func TestAHealthyMirrorGivesNoFinding(t *testing.T) {
+	t.Parallel()
+	m := finished(t, 20)
+	v := m.validator()
+	v.Config.Timezone = "UTC" // as the private server's
+	database, err := v.Database(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantNothing(t, database)
+	quick, err := v.Quick(t.Context(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantNothing(t, quick)
+	wantNothing(t, m.lookAtData(v))
+	wantNothing(t, m.lookAtFiles(v, FileOptions{Deep: true}))
+}
+
+// brokenData is what may be wrong in the database. $n is the nth record.
+var brokenData = []struct {
+	check, statement string
+	asNoggin         bool
+	fixed            bool
+}{
+	{check: "missing_inspection_id", statement: `UPDATE noggin_data SET inspection_id = NULL WHERE tip = '$0'`},
+	{check: "missing_inspection_date", statement: `UPDATE noggin_data SET inspection_date = NULL WHERE tip = '$1'`},
+	{check: "no_attachment_complete", statement: `UPDATE noggin_data SET processing_status = 'failed', completed_attachment_count = 0 WHERE tip = '$2';
+		UPDATE attachments SET attachment_status = 'failed' WHERE record_tip = '$2'`},
+	{check: "complete_without_attachments", fixed: true, statement: `UPDATE attachments SET attachment_status = 'failed' WHERE record_tip = '$3' AND attachment_sequence = 1;
+		UPDATE noggin_data SET completed_attachment_count = completed_attachment_count - 1 WHERE tip = '$3'`},
+	{check: "complete_without_report", fixed: true, statement: `UPDATE noggin_data SET report_path = NULL WHERE tip = '$4'`},
+	{check: "fetched_without_answer", statement: `UPDATE noggin_data SET payload = NULL WHERE tip = '$5'`},
+	{check: "stuck_claims", fixed: true, asNoggin: true, statement: `UPDATE noggin_data SET claimed_by = 1, claim_expires_at = now() - interval '2 hours' WHERE tip = '$6'`},
+	{check: "crashing", statement: `UPDATE noggin_data SET crash_count = 4 WHERE tip = '$7'`},
+	{check: "permanently_failed_status", fixed: true, statement: `UPDATE noggin_data SET permanently_failed = true WHERE tip = '$8'`},
+	{check: "unknown_form", statement: `UPDATE noggin_data SET object_type = 'XYZ' WHERE tip = '$9'`},
+	{check: "unknown_hashes_flag", fixed: true, statement: `UPDATE noggin_data SET has_unknown_hashes = NOT has_unknown_hashes WHERE tip = '$10'`},
+	{check: "archived_nowhere", statement: `UPDATE noggin_data SET archived = true WHERE tip = '$11'`},
+	{check: "duplicate_tips", fixed: true, statement: `ALTER TABLE noggin_data DROP CONSTRAINT noggin_data_pkey CASCADE;
+		INSERT INTO noggin_data (tip, object_type, created_at) VALUES ('$12', 'LCD', now() - interval '1 year')`},
+	{check: "duplicate_inspection_ids", statement: `UPDATE noggin_data d SET inspection_id = o.inspection_id, object_type = o.object_type FROM noggin_data o WHERE d.tip = '$13' AND o.tip = '$14'`},
+	{check: "attachment_count", fixed: true, statement: `UPDATE noggin_data SET total_attachments = 9, completed_attachment_count = 9 WHERE tip = '$15'`},
+	{check: "completed_count", fixed: true, statement: `UPDATE noggin_data SET completed_attachment_count = 1, processing_status = 'partial' WHERE tip = '$16'`},
+	{check: "complete_without_file", fixed: true, statement: `UPDATE attachments SET file_path = NULL WHERE record_tip = '$17'`},
+	{check: "complete_without_hash", statement: `UPDATE attachments SET file_hash_sha256 = NULL WHERE record_tip = '$18'`},
+	{check: "complete_but_invalid", statement: `UPDATE attachments SET attachment_validation_status = 'validation_failed' WHERE record_tip = '$19'`},
+	{check: "shared_file", statement: `UPDATE attachments SET file_path = 'a/b.jpg' WHERE record_tip = '$20'`},
+	{check: "orphaned_attachments", fixed: true, statement: `INSERT INTO attachments (record_tip, attachment_tip, attachment_sequence, field_name) VALUES ('orphan', 'x', 1, 'f')`},
+	{check: "lost_archive", statement: `UPDATE attachments SET archive_id = 999 WHERE record_tip = '$21'`},
+	{check: "orphaned_references", fixed: true, statement: `INSERT INTO record_hashes (record_tip, field_name, entity_type, hash_value) VALUES ('orphan2', 'f', 'vehicle', 'h0')`},
+	{check: "names_not_applied", statement: `INSERT INTO unknown_hashes (hash_value, entity_type) VALUES ('h1', 'vehicle'); INSERT INTO entity_hashes (hash_value, entity_type, entity_name) VALUES ('h1', 'vehicle', 'n')`},
+	{check: "resolved_without_name", fixed: true, statement: `INSERT INTO unknown_hashes (hash_value, entity_type, resolved_at) VALUES ('h2', 'vehicle', now())`},
+	{check: "unlisted_unknown", fixed: true, statement: `INSERT INTO record_hashes (record_tip, field_name, entity_type, hash_value) VALUES ('$22', 'f', 'vehicle', 'h3')`},
+	{check: "record_counts", fixed: true, statement: `INSERT INTO record_counts (object_type, processing_status, permanently_failed, records) VALUES ('LCD', 'failed', false, 3)`},
+	{check: "file_counts", fixed: true, statement: `DELETE FROM file_counts WHERE kind = 'report'`},
+}
+
+func TestWhateverIsBrokenInTheDataIsFoundNamedAndMended(t *testing.T) {
+	t.Parallel()
+	m := finished(t, 40)
+	m.exec(false, "ALTER TABLE noggin_schema.noggin_data SET (autovacuum_enabled = false)")
+	tips := m.tips()
+	for _, b := range brokenData {
+		statement := b.statement
+		for i := len(tips) - 1; i >= 0; i-- {
+			statement = strings.ReplaceAll(statement, fmt.Sprintf("'$%d'", i), "'"+tips[i]+"'")
+		}
+		if strings.Contains(statement, "'$") {
+			t.Fatalf("the world has too few records with attachments: %d", len(tips))
+		}
+		m.exec(b.asNoggin, "SET search_path = noggin_schema", statement)
+	}
+	v := m.validator()
+	a := m.lookAtData(v)
+	for _, b := range brokenData {
+		f := finding(t, a, b.check)
+		if f.Count == 0 || len(f.Examples) == 0 || f.Remedy == "" || f.Message == "" || f.Fixed != 0 {
+			t.Errorf("%s: %+v", b.check, f)
+		}
+	}
+	if len(a.Findings) != len(brokenData) {
+		t.Errorf("found %v", checksOf(a))
+	}
+	v.Fix = true
+	a = m.lookAtData(v)
+	for _, b := range brokenData {
+		if b.check == "file_counts" { // counted anew with the records
+			continue
+		}
+		if f := finding(t, a, b.check); b.fixed == f.Open() {
+			t.Errorf("%s: %d of %d mended", b.check, f.Fixed, f.Count)
+		}
+	}
+	v.Fix = false
+	a = m.lookAtData(v)
+	for _, b := range brokenData {
+		if b.fixed && slices.Contains(checksOf(a), b.check) {
+			t.Errorf("%s was said to be mended, and is not", b.check)
+		}
+	}
+}
+
+// breakFiles breaks what may break on disk, and returns what must be found of it.
+func (m *mirror) breakFiles() (want map[string]int64) {
+	m.t.Helper()
+	root := m.Config.Paths.Output
+	photos, err := filepath.Glob(filepath.Join(root, "*", "*", "*", "*_photo_*.jpg"))
+	if err != nil || len(photos) < 8 {
+		m.t.Fatalf("%d photographs, %v", len(photos), err)
+	}
+	var dirs []string // of different records
+	first := map[string]string{}
+	for _, p := range photos {
+		if dir := filepath.Dir(p); first[dir] == "" {
+			first[dir] = p
+			dirs = append(dirs, dir)
+		}
+	}
+	old := time.Now().Add(-7 * time.Hour)
+	write := func(name, content string) string {
+		name = filepath.Join(root, name)
+		must(m.t, os.MkdirAll(filepath.Dir(name), 0o777))
+		must(m.t, os.WriteFile(name, []byte(content), 0o666))
+		must(m.t, os.Chtimes(name, old, old))
+		return name
+	}
+	within := func(dir, name string) string {
+		relative, err := filepath.Rel(root, filepath.Join(dir, name))
+		must(m.t, err)
+		return relative
+	}
+	must(m.t, os.Remove(first[dirs[0]]))
+	must(m.t, os.RemoveAll(dirs[1])) // at least two photographs, and the report
+	gone := int64(1)
+	for _, p := range photos {
+		if filepath.Dir(p) == dirs[1] {
+			gone++
+		}
+	}
+	reports, err := filepath.Glob(filepath.Join(dirs[2], "*_inspection_data.txt"))
+	must(m.t, err)
+	must(m.t, os.Remove(reports[0]))
+	must(m.t, os.Truncate(first[dirs[2]], 10))
+	content, err := os.ReadFile(first[dirs[3]])
+	must(m.t, err)
+	content[len(content)/2] ^= 1
+	must(m.t, os.WriteFile(first[dirs[3]], content, 0o666))
+	must(m.t, os.Rename(first[dirs[4]], filepath.Join(m.t.TempDir(), "moved.jpg")))
+	must(m.t, os.Symlink("/etc/hostname", first[dirs[4]]))
+	write(within(dirs[5], "holiday.jpg"), "x")
+	write(within(dirs[5], "download.tmp"), "x")
+	write("notes.txt", "x")
+	write("2025/13/x/y", "x")
+	write("2025/09/2025-09-17 LCD-nobody/photo.jpg", "x")
+	write(TempFolder+"/1-dead.part", "x")
+	must(m.t, os.WriteFile(filepath.Join(root, TempFolder, "2-alive.part"), []byte("x"), 0o666))
+	return map[string]int64{
+		"missing": gone + 2, "wrong_size": 1, "wrong_hash": 1, "not_regular": 1, "stray": 2, "stray_folder": 2, "temporary": 2,
+	}
+}
+
+func TestWhateverIsBrokenOnDiskIsFoundAndFetchedAgain(t *testing.T) {
+	t.Parallel()
+	m := finished(t, 30)
+	want := m.breakFiles()
+	v := m.validator()
+	a := m.lookAtFiles(v, FileOptions{Deep: true})
+	for check, n := range want {
+		if f := finding(t, a, check); f.Count != n || len(f.Examples) == 0 || f.Remedy == "" {
+			t.Errorf("%s: %d, want %d: %q", check, f.Count, n, f.Examples)
+		}
+	}
+	if len(a.Findings) != len(want) {
+		t.Errorf("found %v", checksOf(a))
+	}
+	// A shallow look does not read the files.
+	if checks := checksOf(m.lookAtFiles(v, FileOptions{})); slices.Contains(checks, "wrong_hash") {
+		t.Error("a file was read without --deep")
+	}
+
+	// A run is at work on one of the records: it is left to that.
+	m.exec(true, `UPDATE noggin_schema.noggin_data SET claimed_by = 1, claim_expires_at = now() + interval '1 hour'`)
+	if checks := checksOf(m.lookAtFiles(v, FileOptions{Deep: true})); slices.Contains(checks, "missing") {
+		t.Errorf("files of claimed records are judged: %v", checks)
+	}
+	m.exec(true, `UPDATE noggin_schema.noggin_data SET claimed_by = NULL, claim_expires_at = NULL`)
+
+	// Mended, what was lost comes again; what is not noggin's stays.
+	v.Fix = true
+	a = m.lookAtFiles(v, FileOptions{Deep: true})
+	for _, check := range []string{"missing", "wrong_size", "wrong_hash", "temporary"} {
+		if f := finding(t, a, check); f.Open() {
+			t.Errorf("%s: %d of %d mended", check, f.Fixed, f.Count)
+		}
+	}
+	wantNothing(t, m.lookAtData(m.validator()))
+	must(t, os.Remove(firstLink(t, m.Config.Paths.Output)))
+	s := m.mustRun(ProcessOptions{UntilEmpty: true, Batch: 50})
+	if s.Complete != 4 {
+		t.Errorf("%d records were fetched again, want 4\n%s", s.Complete, m.log)
+	}
+	v.Fix = false
+	a = m.lookAtFiles(v, FileOptions{Deep: true})
+	for _, f := range a.Findings {
+		// The damaged files were not replaced: they are strays now.
+		if f.Check == "missing" && f.Count == 1 { // the link's
+			continue
+		}
+		if f.Check != "stray" && f.Check != "stray_folder" {
+			t.Errorf("%s is left: %q", f.Check, f.Examples)
+		}
+	}
+	wantNothing(t, m.lookAtData(v))
+}
+
+func firstLink(t *testing.T, root string) (link string) {
+	t.Helper()
+	must(t, filepath.WalkDir(root, func(path string, entry os.DirEntry, err error) error {
+		if err == nil && entry.Type()&os.ModeSymlink != 0 {
+			link = path
+		}
+		return err
+	}))
+	return link
+}
+
+func TestTheSharesOfTheFilesMakeTheWhole(t *testing.T) {
+	t.Parallel()
+	m := finished(t, 30)
+	want := m.breakFiles()
+	got := map[string]int64{}
+	for part := 1; part <= 4; part++ {
+		for _, f := range m.lookAtFiles(m.validator(), FileOptions{Deep: true, Part: part, Parts: 4}).Findings {
+			got[f.Check] += f.Count
+		}
+	}
+	for check, n := range want {
+		if got[check] != n {
+			t.Errorf("%s: %d in all parts, want %d", check, got[check], n)
+		}
+	}
+}
+
+func TestNothingIsMendedOnWhatLooksUnmounted(t *testing.T) {
+	t.Parallel()
+	m := finished(t, 30)
+	output := m.Config.Paths.Output
+	copied := filepath.Join(t.TempDir(), "copy")
+	must(t, os.CopyFS(copied, os.DirFS(output)))
+	for year := 2000; year < 2100; year++ {
+		must(t, os.RemoveAll(filepath.Join(output, fmt.Sprint(year))))
+	}
+	must(t, os.RemoveAll(filepath.Join(output, unknownDate)))
+	v := m.validator()
+	v.Fix = true
+	a := m.lookAtFiles(v, FileOptions{})
+	finding(t, a, "unmounted")
+	if f := finding(t, a, "missing"); f.Fixed != 0 {
+		t.Errorf("mended %d", f.Fixed)
+	}
+	wantNothing(t, m.lookAtData(m.validator()))
+
+	// The copy has everything; it needs no marker.
+	must(t, os.Remove(filepath.Join(copied, MarkerName)))
+	wantNothing(t, m.lookAtFiles(m.validator(), FileOptions{Root: copied, Deep: true}))
+
+	must(t, os.Remove(filepath.Join(output, MarkerName)))
+	a = m.lookAtFiles(v, FileOptions{})
+	finding(t, a, "output")
+	if a.Checked || len(a.Findings) != 1 {
+		t.Errorf("without its marker the folder was looked at: %v", checksOf(a))
+	}
+}
