@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -235,12 +236,11 @@ func (m *mirror) breakFiles() (want map[string]int64) {
 		}
 	}
 	old := time.Now().Add(-7 * time.Hour)
-	write := func(name, content string) string {
+	write := func(name string) {
 		name = filepath.Join(root, name)
 		must(m.t, os.MkdirAll(filepath.Dir(name), 0o777))
-		must(m.t, os.WriteFile(name, []byte(content), 0o666))
+		must(m.t, os.WriteFile(name, []byte("x"), 0o666))
 		must(m.t, os.Chtimes(name, old, old))
-		return name
 	}
 	within := func(dir, name string) string {
 		relative, err := filepath.Rel(root, filepath.Join(dir, name))
@@ -265,12 +265,12 @@ func (m *mirror) breakFiles() (want map[string]int64) {
 	must(m.t, os.WriteFile(first[dirs[3]], content, 0o666))
 	must(m.t, os.Rename(first[dirs[4]], filepath.Join(m.t.TempDir(), "moved.jpg")))
 	must(m.t, os.Symlink("/etc/hostname", first[dirs[4]]))
-	write(within(dirs[5], "holiday.jpg"), "x")
-	write(within(dirs[5], "download.tmp"), "x")
-	write("notes.txt", "x")
-	write("2025/13/x/y", "x")
-	write("2025/09/2025-09-17 LCD-nobody/photo.jpg", "x")
-	write(TempFolder+"/1-dead.part", "x")
+	write(within(dirs[5], "holiday.jpg"))
+	write(within(dirs[5], "download.tmp"))
+	write("notes.txt")
+	write("2025/13/x/y")
+	write("2025/09/2025-09-17 LCD-nobody/photo.jpg")
+	write(TempFolder + "/1-dead.part")
 	must(m.t, os.WriteFile(filepath.Join(root, TempFolder, "2-alive.part"), []byte("x"), 0o666))
 	return map[string]int64{
 		"missing": gone + 2, "wrong_size": 1, "wrong_hash": 1, "not_regular": 1, "stray": 2, "stray_folder": 2, "temporary": 2,
@@ -366,7 +366,7 @@ func TestNothingIsMendedOnWhatLooksUnmounted(t *testing.T) {
 	copied := filepath.Join(t.TempDir(), "copy")
 	must(t, os.CopyFS(copied, os.DirFS(output)))
 	for year := 2000; year < 2100; year++ {
-		must(t, os.RemoveAll(filepath.Join(output, fmt.Sprint(year))))
+		must(t, os.RemoveAll(filepath.Join(output, strconv.Itoa(year))))
 	}
 	must(t, os.RemoveAll(filepath.Join(output, unknownDate)))
 	v := m.validator()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"noggin/storage"
@@ -171,7 +170,7 @@ func (v *Validator) data(ctx context.Context, a *Area) error {
 
 // fix mends what a check found, and returns how much of that is mended now.
 func (v *Validator) fix(ctx context.Context, c storage.Check, before int64) (int64, error) {
-	v.Log.Info("mending", "check", c.Name, "found", before, "what", strings.TrimPrefix(c.Remedy, "noggin validate data --fix "))
+	v.Log.Info("mending: "+c.Message, "check", c.Name, "found", before)
 	changed, err := v.DB.Fix(ctx, c, v.Config.Import.DefaultObjectType)
 	if err != nil {
 		return 0, err

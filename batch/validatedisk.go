@@ -161,7 +161,7 @@ func (v *Validator) Folders(a *Area) {
 		case errors.Is(err, fs.ErrNotExist):
 			if err := mayWrite(p.existing); err != nil {
 				a.Error("folders", fmt.Sprintf("%s: %s is missing, and cannot be made in %s: %v", key, p.path, p.existing, err),
-					fmt.Sprintf("mount its volume, or: install -d -o USER %s", p.path))
+					"mount its volume, or: install -d -o USER "+p.path)
 				continue
 			}
 			toBeMade = append(toBeMade, p.key)

@@ -60,7 +60,7 @@ func (v *Validator) quick(ctx context.Context, a *Area) error {
 // checkQueue tells of records that wait for long, unless they are being worked off.
 func checkQueue(a *Area, v storage.Vitals) {
 	oldest := time.Duration(v.OldestSeconds * float64(time.Second)).Round(time.Minute)
-	a.Fact(fmt.Sprintf("%s due", plural(v.Due, "record")))
+	a.Fact(plural(v.Due, "record") + " due")
 	draining := v.DueHourAgo != nil && v.Due < *v.DueHourAgo
 	switch {
 	case v.Paused:
@@ -94,7 +94,7 @@ func checkActivity(a *Area, v storage.Vitals) {
 	case v.ProcessedAgo == nil:
 		a.Error("activity", "noggin process never ended well", "systemctl list-timers 'noggin-*'; noggin report runs")
 	case time.Duration(*v.ProcessedAgo*float64(time.Second)) > processSilence:
-		a.Error("activity", fmt.Sprintf("no run of noggin process ended well for %s", duration(time.Duration(*v.ProcessedAgo*float64(time.Second)))),
+		a.Error("activity", "no run of noggin process ended well for "+duration(time.Duration(*v.ProcessedAgo*float64(time.Second))),
 			"systemctl list-timers 'noggin-*'; noggin report runs")
 	}
 	if v.PermanentDayAgo != nil && v.Permanent >= *v.PermanentDayAgo+manyFailures {

@@ -59,7 +59,7 @@ func (c *fileCheck) inspect(ctx context.Context, r storage.RecordFiles) (found [
 	}
 	for name, entry := range entries {
 		full := path.Join(r.Folder, name)
-		found = append(found, problemFile{c.strayKind(full, entry), full, ""})
+		found = append(found, problemFile{c.strayKind(entry), full, ""})
 	}
 	return found, expected
 }
@@ -148,7 +148,7 @@ func (c *fileCheck) openFolder(dir string) (*os.File, error) {
 }
 
 // strayKind says what an entry is that the database does not know.
-func (c *fileCheck) strayKind(full string, entry fs.DirEntry) fileProblem {
+func (c *fileCheck) strayKind(entry fs.DirEntry) fileProblem {
 	switch {
 	case entry.IsDir():
 		return folderStray
@@ -266,7 +266,7 @@ func (c *fileCheck) stray(full string, e fs.DirEntry) {
 		c.found[folderStray].add(full + "/")
 		return
 	}
-	c.count(c.strayKind(full, e), full)
+	c.count(c.strayKind(e), full)
 }
 
 // eachEntry hands the entries of a folder on, some hundred at a time: a month may

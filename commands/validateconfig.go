@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 
+	"noggin/api"
 	"noggin/batch"
 )
 
@@ -26,15 +27,7 @@ func (v *validation) config(cfg *config) *batch.Area {
 			a.Error("permissions", path+" can be changed by others", "chmod o-w "+path)
 		}
 	}
-	if _, err := v.env.apiConfig(cfg); err != nil {
-		problems := hintsOf(err)
-		if !strings.Contains(err.Error(), "is not configured") || len(problems) == 0 {
-			problems = []string{err.Error()}
-		}
-		for _, p := range problems {
-			a.Error("api", p, "correct it; every key is explained in config.example.toml")
-		}
-	}
+	v.checkAPIConfig(a, cfg)
 	if cfg.api.Namespace != "" && !tenant.MatchString(cfg.api.Namespace) {
 		a.Warn("namespace", fmt.Sprintf("[api] namespace has %d characters (not shown): a tenant is 64 hexadecimal digits", len(cfg.api.Namespace)),
 			"compare it with the platform's")
@@ -48,6 +41,24 @@ func (v *validation) config(cfg *config) *batch.Area {
 	v.validator.Disk(a)
 	a.Checked = true
 	return a
+}
+
+// checkAPIConfig tells what is missing to talk to the API.
+func (v *validation) checkAPIConfig(a *batch.Area, cfg *config) {
+	const remedy = "correct it; every key is explained in config.example.toml"
+	token, err := cfg.credentials.token()
+	if err != nil {
+		a.Error("token", err.Error(), strings.Join(append(hintsOf(err), "test it: noggin validate api"), "; "))
+		token = "none" // so that the rest is told too
+	}
+	v.env.err.secrets.add(string(token))
+	client := cfg.api
+	client.BearerToken = string(token)
+	if _, err := api.New(client, nil); err != nil {
+		for _, p := range messages(err) {
+			a.Error("api", p, remedy)
+		}
+	}
 }
 
 func isLoopback(host string) bool {
