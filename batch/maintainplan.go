@@ -123,7 +123,8 @@ func (p planner) kept() string { return filepath.Join(p.paths.Backups, "before_r
 // name.
 func (p planner) restore() []PlanStep {
 	b := p.backup
-	restored, aside := b.Database+"_restored_"+p.stamp, b.Database+"_corrupt_"+p.stamp
+	short := firstOf(b.Database, 38) // PostgreSQL cuts names at 63 bytes
+	restored, aside := short+"_restored_"+p.stamp, short+"_corrupt_"+p.stamp
 	program := func(name string) string { return ShellQuoted(filepath.Join(p.programs, name)) }
 	rename := func(from, to string) string {
 		return program("psql") + " --dbname=postgres --set=ON_ERROR_STOP=1 --command=" +
@@ -195,7 +196,7 @@ func (p planner) closeGap() []PlanStep {
 		{
 			Title: "Import the CSV files again that are newer than the backup",
 			Notes: []string{"Records that are known already stay as they are. Exit code 3 tells of rows rejected before."},
-			Commands: []string{"find " + ShellQuoted(p.paths.Processed) + " -type f -newerct " + ShellQuoted(p.since) +
+			Commands: []string{p.noggin + " maintain resume", "find " + ShellQuoted(p.paths.Processed) + " -type f -newerct " + ShellQuoted(p.since) +
 				" -print0 | xargs -0 -r " + p.noggin + " import-csv"},
 		},
 		{
@@ -205,7 +206,6 @@ func (p planner) closeGap() []PlanStep {
 				"Records that are permanently failed stay so: noggin report failed --permanent.",
 			},
 			Commands: []string{
-				p.noggin + " maintain resume",
 				p.noggin + " process --adopt --until-empty",
 				p.noggin + " validate files",
 			},
