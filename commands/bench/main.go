@@ -70,6 +70,7 @@ func groups() []group {
 		{"idle", benchIdle},
 		{"memory", benchMemory},
 		{"archive", benchArchive},
+		{"prune", benchPrune},
 	}
 }
 
