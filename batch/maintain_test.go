@@ -155,6 +155,35 @@ func TestABrokenBackupIsFoundAndNamed(t *testing.T) {
 	}
 }
 
+func TestABackupOfBrokenDataIsNoGood(t *testing.T) {
+	t.Parallel()
+	m := newMaintenance(t, 3)
+	run, err := m.DB.StartRun(t.Context(), "process", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims, err := m.DB.Claim(t.Context(), storage.ClaimRequest{Run: run, Limit: 1, Lease: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Complete, with neither an answer nor a report.
+	if _, err := m.DB.Store(t.Context(), run, []storage.Answer{{
+		Tip: claims[0].Tip, Token: claims[0].Token, ObjectType: "LCD", Payload: []byte("{}"), Folders: [3]string{"a", "b", "c"},
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.DB.Finish(t.Context(), run, []storage.Result{{Tip: claims[0].Tip, Token: claims[0].Token, Status: "complete"}}, storage.Backoff{}); err != nil {
+		t.Fatal(err)
+	}
+	b := mustBackup(t, m)
+	if _, err := m.VerifyBackup(t.Context(), ""); !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "(complete_without_report)") {
+		t.Error(err)
+	}
+	if b, err = readBackup(b.Path()); err != nil || b.Broken != "" || b.VerifiedAt != nil {
+		t.Errorf("%+v, %v", b, err)
+	}
+}
+
 func TestRotationNeverTouchesWhatIsNotItsOwn(t *testing.T) {
 	t.Parallel()
 	m := newMaintenance(t, 1)

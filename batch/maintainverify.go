@@ -57,7 +57,7 @@ func (m *Maintenance) VerifyBackup(ctx context.Context, path string) (Effect, er
 	b.note(m, broken, len(v.Problems) == 0)
 	v.Seconds = time.Since(started).Seconds()
 	if len(v.Problems) > 0 {
-		return Effect{Text: "broken: " + b.Path(), Details: v, Lines: v.Problems},
+		return Effect{Text: "no good: " + b.Path(), Details: v, Lines: v.Problems},
 			fmt.Errorf("%w: %s: %s", ErrIncomplete, b.Path(), strings.Join(v.Problems, "; "))
 	}
 	text := fmt.Sprintf("%s is good: restored, %s, %s, %s compared in %.1f s", b.Path(), plural(v.Rows["noggin_data"], "record"),
@@ -181,6 +181,31 @@ func (m *Maintenance) inspect(ctx context.Context, scratch *storage.Scratch, b B
 	}
 	for _, index := range invalid {
 		v.Problems = append(v.Problems, "index "+index+" is invalid")
+	}
+	return m.checkData(ctx, scratch, v)
+}
+
+// checkData holds the restored data to the rules of `noggin validate data`. What
+// breaks them was so when the backup was taken.
+func (m *Maintenance) checkData(ctx context.Context, scratch *storage.Scratch, v *Verification) error {
+	forms, err := m.Config.Forms()
+	if err != nil {
+		return err
+	}
+	for _, check := range storage.Checks(forms.Codes()) {
+		found, err := scratch.Violations(ctx, check)
+		if err != nil {
+			return err
+		}
+		if found.Count == 0 {
+			continue
+		}
+		finding := fmt.Sprintf("%d %s (%s)", found.Count, check.Message, check.Name)
+		if check.Warning {
+			v.Warnings = append(v.Warnings, finding)
+		} else {
+			v.Problems = append(v.Problems, finding)
+		}
 	}
 	return nil
 }

@@ -176,7 +176,7 @@ func TestTodaysBackupIsMadeOnceAndVerified(t *testing.T) {
 		t.Fatal(err)
 	}
 	stdout, stderr := i.run(exitPartial, "maintain", "verify-backup", filepath.Base(v.Path))
-	if !strings.Contains(stdout, "broken: "+v.Path) || !strings.Contains(stderr, "bytes instead of") {
+	if !strings.Contains(stdout, "no good: "+v.Path) || !strings.Contains(stderr, "bytes instead of") {
 		t.Error(stdout, stderr)
 	}
 }
