@@ -27,6 +27,8 @@ const (
 	locatorText    = "noggin 1"
 	locatorPayload = 8 + 8
 	locatorSize    = 4 + 4 + locatorPayload
+
+	writebackEvery = 16 << 20
 )
 
 // archiveWriter writes an archive under a name that ends in ".partial". Every
@@ -39,10 +41,12 @@ type archiveWriter struct {
 	file    *os.File
 	out     *bufio.Writer
 	written int64 // bytes behind out
-	zstd    *zstd.Encoder
-	tar     *tar.Writer
-	copier  copier
-	frame   int64 // where the record in hand begins
+	// flushing is how far the disk was told to write.
+	flushing int64
+	zstd     *zstd.Encoder
+	tar      *tar.Writer
+	copier   copier
+	frame    int64 // where the record in hand begins
 
 	spool      *os.File // the manifest of what is written, without a name
 	spoolOut   *bufio.Writer
@@ -88,6 +92,12 @@ type countingWriter struct{ *archiveWriter }
 func (w countingWriter) Write(p []byte) (int, error) {
 	n, err := w.file.Write(p)
 	w.written += int64(n)
+	if w.written-w.flushing >= writebackEvery {
+		// Has the disk begin now with what it is asked to finish at the end. Where
+		// that cannot be said, the end takes longer.
+		_ = unix.SyncFileRange(int(w.file.Fd()), w.flushing, w.written-w.flushing, unix.SYNC_FILE_RANGE_WRITE)
+		w.flushing = w.written
+	}
 	if err != nil {
 		return n, diskError("write", w.final+partialExt, err)
 	}
@@ -215,7 +225,7 @@ func (w *archiveWriter) cut() error {
 	if err := errors.Join(err, w.file.Truncate(w.frame)); err != nil {
 		return diskError("cut", w.final+partialExt, err)
 	}
-	w.written = w.frame
+	w.written, w.flushing = w.frame, min(w.flushing, w.frame)
 	return nil
 }
 
