@@ -181,7 +181,7 @@ func runArchiveCreate(ctx context.Context, env *environment, s *session, summary
 		err = usagef("--until-free: %w", err)
 	case err == nil && summary.LeftOutCount+len(summary.Problems) > 0:
 		err = hint(partialf("%s: what they concern is as it was", plural(summary.LeftOutCount+len(summary.Problems), "finding")),
-			"`noggin validate --files` looks closer; what it mends is archived by the next run")
+			"`noggin validate files` looks closer; what it mends is archived by the next run")
 	case err == nil && summary.FreeReached != nil && !*summary.FreeReached:
 		err = partialf("only %.1f%% of the output volume are free, although everything before %s is archived", summary.FreePercent, summary.Before)
 	}
