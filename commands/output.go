@@ -97,6 +97,7 @@ type column struct{ key, heading string }
 type table struct {
 	columns []column
 	rows    [][]any
+	spare   []string // headings of columns that a narrow terminal does without, the first to go first
 }
 
 // table prints t in the format of the command: text that fits the terminal, a
@@ -153,19 +154,8 @@ func (o output) text(t table) error {
 
 // render lays the table out in columns that fit width; 0 is no limit.
 func (t table) render(width int, colour bool) string {
-	cells := make([][]string, 0, len(t.rows)+1)
-	headings := make([]string, len(t.columns))
-	for i, col := range t.columns {
-		headings[i] = col.heading
-	}
-	cells = append(cells, headings)
-	for _, row := range t.rows {
-		line := make([]string, len(row))
-		for i, value := range row {
-			line[i] = printable(humanText(value))
-		}
-		cells = append(cells, line)
-	}
+	t = t.fitting(width)
+	cells := t.cells()
 	w := prettytable.NewWriter()
 	w.SetStyle(plainStyle(colour))
 	w.SuppressTrailingSpaces()
@@ -206,34 +196,6 @@ func columnConfigs(t table, widths []int) []prettytable.ColumnConfig {
 		}
 	}
 	return configs
-}
-
-// columnWidths gives each column its widest cell, then takes from the widest
-// columns until the line fits limit.
-func columnWidths(cells [][]string, limit int) []int {
-	widths := make([]int, len(cells[0]))
-	total := 0
-	for i := range widths {
-		for _, line := range cells {
-			widths[i] = max(widths[i], text.StringWidth(line[i]))
-		}
-		total += widths[i] + 2
-	}
-	const narrowest = 6
-	for limit > 0 && total > limit {
-		widest := 0
-		for i := range widths {
-			if widths[i] > widths[widest] {
-				widest = i
-			}
-		}
-		if widths[widest] <= narrowest {
-			break
-		}
-		widths[widest]--
-		total--
-	}
-	return widths
 }
 
 func isNumeric(rows [][]any, i int) bool {

@@ -84,7 +84,7 @@ func (r *reporter) attachmentsSheet(a attachmentsReport, totals *table) sheet {
 	for _, d := range a.Days {
 		days.rows = append(days.rows, []any{d.Date, count(d.Files), count(d.Failed), size(d.Bytes), as[speed](d.Speed)})
 	}
-	failed := &table{columns: []column{{"", "Tried"}, {"", "Inspection"}, {"", "Record"}, {"", "File"}, {"", "Tries"}, {"", "Error"}}}
+	failed := &table{columns: []column{{"", "Tried"}, {"", "Inspection"}, {"", "Record"}, {"", "File"}, {"", "Tries"}, {"", "Error"}}, spare: []string{"Tries", "Record"}}
 	for _, f := range a.Failed {
 		at := ""
 		if f.StartedAt != nil {
@@ -92,7 +92,7 @@ func (r *reporter) attachmentsSheet(a attachmentsReport, totals *table) sheet {
 		}
 		failed.rows = append(failed.rows, []any{at, value(f.InspectionID), shortTip(f.RecordTip), either(f.Filename, &f.Field), f.RetryCount, value(f.LastError)})
 	}
-	largest := &table{columns: []column{{"", "Size"}, {"", "Type"}, {"", "Inspection"}, {"", "File"}}}
+	largest := &table{columns: []column{{"", "Size"}, {"", "Type"}, {"", "Inspection"}, {"", "File"}}, spare: []string{"Type", "Inspection"}}
 	for _, f := range a.Largest {
 		path := either(f.Path, f.Filename)
 		if f.Archive != nil {

@@ -257,7 +257,8 @@ func (r *reporter) dailySheet(d dailyReport, day time.Time) sheet {
 	for _, c := range d.Runs {
 		runs.rows = append(runs.rows, []any{c.Command, count(c.Runs), count(c.Done), count(c.Failed), count(c.Open)})
 	}
-	return sheet{title: "noggin daily report of " + day.Format("Monday 2006-01-02") + " (" + r.now.Location().String() + "), made " + r.now.Format("2006-01-02 15:04"), sections: []section{
+	title := "noggin daily report, " + day.Format("Mon 2006-01-02") + ", made " + r.now.Format("2006-01-02 15:04 ") + r.now.Location().String()
+	return sheet{title: title, sections: []section{
 		{lines: []string{verdict}},
 		{title: "Records", facts: records},
 		{title: "Traffic", facts: traffic},

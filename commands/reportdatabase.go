@@ -177,7 +177,7 @@ func (r *reporter) indexSection(indexes []storage.IndexState, all bool) section 
 }
 
 func (r *reporter) sessionSection(sessions []storage.SessionState) section {
-	t := &table{columns: []column{{"", "Process"}, {"", "User"}, {"", "Application"}, {"", "State"}, {"", "For"}, {"", "Transaction"}, {"", "Waits for"}, {"", "Query"}}}
+	t := &table{columns: []column{{"", "Process"}, {"", "User"}, {"", "Application"}, {"", "State"}, {"", "For"}, {"", "Transaction"}, {"", "Waits for"}, {"", "Query"}}, spare: []string{"User", "State", "Transaction"}}
 	long := 0
 	for _, s := range sessions {
 		waits := either(s.WaitsFor, nil)
@@ -209,7 +209,7 @@ func (r *reporter) statementSection(statements []storage.StatementState, there b
 		s.lines = []string{"pg_stat_statements is not there, or not readable for this role."}
 		return s
 	}
-	s.table = &table{columns: []column{{"", "Calls"}, {"", "Average"}, {"", "Longest"}, {"", "In all"}, {"", "Rows"}, {"", "Statement"}}}
+	s.table = &table{columns: []column{{"", "Calls"}, {"", "Average"}, {"", "Longest"}, {"", "In all"}, {"", "Rows"}, {"", "Statement"}}, spare: []string{"Rows", "Longest"}}
 	for _, q := range statements {
 		s.table.rows = append(s.table.rows, []any{count(q.Calls), seconds3(q.MeanSeconds), seconds3(q.MaxSeconds), duration(q.TotalSeconds), count(q.Rows), q.Query})
 	}

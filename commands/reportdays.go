@@ -50,9 +50,8 @@ func reportPerformanceCommand(env *environment) *cli.Command {
 		Name:  "performance",
 		Usage: "per day: records, seconds a record, photographs, requests, the slowest",
 		Description: `Seconds are the processing time of complete records: the fetch, all downloads and
-writes. "Since import" is how long they took altogether, waiting included, which
-is what the manual's performance review measured. Over five minutes a record is
-its limit.`,
+writes. "Waited" is how long they took since their import on average, which is what
+the manual's performance review measured. Over five minutes a record is its limit.`,
 		Flags: []cli.Flag{daysFlag(7), formatFlag(formatText, formatJSON, formatCSV)},
 		Action: env.reportingWith(func(ctx context.Context, c *cli.Context, r *reporter) error {
 			days, err := daysOf(c, storage.DaysCounted)
@@ -75,9 +74,9 @@ func runReportPerformance(ctx context.Context, r *reporter, n int) error {
 		{"average_seconds", "Average"},
 		{"shortest_seconds", "Least"},
 		{"longest_seconds", "Most"},
-		{"average_seconds_since_import", "Since import"},
+		{"average_seconds_since_import", "Waited"},
 		{"attachments", "Files"},
-		{"bytes", "Downloaded"},
+		{"bytes", "Size"},
 		{"requests", "Requests"},
 	}}
 	slowest := table{columns: []column{{"", "Day"}, {"", "Seconds"}, {"", "Slowest record"}}}
@@ -87,7 +86,7 @@ func runReportPerformance(ctx context.Context, r *reporter, n int) error {
 			as[duration](d.AverageWait), count(d.Files), size(d.Bytes), count(d.Requests),
 		})
 		if d.SlowestTip != nil {
-			slowest.rows = append(slowest.rows, []any{d.Date, as[duration](d.LongestSeconds), *d.SlowestTip})
+			slowest.rows = append(slowest.rows, []any{d.Date, as[duration](d.LongestSeconds), shortTip(*d.SlowestTip)})
 		}
 	}
 	csv := main
@@ -97,6 +96,8 @@ func runReportPerformance(ctx context.Context, r *reporter, n int) error {
 		csv.rows = append(csv.rows, append(row[:len(row):len(row)], value(days[i].SlowestTip)))
 	}
 	return r.out.report(days, csv, func() sheet {
-		return sheet{title: r.heading("Performance"), sections: []section{{table: &main}, {title: "Slowest of each day", table: &slowest}}}
+		return sheet{title: r.heading("Performance"), sections: []section{
+			{table: &main, notes: []string{"Of complete records: seconds of work, and how long they waited since the import."}}, {title: "Slowest of each day", table: &slowest},
+		}}
 	})
 }

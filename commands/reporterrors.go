@@ -96,7 +96,7 @@ func (r *reporter) errorsSheet(e errorsReport) sheet {
 		return page
 	}
 	kinds := section{title: "By kind, and what to do"}
-	kinds.table = &table{columns: []column{{"", "Error"}, {"", "Count"}, {"", "Records"}, {"", "Last"}, {"", "Advice"}}}
+	kinds.table = &table{columns: []column{{"", "Error"}, {"", "Count"}, {"", "Records"}, {"", "Last"}, {"", "Advice"}}, spare: []string{"Records"}}
 	for _, t := range e.Types {
 		kinds.table.rows = append(kinds.table.rows, []any{t.Type, count(t.Occurrences), count(t.Records), t.Last.In(r.now.Location()).Format("01-02 15:04:05"), t.Advice})
 	}

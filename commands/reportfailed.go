@@ -41,7 +41,7 @@ func runReportFailed(ctx context.Context, r *reporter, f storage.FailingFilter) 
 	if f.Limit > 0 {
 		more.Limit++
 	}
-	t := &table{columns: []column{{"", "Inspection"}, {"", "Tip"}, {"", "Form"}, {"", "Status"}, {"", "Tries"}, {"", "Next retry"}, {"", "Updated"}, {"", "Last error"}}}
+	t := &table{columns: []column{{"", "Inspection"}, {"", "Tip"}, {"", "Form"}, {"", "Status"}, {"", "Tries"}, {"", "Next retry"}, {"", "Updated"}, {"", "Last error"}}, spare: []string{"Form", "Tries", "Updated", "Next retry"}}
 	if err := r.db.EachFailing(ctx, more, func(rec storage.FailedRecord) error {
 		t.rows = append(t.rows, []any{
 			value(rec.InspectionID), shortTip(rec.Tip), rec.ObjectType, rec.Status, rec.RetryCount, r.nextRetry(rec),

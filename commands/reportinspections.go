@@ -98,7 +98,7 @@ func printInspections(ctx context.Context, db *storage.DB, f storage.InspectionF
 		"load_compliance": "Compliance", "total_attachments": "Files", "processing_status": "Status", "filename": "File", "size_mb": "MB", "attachment_status": "Status",
 	}
 	var shown []int
-	page := table{}
+	page := table{spare: []string{"Department", "Team", "Trailer"}}
 	for _, name := range textColumns[f.Attachments] {
 		shown = append(shown, slices.Index(columns, name))
 		page.columns = append(page.columns, column{name, headings[name]})

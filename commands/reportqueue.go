@@ -167,7 +167,7 @@ func (r *reporter) queueSheet(q queueReport) sheet {
 		bar := strings.Repeat("#", int(math.Round(40*float64(d.Due)/float64(most))))
 		history.rows = append(history.rows, []any{d.At.Format("01-02 15:04"), count(d.Due), bar})
 	}
-	next := &table{columns: []column{{"", "Next retry"}, {"", "Inspection"}, {"", "Tip"}, {"", "Status"}, {"", "Tries"}, {"", "Last error"}}}
+	next := &table{columns: []column{{"", "Next retry"}, {"", "Inspection"}, {"", "Tip"}, {"", "Status"}, {"", "Tries"}, {"", "Last error"}}, spare: []string{"Tries", "Tip", "Status"}}
 	for _, w := range q.NextRetries {
 		at := any("now")
 		if w.NextRetryAt != nil && w.NextRetryAt.After(r.now) {
@@ -196,8 +196,8 @@ func (q queueReport) pace(now time.Time) string {
 
 // shortTip is as much of a tip as tells it apart, and as `report tip` takes.
 func shortTip(tip string) string {
-	if len(tip) <= 16 {
+	if len(tip) <= 10 {
 		return tip
 	}
-	return tip[:16]
+	return tip[:10]
 }

@@ -70,7 +70,7 @@ func runReportRuns(ctx context.Context, r *reporter, f storage.RunFilter) error 
 
 // runsTable shows runs; on the dashboard there is one of each command.
 func runsTable(runs []storage.RunRow, now time.Time, dashboard bool) *table {
-	t := &table{columns: []column{{"", "Command"}, {"", "Host"}, {"", "Started"}, {"", "Took"}, {"", "Exit"}, {"", "What it did"}}}
+	t := &table{columns: []column{{"", "Command"}, {"", "Host"}, {"", "Started"}, {"", "Took"}, {"", "Exit"}, {"", "What it did"}}, spare: []string{"Took", "Host"}}
 	if !dashboard {
 		t.columns = append([]column{{"", "Run"}}, t.columns...)
 	}

@@ -149,7 +149,7 @@ func (r *reporter) tipSheet(d tipReport) sheet {
 	if id := either(d.InspectionID, d.ExpectedID); id != "" {
 		title = id
 	}
-	files := &table{columns: []column{{"", "#"}, {"", "File"}, {"", "Status"}, {"", "Check"}, {"", "Size"}, {"", "Took"}, {"", "On disk"}, {"", "Tries"}, {"", "Error"}}}
+	files := &table{columns: []column{{"", "#"}, {"", "File"}, {"", "Status"}, {"", "Check"}, {"", "Size"}, {"", "Took"}, {"", "On disk"}, {"", "Tries"}, {"", "Error"}}, spare: []string{"Took", "Tries", "Check"}}
 	for _, a := range d.Attachments {
 		onDisk := a.OnDisk
 		if a.Archive != nil {

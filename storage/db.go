@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -131,8 +132,12 @@ func (db *DB) get(ctx context.Context, what string, dest any, query string, args
 	return describe(ctx, what, err)
 }
 
-// selectAll reads all rows into dest, a pointer to a slice.
+// selectAll reads all rows into dest, a pointer to a slice; none make it empty, not
+// nil, for a list in JSON is never null.
 func (db *DB) selectAll(ctx context.Context, what string, dest any, query string, args ...any) error {
+	if slice := reflect.ValueOf(dest).Elem(); slice.IsNil() {
+		slice.Set(reflect.MakeSlice(slice.Type(), 0, 0))
+	}
 	return describe(ctx, what, db.pool.SelectContext(ctx, dest, db.sql(query), args...))
 }
 

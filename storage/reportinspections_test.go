@@ -5,19 +5,21 @@ import (
 	"testing"
 )
 
-func TestACompositeValueIsTakenApartAsPostgreSQLWroteIt(t *testing.T) {
+func TestJoinedColumnsComeApartWhateverTheyHold(t *testing.T) {
 	t.Parallel()
 	db := testDB(t)
+	line := newJoinedColumns(5)
+	query := `SELECT ` + line.sql([]string{"$1::text", "$2::text", "$3::text", "$4::text", "$5::text"})
 	for _, values := range [][]any{
 		{"plain", "two words", `a "quoted" one`, `back\slash`, "comma, and (brackets)"},
 		{nil, "", nil, " ", `\`},
-		{"line\nend", "\ttab", `"`, `""`, `\"`},
+		{"line\nend", "\ttab", "\x01\x02\x03\x04\x05\x06", line.separator[1:], line.null + "x"},
 		{"é 日本 😀", ",", "()", "'", nil},
+		{nil, nil, nil, nil, nil},
 	} {
-		text := scalar[[]byte](t, db, `SELECT ROW($1::text, $2::text, $3::text, $4::text, $5::text)`, values...)
-		fields, err := splitComposite(text, nil)
-		if err != nil || len(fields) != len(values) {
-			t.Fatalf("%q: %d fields, %v", values, len(fields), err)
+		fields, err := line.split(scalar[[]byte](t, db, query, values...), nil)
+		if err != nil {
+			t.Fatalf("%q: %v", values, err)
 		}
 		for i, want := range values {
 			if want == nil && fields[i] != nil || want != nil && (fields[i] == nil || string(fields[i]) != want) {
@@ -25,18 +27,12 @@ func TestACompositeValueIsTakenApartAsPostgreSQLWroteIt(t *testing.T) {
 			}
 		}
 	}
-}
-
-func FuzzSplitComposite(f *testing.F) {
-	for _, seed := range []string{"()", "(,)", `("a""b",\,c)`, `("`, `(\)`, "", `(a"b"c,"",)`} {
-		f.Add(seed)
+	if other := newJoinedColumns(5); other.separator == line.separator || other.null == line.null || line.null == line.separator {
+		t.Error("what stands between values could be foreseen")
 	}
-	f.Fuzz(func(t *testing.T, text string) {
-		fields, err := splitComposite([]byte(text), nil)
-		if err == nil && len(fields) == 0 {
-			t.Error("no fields and no error")
-		}
-	})
+	if _, err := line.split([]byte("one"), nil); err == nil {
+		t.Error("a row of one value passes for one of five")
+	}
 }
 
 func TestInspectionsComeByDayAndWithinTheBounds(t *testing.T) {
