@@ -114,7 +114,11 @@ func runReportCircuit(ctx context.Context, r *reporter, days int) error {
 		if t.To == "open" {
 			openings++
 		}
-		history.rows = append(history.rows, []any{t.At.In(r.now.Location()), t.From, t.To, percent(t.FailureRate), t.Reason, value(t.RunID)})
+		rate := any(percent(t.FailureRate))
+		if t.From == "open" { // time decided, not requests
+			rate = nil
+		}
+		history.rows = append(history.rows, []any{t.At.In(r.now.Location()), t.From, t.To, rate, t.Reason, value(t.RunID)})
 	}
 	doc := struct {
 		At time.Time `json:"at"`

@@ -86,8 +86,11 @@ func runsTable(runs []storage.RunRow, now time.Time, dashboard bool) *table {
 
 func took(run storage.RunRow, now time.Time) any {
 	end := now
-	if run.FinishedAt != nil {
+	switch {
+	case run.FinishedAt != nil:
 		end = *run.FinishedAt
+	case now.Sub(run.SeenAt) >= aliveFor:
+		end = run.SeenAt
 	}
 	return duration(max(0, end.Sub(run.StartedAt).Seconds()))
 }
