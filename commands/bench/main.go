@@ -71,6 +71,7 @@ func groups() []group {
 		{"memory", benchMemory},
 		{"archive", benchArchive},
 		{"prune", benchPrune},
+		{"reports", benchReports},
 	}
 }
 
