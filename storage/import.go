@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/jmoiron/sqlx"
-	"github.com/lib/pq"
 	"github.com/lib/pq/pqerror"
 )
 
@@ -85,7 +84,8 @@ const importStatement = given + `,
 // [TipImport.Update] fills. Doing it again changes nothing; after a COMMIT whose
 // answer was lost that is what happens, and counts new tips as known.
 //
-// A chunk of some ten thousand rows costs little memory and is soon written.
+// A chunk of some thousand rows costs little memory and is soon written. The rows
+// are sorted on the way.
 func (db *DB) ImportTips(ctx context.Context, imp TipImport, rows []ImportedTip) (ImportCounts, error) {
 	n, args := importArguments(imp, rows)
 	var counts ImportCounts
@@ -126,23 +126,52 @@ func (db *DB) PreviewImport(ctx context.Context, imp TipImport, rows []ImportedT
 
 // importArguments returns the number of rows and the arguments of given: each tip
 // once, and sorted, so that neighbours in the index follow each other and two
-// imports lock in the same order.
+// imports lock in the same order. It sorts rows.
 func importArguments(imp TipImport, rows []ImportedTip) (n int, args []any) {
-	n = len(rows)
-	rows = slices.Clone(rows)
 	slices.SortStableFunc(rows, func(a, b ImportedTip) int { return strings.Compare(a.Tip, b.Tip) })
-	rows = slices.CompactFunc(rows, func(a, b ImportedTip) bool { return a.Tip == b.Tip })
-	tips, ids, days := make([]string, len(rows)), make([]string, len(rows)), make([]string, len(rows))
-	for i, r := range rows {
-		tips[i], ids[i], days[i] = r.Tip, r.ExpectedID, r.ExpectedDate
+	return len(rows), []any{
+		arrayOf(rows, func(r ImportedTip) string { return r.Tip }),
+		arrayOf(rows, func(r ImportedTip) string { return r.ExpectedID }),
+		arrayOf(rows, func(r ImportedTip) string { return r.ExpectedDate }),
+		imp.ObjectType, !imp.Assumed, imp.Update, cleanText(imp.Source),
 	}
-	return n, []any{pq.Array(tips), pq.Array(ids), pq.Array(days), imp.ObjectType, !imp.Assumed, imp.Update, cleanText(imp.Source)}
 }
 
-// planForLookups has this transaction look each tip up by the index: a chunk is
-// large enough for the planner to read the whole table instead, again for each.
+var arrayEscapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+
+// arrayOf writes a text array of one field of the rows, which are sorted; of those
+// with one tip only the first counts. pq.Array would need a slice of its own for
+// each field, and several times the memory.
+func arrayOf(rows []ImportedTip, field func(ImportedTip) string) string {
+	size := 2
+	for _, r := range rows {
+		size += len(field(r)) + 3
+	}
+	var b strings.Builder
+	b.Grow(size)
+	b.WriteByte('{')
+	for i, r := range rows {
+		if i > 0 && r.Tip == rows[i-1].Tip {
+			continue
+		}
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteByte('"')
+		_, _ = arrayEscapes.WriteString(&b, field(r)) // a Builder has no errors
+		b.WriteByte('"')
+	}
+	b.WriteByte('}')
+	return b.String()
+}
+
+// planForLookups has this transaction look each tip up by the index. A chunk is
+// large enough for the planner to read the whole table instead, again for each; and
+// before the table is first analysed it expects next to nothing behind a condition,
+// and would go through the table for every row.
 func planForLookups(ctx context.Context, tx *sqlx.Tx) error {
 	_, err := tx.ExecContext(ctx, `
-		SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), set_config('jit', 'off', true)`)
+		SELECT set_config(name, 'off', true)
+		FROM unnest(ARRAY['enable_hashjoin', 'enable_mergejoin', 'enable_seqscan', 'enable_bitmapscan', 'enable_material', 'jit']) AS name`)
 	return err
 }
