@@ -8,9 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// startLogging makes the logger that the global flags ask for. It is also the
-// default one, so that a package that logs without being handed a logger obeys
-// the same flags.
+// startLogging makes the logger that the global flags ask for.
 func (env *environment) startLogging(c *cli.Context) error {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.String("log-level"))); err != nil || strings.ContainsAny(c.String("log-level"), "+-") {
@@ -25,7 +23,6 @@ func (env *environment) startLogging(c *cli.Context) error {
 	}
 	env.jsonLogs = format == formatJSON
 	env.log = newLogger(env.err, format, level)
-	slog.SetDefault(env.log)
 	return nil
 }
 

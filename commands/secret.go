@@ -70,6 +70,7 @@ func (s *secrets) guard(w io.Writer) *guardedWriter { return &guardedWriter{Writ
 // before each line while one is shown.
 type guardedWriter struct {
 	io.Writer
+	mu       sync.Mutex // one line at a time, whoever writes
 	secrets  *secrets
 	barShown atomic.Bool
 }
@@ -79,6 +80,8 @@ func (g *guardedWriter) Write(p []byte) (int, error) {
 	if g.barShown.Load() {
 		clean = append([]byte(wipeLine), clean...)
 	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if _, err := g.Writer.Write(clean); err != nil {
 		return 0, err
 	}
