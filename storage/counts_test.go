@@ -106,14 +106,18 @@ func TestSamplesAreTakenSeldomAndThinned(t *testing.T) {
 	if s := samples[0]; s.Records["pending"] != 7 || s.Due != 7 || s.Disk.FreeBytes != 5 || s.Disk.Host != db.Host() || s.DatabaseBytes == 0 {
 		t.Errorf("sample %+v", s)
 	}
-	foreign(t, db, `INSERT INTO noggin_schema.samples SELECT now() - i * interval '10 minutes', '{}' FROM generate_series(1, 144 * 80) AS i`)
+	// No sample is within five minutes of an age at which thinning begins, whatever
+	// the time of day. A new sample thins when it is the first of its hour.
+	foreign(t, db, `INSERT INTO noggin_schema.samples SELECT now() - i * interval '10 minutes' - interval '5 minutes', '{}' FROM generate_series(1, 144 * 80) AS i`)
 	foreign(t, db, `DELETE FROM noggin_schema.samples WHERE taken_at >= date_trunc('hour', now())`)
-	foreign(t, db, `UPDATE noggin_schema.samples SET taken_at = taken_at - interval '7 minutes'`)
+	want := 1 + scalar[int](t, db, `SELECT count(*) FROM noggin_schema.samples WHERE taken_at >= now() - interval '2 days'`) +
+		scalar[int](t, db, `SELECT count(DISTINCT date_trunc('hour', taken_at)) FROM noggin_schema.samples
+			WHERE taken_at BETWEEN now() - interval '60 days' AND now() - interval '2 days'`) +
+		scalar[int](t, db, `SELECT count(DISTINCT date_trunc('day', taken_at)) FROM noggin_schema.samples WHERE taken_at < now() - interval '60 days'`)
 	if _, err := db.Sample(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	// Two days of one in ten minutes, 58 of one an hour, 20 of one a day.
-	if n := scalar[int](t, db, `SELECT count(*) FROM noggin_schema.samples`); n < 288+58*24+18 || n > 290+58*24+25 {
-		t.Errorf("%d samples are kept", n)
+	if n := scalar[int](t, db, `SELECT count(*) FROM noggin_schema.samples`); n != want || n > 288+58*24+25 {
+		t.Errorf("%d samples are kept, want %d", n, want)
 	}
 }
