@@ -80,6 +80,8 @@ type ImportOptions struct {
 	ObjectType string // code of the form of files that do not tell it
 	Update     bool   // fill expected values that known records lack
 	DryRun     bool
+	// Wait is how long to wait at most for files of the input folder to settle.
+	Wait time.Duration
 }
 
 // Importer brings the tips of CSV exports into the queue.
@@ -114,23 +116,7 @@ func (m *Importer) runFiles(ctx context.Context, opts ImportOptions, summary *Im
 		}
 		return nil
 	}
-	files, err := inboxFiles(m.Config.Paths.Input)
-	if err != nil || len(files) == 0 {
-		return err
-	}
-	if !opts.DryRun {
-		if err := m.prepareFolders(); err != nil {
-			return err
-		}
-	}
-	for _, file := range files {
-		result, err := m.importInbox(ctx, opts, file, summary.Rows)
-		summary.add(result)
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return m.importWaiting(ctx, opts, summary)
 }
 
 // prepareFolders makes sure, before anything is imported, that files can be moved.

@@ -2,6 +2,7 @@ package batch
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -51,6 +52,52 @@ func inboxFiles(folder string) ([]inboxFile, error) {
 		return cmp.Or(a.info.ModTime().Compare(b.info.ModTime()), strings.Compare(a.name, b.name))
 	})
 	return files, nil
+}
+
+// importWaiting imports the files of the input folder, and those that come or settle
+// while it waits for others to do so.
+func (m *Importer) importWaiting(ctx context.Context, opts ImportOptions, summary *ImportSummary) error {
+	deadline := time.Now().Add(opts.Wait)
+	told := map[string]bool{} // stay where they are
+	prepared := opts.DryRun
+	for {
+		files, err := inboxFiles(m.Config.Paths.Input)
+		if err != nil {
+			return err
+		}
+		if !prepared && len(files) > 0 {
+			if err := m.prepareFolders(); err != nil {
+				return err
+			}
+			prepared = true
+		}
+		var next time.Time // when the first of those that wait has settled
+		for _, file := range files {
+			if told[file.name] {
+				continue
+			}
+			result, err := m.importInbox(ctx, opts, file, summary.Rows)
+			if settled := lastChange(file.info, time.Now()).Add(m.Config.Import.Settle); err == nil && result.Outcome == FileWaiting && settled.Before(deadline) {
+				if next.IsZero() || settled.Before(next) {
+					next = settled
+				}
+				continue
+			}
+			summary.add(result)
+			if err != nil {
+				return err
+			}
+			told[file.name] = opts.DryRun || result.MovedTo == ""
+		}
+		if next.IsZero() {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(time.Until(next)):
+		}
+	}
 }
 
 // lastChange is when the file changed last. A time of modification still to come

@@ -28,6 +28,7 @@ Importing a file again does no harm.`,
 			&cli.StringFlag{Name: "object-type", Usage: "the `CODE` of the form of files that do not tell it, such as SO"},
 			&cli.BoolFlag{Name: "update", Usage: "fill in the expected inspection id and date of known records that lack them"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "read everything, change and move nothing"},
+			&cli.DurationFlag{Name: "wait", Usage: "wait at most `DURATION`, such as 5m, for files of the input folder that may still be being written"},
 			formatFlag(formatText, formatJSON, formatCSV),
 		},
 		Action: func(c *cli.Context) error {
@@ -36,7 +37,10 @@ Importing a file again does no harm.`,
 				return err
 			}
 			defer s.close()
-			opts := batch.ImportOptions{Files: c.Args().Slice(), Stdin: env.in, Update: c.Bool("update"), DryRun: c.Bool("dry-run")}
+			opts := batch.ImportOptions{Files: c.Args().Slice(), Stdin: env.in, Update: c.Bool("update"), DryRun: c.Bool("dry-run"), Wait: c.Duration("wait")}
+			if c.IsSet("wait") && len(opts.Files) > 0 {
+				return usagef("--wait is about the files of [paths] input: those that are named are read at once")
+			}
 			if code := c.String("object-type"); code != "" {
 				form, ok := s.types.ByCode(code)
 				if !ok {

@@ -6,13 +6,15 @@ import (
 	_ "embed"
 	"fmt"
 	"html/template"
+	"io"
+	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/dustin/go-humanize"
-	"github.com/google/renameio/v2"
 	"github.com/urfave/cli/v2"
 
+	"noggin/batch"
 	"noggin/storage"
 )
 
@@ -38,9 +40,9 @@ func reportHTMLCommand(env *environment) *cli.Command {
 		Name:  "html",
 		Usage: "write one self-contained page with charts and tables",
 		Description: `The page needs no network and no script. It is replaced in one step, so that a
-web server may serve it.`,
+web server may serve it. Without --output it is noggin.html in [paths] reports.`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "output", Usage: "write to `FILE`", Required: true, TakesFile: true},
+			&cli.StringFlag{Name: "output", Usage: "write to `FILE`", DefaultText: "noggin.html in [paths] reports", TakesFile: true},
 			&cli.IntFlag{Name: "days", Usage: "show the last `N` days", Value: 30},
 		},
 		Action: func(c *cli.Context) error {
@@ -52,7 +54,11 @@ web server may serve it.`,
 			if days := c.Int("days"); days < 2 || days > 3660 {
 				return usagef("--days %d: want 2 to 3660", days)
 			}
-			return runReportHTML(c.Context, s, c.String("output"), c.Int("days"), s.cfg.now())
+			path := c.String("output")
+			if path == "" {
+				path = filepath.Join(s.cfg.batch.Paths.Reports, "noggin.html")
+			}
+			return runReportHTML(c.Context, s, path, c.Int("days"), s.cfg.now())
 		},
 	}
 }
@@ -100,7 +106,8 @@ func runReportHTML(ctx context.Context, s *session, path string, days int, now t
 	if err := page.Execute(&b, data); err != nil {
 		return fmt.Errorf("make the page: %w", err)
 	}
-	if err := renameio.WriteFile(path, b.Bytes(), 0o644); err != nil {
+	err = batch.WriteReplacing(path, 0o644, func(w io.Writer) error { _, err := b.WriteTo(w); return err })
+	if err != nil {
 		return fmt.Errorf("write the page: %w", err)
 	}
 	return nil

@@ -31,6 +31,7 @@ type validateOptions struct {
 	areas     []string
 	fix       bool
 	strict    bool
+	once      bool
 	tokenFile string
 	files     batch.FileOptions
 }
@@ -42,6 +43,7 @@ type validateResult struct {
 	OK       bool            `json:"ok"` // no error is left
 	Errors   int             `json:"errors"`
 	Warnings int             `json:"warnings"`
+	Once     bool            `json:"once,omitempty"` // by --once
 	Areas    []*batch.Area   `json:"areas"`
 	Findings []batch.Finding `json:"findings"`
 }
@@ -66,6 +68,7 @@ a run is at work on.`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "fix", Usage: "mend what can be mended safely (data, files)"},
 			&cli.BoolFlag{Name: "strict", Usage: "end with 3 for warnings too"},
+			&cli.BoolFlag{Name: "once", Usage: "leave out data and files where a run of today with --once, on any host, has looked at them"},
 			&cli.StringFlag{Name: "token-file", Usage: "test the token in `FILE` instead of the configured one (api)"},
 			&cli.BoolFlag{Name: "deep", Usage: "read every file and compare its hash (files)"},
 			&cli.StringFlag{Name: "part", Usage: "only a share of the files, such as `3/12`; day/30: today's share of 30 (files)"},
@@ -84,7 +87,7 @@ a run is at work on.`,
 
 func parseValidate(c *cli.Context) (validateOptions, error) {
 	opts := validateOptions{
-		areas: c.Args().Slice(), fix: c.Bool("fix"), strict: c.Bool("strict"), tokenFile: c.String("token-file"),
+		areas: c.Args().Slice(), fix: c.Bool("fix"), strict: c.Bool("strict"), once: c.Bool("once"), tokenFile: c.String("token-file"),
 		files: batch.FileOptions{Root: c.String("root"), Deep: c.Bool("deep")},
 	}
 	for _, area := range opts.areas {
@@ -111,6 +114,9 @@ func parseValidate(c *cli.Context) (validateOptions, error) {
 	}
 	if opts.fix && opts.files.Root != "" {
 		return opts, usagef("--fix does not go with --root: a copy is mended by copying again")
+	}
+	if opts.once && (opts.fix || opts.files.Deep || opts.files.Root != "" || c.IsSet("part")) {
+		return opts, usagef("--once goes with none of --fix, --deep, --part, --root: they are another work than the daily one")
 	}
 	var err error
 	if part := c.String("part"); part != "" {
@@ -162,6 +168,14 @@ func runValidate(c *cli.Context, env *environment, opts validateOptions) error {
 	s := &session{cfg: cfg, types: types, db: db}
 	defer s.close()
 	run := v.begin(ctx, s)
+	if opts.once && run != 0 {
+		release, err := v.leaveOut(ctx, s.db)
+		if err != nil {
+			s.endRun(ctx, env, run, v.result, err)
+			return err
+		}
+		defer release()
+	}
 	bar := env.progress(c, "records compared")
 	v.validator = &batch.Validator{
 		DB: db, Config: cfg.batch, Types: types, Schema: env.assets.Schema, Log: env.log, Fix: opts.fix,
@@ -186,24 +200,29 @@ type validation struct {
 	opts      validateOptions
 	validator *batch.Validator
 	result    validateResult
-	down      bool // the database cannot be used: told already
+	down      bool              // the database cannot be used: told already
+	earlier   map[string]string // areas that another run has looked at, and which
 }
 
 // begin records the run, where there is a database to do so; whatever is wrong with
 // that is found again later.
 func (v *validation) begin(ctx context.Context, s *session) int64 {
-	areas := strings.Join(v.opts.areas, " ")
-	if len(v.opts.areas) == len(allAreas) {
-		areas = areaAll
-	}
 	if s.db.CheckSchema(ctx) != nil {
 		return 0
 	}
-	run, err := s.db.StartRun(ctx, "validate "+areas, readVersion(v.env.assets.Version).Version)
+	run, err := s.db.StartRun(ctx, v.command(), readVersion(v.env.assets.Version).Version)
 	if err != nil {
 		v.env.log.Debug("the run was not recorded", "error", err)
 	}
 	return run
+}
+
+// command is what the run is recorded as: "validate quick", "validate all".
+func (v *validation) command() string {
+	if len(v.opts.areas) == len(allAreas) {
+		return "validate " + areaAll
+	}
+	return "validate " + strings.Join(v.opts.areas, " ")
 }
 
 // look looks at the areas that were asked for.
@@ -227,6 +246,11 @@ func (v *validation) lookAt(ctx context.Context, name string, cfg *config) (*bat
 		return v.config(cfg), nil
 	case areaAPI:
 		return v.api(ctx, cfg)
+	}
+	if by := v.earlier[name]; by != "" {
+		area := batch.NewArea(name)
+		area.Reason = by
+		return area, nil
 	}
 	if v.down {
 		area := batch.NewArea(name)

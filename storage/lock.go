@@ -21,6 +21,11 @@ const lockKey = `hashtext('noggin_schema.maintenance')`
 // may not have noticed yet that its holder is gone.
 const lockPatience = 2 * time.Second
 
+// keepalives: a host that went down without a word holds a lock only until the
+// server notices: make that two minutes instead of two hours.
+const keepalives = `SELECT set_config('tcp_keepalives_idle', '60', false),
+	set_config('tcp_keepalives_interval', '15', false), set_config('tcp_keepalives_count', '4', false)`
+
 // Lock takes the maintenance lock for the command, or returns an error that wraps
 // [ErrLocked] and names who holds it. The lock lives on a connection of its own:
 // whatever ends the process ends it too. release may be called more than once.
@@ -54,11 +59,7 @@ func (db *DB) Lock(ctx context.Context, command string) (release func(), err err
 }
 
 func (db *DB) tryLock(ctx context.Context, conn *sql.Conn, command string) (locked bool, err error) {
-	// A host that went down without a word holds the lock only until the server
-	// notices: make that two minutes instead of two hours.
-	if err := conn.QueryRowContext(ctx, db.sql(`
-		SELECT pg_try_advisory_lock(`+lockKey+`) FROM (SELECT set_config('tcp_keepalives_idle', '60', false),
-			set_config('tcp_keepalives_interval', '15', false), set_config('tcp_keepalives_count', '4', false)) AS settings`)).Scan(&locked); err != nil || !locked {
+	if err := conn.QueryRowContext(ctx, db.sql(`SELECT pg_try_advisory_lock(`+lockKey+`) FROM (`+keepalives+`) AS settings`)).Scan(&locked); err != nil || !locked {
 		return false, describe(ctx, "take the maintenance lock", err)
 	}
 	_, err = conn.ExecContext(ctx, db.sql(`
@@ -67,6 +68,30 @@ func (db *DB) tryLock(ctx context.Context, conn *sql.Conn, command string) (lock
 		ON CONFLICT (id) DO UPDATE SET command = excluded.command, host = excluded.host, pid = excluded.pid,
 			backend_pid = excluded.backend_pid, since = excluded.since`), command, db.host, os.Getpid())
 	return true, describe(ctx, "take the maintenance lock", err)
+}
+
+// Turn waits until no other run on any host is at the work named, and keeps others
+// out of it until release. Whatever ends the process ends its turn too.
+func (db *DB) Turn(ctx context.Context, work string) (release func(), err error) {
+	conn, err := db.pool.Conn(ctx)
+	if err != nil {
+		return nil, describe(ctx, "wait for its turn at "+work, err)
+	}
+	for {
+		var ours bool
+		err := conn.QueryRowContext(ctx, db.sql(`SELECT pg_try_advisory_lock(hashtext('noggin_schema.' || $1)) FROM (`+keepalives+`) AS settings`), work).Scan(&ours)
+		if err != nil {
+			discard(conn)
+			return nil, describe(ctx, "wait for its turn at "+work, err)
+		}
+		if ours {
+			return func() { discard(conn) }, nil
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
 }
 
 // lockHolder says who holds the lock: the row that it wrote, if that is from the
