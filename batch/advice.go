@@ -1,6 +1,11 @@
 package batch
 
-import "noggin/api"
+import (
+	"maps"
+	"slices"
+
+	"noggin/api"
+)
 
 // errorAdvice is what to do about each error_type of processing_errors; the first
 // four follow the operations manual's "Common Errors and Actions".
@@ -33,3 +38,7 @@ func Advice(errorType string) string {
 	}
 	return "see one of its records with `noggin report tip`"
 }
+
+// ErrorTypes returns the types of errors that there is advice about, in the order
+// of the alphabet.
+func ErrorTypes() []string { return slices.Sorted(maps.Keys(errorAdvice)) }

@@ -45,8 +45,7 @@ func Run(ctx context.Context, args []string, streams Streams, assets Assets) int
 	env.log = newLogger(env.err, formatText, slog.LevelInfo)
 
 	app := newApp(env)
-	root := &cli.Command{Name: app.Name, Usage: app.Usage, Flags: app.Flags, Subcommands: app.Commands}
-	call, err := permute(root, args[1:])
+	call, err := permute(rootCommand(app), args[1:])
 	switch {
 	case err != nil:
 	case call.help:
@@ -82,6 +81,8 @@ func newApp(env *environment) *cli.App {
 			skipCommand(env),
 			archiveCommand(env),
 			maintainCommand(env),
+			completionCommand(env),
+			completeCommand(env),
 			versionCommand(env),
 		},
 		Reader:          env.in,
@@ -105,6 +106,13 @@ func newApp(env *environment) *cli.App {
 	return app
 }
 
+// rootCommand is the app as the command above all others.
+func rootCommand(app *cli.App) *cli.Command {
+	return &cli.Command{
+		Name: app.Name, Usage: app.Usage, Description: app.Description, Flags: app.Flags, Subcommands: app.Commands,
+	}
+}
+
 // settle makes a command and all below it leave help and usage errors to us.
 func settle(command *cli.Command) {
 	command.HideHelp = true
@@ -120,8 +128,8 @@ func globalFlags() []cli.Flag {
 			Name: "config", Usage: "read the configuration from `FILE`", EnvVars: []string{"NOGGIN_CONFIG"},
 			DefaultText: defaultConfigPath, TakesFile: true,
 		},
-		&cli.StringFlag{Name: "log-level", Usage: "log from `LEVEL` up: debug, info, warn or error", Value: "info"},
-		&cli.StringFlag{Name: "log-format", Usage: "write logs as `FORMAT`: text or json", Value: "text"},
+		&cli.StringFlag{Name: "log-level", Usage: "log from `debug|info|warn|error` up", Value: "info"},
+		&cli.StringFlag{Name: "log-format", Usage: "write logs as `text|json`", Value: "text"},
 		&cli.BoolFlag{Name: "quiet", Usage: "only errors on stderr"},
 		&cli.BoolFlag{Name: "no-progress", Usage: "neither progress bar nor progress lines"},
 		&cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "show help for a command"},

@@ -33,7 +33,7 @@ func hashesExportCommand(env *environment) *cli.Command {
 	return &cli.Command{
 		Name:      "export-unknown",
 		Usage:     "write the hashes without a name to a CSV file, to be filled in and imported",
-		ArgsUsage: "TYPE [FILE]",
+		ArgsUsage: "TYPE|all [FILE]",
 		Description: `TYPE may be all: then FILE may be a folder, which gets one file a type
 (unknown_vehicles.csv, …). Without FILE the CSV goes to stdout. The most frequent
 come first. Names that are filled in in the file already, but not imported yet, are

@@ -31,7 +31,7 @@ func hashesImportCommand(env *environment) *cli.Command {
 	return &cli.Command{
 		Name:      "import",
 		Usage:     "import a CSV file of names and renew every record that shows them",
-		ArgsUsage: "TYPE FILE",
+		ArgsUsage: "TYPE|auto FILE",
 		Description: `The file begins with hash,name or TIP,VALUE, or is the platform's export of assets
 or sites; - reads stdin. Rows without a name are skipped. With TYPE auto each row's
 own kind decides: assetType, siteType (see [hashes] in the configuration), or

@@ -78,7 +78,7 @@ func hashesListCommand(env *environment) *cli.Command {
 	return &cli.Command{
 		Name:      "list",
 		Usage:     "list the hashes of a type with their names, the unknown ones last",
-		ArgsUsage: "TYPE",
+		ArgsUsage: "TYPE|all",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "known", Usage: "only those with a name"},
 			&cli.BoolFlag{Name: "unknown", Usage: "only those without"},

@@ -56,14 +56,12 @@ func usageLine(call invocation) string {
 	return line
 }
 
-// writeFlags writes the flags as urfave/cli renders them: names, a tab, the usage.
+// writeFlags writes the flags, each with a tab between its names and its usage.
 func writeFlags(b *strings.Builder, flags []cli.Flag) {
 	heading := "\nFlags:\n"
-	for _, flag := range flags {
-		if visible, ok := flag.(cli.VisibleFlag); ok && !visible.IsVisible() {
-			continue
-		}
-		fmt.Fprintf(b, "%s  %s\n", heading, strings.TrimSuffix(strings.TrimSpace(flag.String()), " (default: false)"))
+	for _, flag := range describeFlags(flags) {
+		names := strings.TrimSpace(strings.Join(flag.spellings(), ", ") + " " + flag.placeholder)
+		fmt.Fprintf(b, "%s  %s\t%s%s\n", heading, names, flag.usage, flag.remarks())
 		heading = ""
 	}
 }

@@ -30,7 +30,7 @@ const (
 func formatFlag(formats ...string) cli.Flag {
 	return &cli.StringFlag{
 		Name:  "format",
-		Usage: "print the result as `FORMAT`: " + strings.Join(formats, ", "),
+		Usage: "print the result as `" + strings.Join(formats, "|") + "`",
 		Value: formats[0],
 		Action: func(_ *cli.Context, given string) error {
 			for _, format := range formats {

@@ -23,7 +23,7 @@ func selectorFlags(names ...string) []cli.Flag {
 		&cli.StringSliceFlag{Name: "status", Usage: "only records with `STATUS` (repeatable): " + strings.Join(storage.Statuses(), ", ")},
 		&cli.StringFlag{Name: "since", Usage: "only records whose status changed since `WHEN`: 2025-10-22, \"2025-10-22 14:00\", or 36h, 7d ago"},
 		&cli.BoolFlag{Name: "permanent", Usage: "only permanently failed records"},
-		&cli.StringFlag{Name: "error-type", Usage: "only records with an error of `TYPE`, such as not_found"},
+		&cli.StringFlag{Name: "error-type", Usage: "only records with an error of `KIND`, such as not_found"},
 		&cli.BoolFlag{Name: "unknown-hashes", Usage: "only records with a name that is not known"},
 	} {
 		if slices.Contains(names, flag.Names()[0]) {
