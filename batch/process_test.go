@@ -29,9 +29,15 @@ type mirror struct {
 
 func newMirror(t testing.TB, o apitest.Options) *mirror {
 	t.Helper()
+	return newMirrorOn(t, storagetest.Database(t), o)
+}
+
+// newMirrorOn is newMirror on an empty database of the test's own.
+func newMirrorOn(t testing.TB, url string, o apitest.Options) *mirror {
+	t.Helper()
 	server := apitest.Start(t, o)
 	cfg := storage.DefaultConfig()
-	cfg.URL = storagetest.Database(t)
+	cfg.URL = url
 	db, err := storage.Open(cfg, "process")
 	if err != nil {
 		t.Fatal(err)

@@ -1,12 +1,10 @@
 package batch
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"slices"
-	"sync"
 
 	"noggin/storage"
 )
@@ -102,18 +100,15 @@ type Validator struct {
 const maxExamples = 5
 
 // tally counts what one check finds, and keeps the first examples in the order of
-// the alphabet. Many goroutines may use it.
+// the alphabet.
 type tally struct {
-	mu       sync.Mutex
 	count    int64
 	examples []string
 }
 
 func (t *tally) add(example string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.count++
-	at, _ := slices.BinarySearchFunc(t.examples, example, cmp.Compare[string])
+	at, _ := slices.BinarySearch(t.examples, example)
 	if at < maxExamples {
 		t.examples = slices.Insert(t.examples, at, example)
 		t.examples = t.examples[:min(len(t.examples), maxExamples)]

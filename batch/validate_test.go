@@ -14,12 +14,18 @@ import (
 	"time"
 
 	"noggin/api/apitest"
+	"noggin/storage/storagetest"
 )
 
 // finished returns a mirror whose every record is complete.
 func finished(t *testing.T, records int) *mirror {
 	t.Helper()
-	m := newMirror(t, apitest.Options{Records: records, Photos: apitest.Range{Min: 2, Max: 3}, MediaBytes: apitest.Range{Min: 2000, Max: 4000}})
+	return finishedOn(t, storagetest.Database(t), records)
+}
+
+func finishedOn(t *testing.T, url string, records int) *mirror {
+	t.Helper()
+	m := newMirrorOn(t, url, apitest.Options{Records: records, Photos: apitest.Range{Min: 2, Max: 3}, MediaBytes: apitest.Range{Min: 2000, Max: 4000}})
 	m.importAll()
 	if s := m.mustRun(ProcessOptions{UntilEmpty: true, Batch: 50}); s.Complete != records {
 		t.Fatalf("%d of %d records are complete\n%s", s.Complete, records, m.log)
@@ -340,6 +346,37 @@ func firstLink(t *testing.T, root string) (link string) {
 		return err
 	}))
 	return link
+}
+
+// A volume that lost every file is where a check is needed most: what it asks of
+// the database must not grow with what is missing.
+func TestMissingFilesAreLookedUpByThePage(t *testing.T) {
+	t.Parallel()
+	server := storagetest.Private(t, storagetest.Options{Settings: map[string]string{"shared_preload_libraries": "pg_stat_statements"}})
+	must(t, server.CreateDatabase("noggin"))
+	m := finishedOn(t, server.URL("noggin"), 40)
+	m.exec(false, `CREATE EXTENSION pg_stat_statements`)
+	statements := func() (n int) {
+		m.exec(false, `SELECT pg_stat_statements_reset()`)
+		m.lookAtFiles(m.validator(), FileOptions{})
+		db, err := sql.Open("postgres", m.url)
+		must(t, err)
+		defer db.Close()
+		must(t, db.QueryRow(`SELECT sum(calls) FROM pg_stat_statements WHERE query LIKE '%noggin_schema%' AND query NOT LIKE '%pg_stat%'`).Scan(&n))
+		return n
+	}
+	whole := statements()
+	folders, err := filepath.Glob(filepath.Join(m.Config.Paths.Output, "2*"))
+	must(t, err)
+	for _, folder := range folders {
+		must(t, os.RemoveAll(folder))
+	}
+	if lost := statements(); lost > whole+2 {
+		t.Errorf("%d statements where all files of 40 records are missing, %d where none is", lost, whole)
+	}
+	if f := finding(t, m.lookAtFiles(m.validator(), FileOptions{}), "missing"); f.Count < 80 {
+		t.Errorf("%d files are missing", f.Count)
+	}
 }
 
 func TestTheSharesOfTheFilesMakeTheWhole(t *testing.T) {

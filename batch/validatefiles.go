@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"os"
 	"path/filepath"
-	"sync"
+	"slices"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"noggin/storage"
 )
@@ -79,14 +82,13 @@ type fileCheck struct {
 	root *os.Root
 	name string // of the folder, absolute
 
-	found                 [problems]tally
-	busy                  atomic.Int64 // records left out: a run is at work on them
-	total                 int64        // records
-	files, bytes, records atomic.Int64 // so far; files are those that should be there
-
-	mu        sync.Mutex
-	lost      []storage.LostFiles
-	temporary []string
+	found          [problems]tally
+	busy           int64        // records left out: a run is at work on them
+	total          int64        // records
+	files, records int64        // so far; files are those that should be there
+	bytes          atomic.Int64 // read so far
+	lost           []storage.LostFiles
+	temporary      []string
 }
 
 // Files compares the files with the database, in both directions.
@@ -189,75 +191,87 @@ func (c *fileCheck) checkPage(ctx context.Context, page []storage.Filed) error {
 	if err != nil {
 		return err
 	}
-	next := make(chan storage.RecordFiles)
-	errs := make(chan error, filesWorkers)
-	var workers sync.WaitGroup
-	working, stop := context.WithCancel(ctx)
-	defer stop()
-	for range filesWorkers {
-		workers.Go(func() {
-			for r := range next {
-				if err := c.checkRecord(working, r); err != nil {
-					errs <- err
-					stop()
-					return
-				}
-				c.records.Add(1)
-			}
+	looks, err := c.inspectAll(ctx, records)
+	if err != nil {
+		return err
+	}
+	for _, l := range looks {
+		c.files += l.expected
+	}
+	c.records += int64(len(looks))
+	c.report()
+	return c.confirm(ctx, looks)
+}
+
+// look is what a look at a record's files showed.
+type look struct {
+	record   storage.RecordFiles
+	problems []problemFile
+	expected int64 // files that should be there
+}
+
+// inspectAll compares the records' files with the disk, several records at a time.
+func (c *fileCheck) inspectAll(ctx context.Context, records []storage.RecordFiles) ([]look, error) {
+	looks := make([]look, len(records))
+	workers, working := errgroup.WithContext(ctx)
+	workers.SetLimit(filesWorkers)
+	for i, r := range records {
+		workers.Go(func() error {
+			looks[i].record = r
+			looks[i].problems, looks[i].expected = c.inspect(working, r)
+			return working.Err()
 		})
 	}
-	for _, r := range records {
-		select {
-		case next <- r:
-		case <-working.Done():
+	return looks, workers.Wait()
+}
+
+// confirm counts the problems of the records that nobody touched from before the
+// look until after it, by what the database says by then; the others are looked at
+// again. It asks for all of a page together: a volume may have lost every file.
+func (c *fileCheck) confirm(ctx context.Context, looks []look) error {
+	const tries = 3
+	for range tries {
+		suspect := map[string]look{}
+		for _, l := range looks {
+			if len(l.problems) > 0 {
+				suspect[l.record.Tip] = l
+			}
+		}
+		if len(suspect) == 0 {
+			return nil
+		}
+		now, err := c.DB.RecordFiles(ctx, slices.Collect(maps.Keys(suspect)))
+		if err != nil {
+			return err
+		}
+		var again []storage.RecordFiles
+		for _, r := range now {
+			before := suspect[r.Tip]
+			switch {
+			case r.Claimed:
+				c.busy++
+			case before.record.Token == r.Token && !before.record.Claimed:
+				c.note(r, before.problems)
+			default:
+				again = append(again, r)
+			}
+		}
+		if looks, err = c.inspectAll(ctx, again); err != nil {
+			return err
 		}
 	}
-	close(next)
-	workers.Wait()
-	c.report()
-	select {
-	case err := <-errs:
-		return err
-	default:
-		return ctx.Err()
+	for _, l := range looks {
+		if len(l.problems) > 0 {
+			c.busy++
+		}
 	}
+	return nil
 }
 
 func (c *fileCheck) report() {
 	if c.Progress != nil {
-		c.Progress(FilesProgress{Records: c.records.Load(), Total: c.total, Files: c.files.Load(), Bytes: c.bytes.Load()})
+		c.Progress(FilesProgress{Records: c.records, Total: c.total, Files: c.files, Bytes: c.bytes.Load()})
 	}
-}
-
-// checkRecord compares a record's files. What seems wrong is looked at again with
-// what the database says by then: it holds only if nobody touched the record in
-// between.
-func (c *fileCheck) checkRecord(ctx context.Context, r storage.RecordFiles) error {
-	const tries = 3
-	problems, expected := c.inspect(ctx, r)
-	c.files.Add(expected)
-	for try := 0; len(problems) > 0 && try < tries; try++ {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		again, err := c.DB.RecordFiles(ctx, []string{r.Tip})
-		if err != nil || len(again) == 0 {
-			return err
-		}
-		if again[0].Claimed {
-			break
-		}
-		if again[0].Token == r.Token && try > 0 {
-			c.note(r, problems)
-			return nil
-		}
-		r = again[0]
-		problems, _ = c.inspect(ctx, r)
-	}
-	if len(problems) > 0 {
-		c.busy.Add(1)
-	}
-	return ctx.Err()
 }
 
 // note counts a record's problems, and remembers what may be fetched again.
@@ -274,8 +288,6 @@ func (c *fileCheck) note(r storage.RecordFiles, found []problemFile) {
 			lost.Attachments = append(lost.Attachments, p.attachmentTip)
 		}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if again && c.Fix && c.opts.Root == "" && len(c.lost) < maxLost {
 		c.lost = append(c.lost, lost)
 	}
@@ -284,8 +296,6 @@ func (c *fileCheck) note(r storage.RecordFiles, found []problemFile) {
 // count counts a file that is not as it should be.
 func (c *fileCheck) count(problem fileProblem, name string) {
 	c.found[problem].add(name)
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if problem == fileTemporary && len(c.temporary) < maxTemporary {
 		c.temporary = append(c.temporary, name)
 	}
@@ -294,7 +304,7 @@ func (c *fileCheck) count(problem fileProblem, name string) {
 // conclude tells what was found.
 func (c *fileCheck) conclude(a *Area) {
 	c.report()
-	fact := fmt.Sprintf("%s of %s compared with %s", plural(c.files.Load(), "file"), plural(c.records.Load(), "record"), c.name)
+	fact := fmt.Sprintf("%s of %s compared with %s", plural(c.files, "file"), plural(c.records, "record"), c.name)
 	if c.opts.Parts > 1 {
 		fact += fmt.Sprintf(", part %d of %d", c.opts.Part, c.opts.Parts)
 	}
@@ -302,8 +312,8 @@ func (c *fileCheck) conclude(a *Area) {
 		fact += ", " + bytesText(c.bytes.Load()) + " read"
 	}
 	a.Fact(fact)
-	if busy := c.busy.Load(); busy > 0 {
-		a.Fact(plural(busy, "record") + " left out: a run is at work on them")
+	if c.busy > 0 {
+		a.Fact(plural(c.busy, "record") + " left out: a run is at work on them")
 	}
 	for p := range problems {
 		t := &c.found[p]
@@ -331,7 +341,7 @@ func (c *fileCheck) fix(ctx context.Context, a *Area) error {
 	if !c.Fix || c.opts.Root != "" {
 		return nil
 	}
-	missing, known := c.found[fileMissing].count, c.files.Load()
+	missing, known := c.found[fileMissing].count, c.files
 	if missing > fewFiles && float64(missing) > manyMissing*float64(known) {
 		a.Error("unmounted", fmt.Sprintf("%d of %d files are missing: this looks like the wrong volume, or one that is not mounted; nothing was mended", missing, known),
 			"mount the right volume; after a real loss copy the files back from the backup: noggin validate files --root shows what that has")
