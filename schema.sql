@@ -531,7 +531,7 @@ WITH totals AS (
         WHERE processing_status IN ('api_success', 'interrupted', 'partial', 'failed', 'api_failed')
           AND NOT permanently_failed AND crash_count < 3 AND coalesce(next_retry_at, '-infinity'::timestamptz) > now()
         ORDER BY coalesce(next_retry_at, '-infinity'::timestamptz) LIMIT 5000) AS l
-), due AS (
+), due AS MATERIALIZED (
     SELECT CASE WHEN later.records < 5000 THEN greatest(t.retries - later.records, 0) ELSE (
         SELECT count(*) FROM (
             SELECT FROM noggin_schema.noggin_data

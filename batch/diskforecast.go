@@ -1,6 +1,10 @@
 package batch
 
-import "time"
+import (
+	"time"
+
+	"noggin/storage"
+)
 
 // DiskReading is how full a volume was at a time.
 type DiskReading struct {
@@ -20,11 +24,28 @@ const (
 	forecastFar    = 10 * 365 * 24 * time.Hour
 )
 
-// ForecastDisk tells when a volume will be full at the rate of the last 30 days.
+// ForecastDisk tells when a disk will be full, by the samples that its host took of
+// it; nil: they are too few.
+func ForecastDisk(disk storage.Disk, samples []storage.Sample, now time.Time) *Forecast {
+	var readings []DiskReading
+	for _, s := range samples {
+		if s.Disk != nil && s.Disk.Path == disk.Path && s.Disk.Host == disk.Host {
+			readings = append(readings, DiskReading{At: s.At, FreeBytes: s.Disk.FreeBytes, TotalBytes: s.Disk.TotalBytes})
+		}
+	}
+	readings = append(readings, DiskReading{At: now, FreeBytes: disk.FreeBytes, TotalBytes: disk.TotalBytes})
+	f, ok := forecast(readings, now)
+	if !ok {
+		return nil
+	}
+	return &f
+}
+
+// forecast tells when a volume will be full at the rate of the last 30 days.
 // Readings are in the order of time. Only those since the last clean-up count: an
 // archive that freed space says nothing about how fast it fills again. ok is false
 // where they are too few.
-func ForecastDisk(readings []DiskReading, now time.Time) (f Forecast, ok bool) {
+func forecast(readings []DiskReading, now time.Time) (f Forecast, ok bool) {
 	start := 0
 	for i, r := range readings {
 		switch {

@@ -171,7 +171,7 @@ func (m *Maintenance) Earlier(ctx context.Context, name, period string) (map[str
 }
 
 // bytesText writes a size for people.
-func bytesText(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }
+func bytesText(n int64) string { return humanize.Bytes(uint64(max(n, 0))) }
 
 // plural writes a number with its noun: "1 file", "3 files". A noun that takes
 // more than an s brings its plural: "hash|hashes".

@@ -1,14 +1,19 @@
 package batch
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
+
+	"noggin/storage"
 )
 
-// The manual's limits: its red flags and target metrics.
+// The manual's limits: its red flags and target metrics. The dashboard and
+// `validate quick` judge by them alike.
 const (
 	DiskFullPercent         = 85.0
 	TargetCompletion        = 95.0 // percent of a day's records, at least
@@ -18,14 +23,24 @@ const (
 	redOpeningsPerHour      = 5
 	redSecondsPerRecord     = 300.0
 	inactiveAfter           = 24 * time.Hour
-	backupAfter             = 26 * time.Hour // a daily one, somewhat late
-	fewRecords, fewRequests = 20, 20         // fewer make no rate worth a word
+	queuePatience           = time.Hour          // a record may be due for so long
+	backupAfter             = 26 * time.Hour     // a daily one, somewhat late
+	vanishedAfter           = time.Hour          // a run may give no sign of life for so long
+	runMemory               = 8 * 24 * time.Hour // a command's last run says something of today for so long
+	fewRecords, fewRequests = 20, 20             // fewer make no rate worth a word
+	fewGivenUp              = 5                  // records within a day
 )
 
 // Severity of a flag.
 const (
 	SeverityRed    = "red"    // act now
 	SeverityYellow = "yellow" // look at it today
+)
+
+// Flags that more than one place knows.
+const (
+	flagDiskFull = "disk_full"
+	flagNoOutput = "output_unavailable"
 )
 
 // Flag is something that needs the operator, and what to do about it.
@@ -39,63 +54,56 @@ type Flag struct {
 // Figures are what the flags are judged by. A nil pointer says that the figure is
 // not known.
 type Figures struct {
-	Records         int64 // all there are
-	Disk            *DiskReading
-	DiskPath        string
-	DiskError       string // why the disk could not be looked at
-	DiskFullAt      *time.Time
-	LastProcess     *time.Time // start of the last run of process
-	LastProcessExit *int
-	LastProcessSays string
-	LastActivity    *time.Time // a record's status changed
-	Due             int64
-	DueBefore       *int64 // a day ago
-	Today           DayFigures
-	Yesterday       DayFigures
-	Requests        int64 // of the last hour
-	Failures        int64
-	Failed          int64 // records that failed, those given up included
-	FailedBefore    *int64
-	OpeningsHour    int
-	CircuitState    string
-	OpenUntil       *time.Time
-	RequestsPaused  *time.Time // by a 429, until then
-	PausedReason    string     // `noggin maintain pause`; empty: not paused
-	LastBackup      *time.Time
-	DeadClaims      int64 // whose lease ended
-	Crashing        int64
-}
-
-// DayFigures are those of one day's records.
-type DayFigures struct {
-	Processed, Complete, APIFailed int64
-	Openings                       int64
-	AverageSeconds                 *float64
+	History
+	Records        int64 // all there are
+	Disk           *DiskReading
+	DiskPath       string
+	DiskError      string // why the disk could not be looked at
+	DiskFullAt     *time.Time
+	Runs           []storage.RunRow // the last of each command
+	LastProcessed  *time.Time       // a run of process ended well, or with some records failed
+	LastActivity   *time.Time       // a record's status changed
+	Due            int64
+	OldestDue      *time.Time
+	Today          storage.Day
+	Yesterday      storage.Day
+	Failed         int64 // records that failed, those given up included
+	GivenUp        int64
+	OpeningsHour   int
+	CircuitState   string
+	OpenUntil      *time.Time
+	RequestsPaused *time.Time // by a 429, until then
+	PausedReason   string     // `noggin maintain pause`; empty: not paused
+	LastBackup     *time.Time
+	DeadClaims     int64 // whose lease ended
+	Crashing       int64
 }
 
 // RedFlags judges the figures by the manual's red flags and targets, the gravest
 // first.
 func RedFlags(f Figures, now time.Time) []Flag {
-	var red, yellow []Flag
-	for _, judge := range []func(Figures, time.Time) Flag{
-		judgeDisk, judgeCredentials, judgeActivity, judgeCircuitState, judgeOpenings, judgeFailureRate,
-		judgeFailedCount, judgeQueue, judgeSlowness, judgeTargets, judgeBackup, judgePause, judgeClaims,
-	} {
-		switch flag := judge(f, now); flag.Severity {
-		case SeverityRed:
-			red = append(red, flag)
-		case SeverityYellow:
-			yellow = append(yellow, flag)
-		}
+	flags := []Flag{judgeDisk(f, now)}
+	for _, run := range f.Runs {
+		flags = append(flags, judgeRun(run, now))
 	}
-	return append(red, yellow...)
+	for _, judge := range []func(Figures, time.Time) Flag{
+		judgeActivity, judgeCircuitState, judgeOpenings, judgeFailureRate, judgeFailedCount, judgeQueue, judgeSlowness, judgeTargets,
+		judgeBackup, judgePause, judgeClaims,
+	} {
+		flags = append(flags, judge(f, now))
+	}
+	flags = slices.DeleteFunc(flags, func(f Flag) bool { return f.Severity == "" })
+	slices.SortStableFunc(flags, func(a, b Flag) int { return cmp.Compare(a.Severity, b.Severity) }) // red, yellow
+	return flags
 }
+
+const diskRemedy = "`noggin archive create --older-than 2y`, or `noggin maintain emergency` for what else can go"
 
 func judgeDisk(f Figures, now time.Time) Flag {
 	switch {
 	case f.DiskError != "":
 		return Flag{
-			Severity: SeverityRed, Name: "output_unavailable", What: "the output folder cannot be used: " + f.DiskError,
+			Severity: SeverityRed, Name: flagNoOutput, What: "the output folder cannot be used: " + f.DiskError,
 			Remedy: "mount its volume; where it is mounted and new, run `noggin init-db`",
 		}
 	case f.Disk == nil || f.Disk.TotalBytes == 0:
@@ -106,52 +114,73 @@ func judgeDisk(f Figures, now time.Time) Flag {
 	if f.DiskFullAt != nil {
 		text += "; at the present rate full on " + f.DiskFullAt.Format(time.DateOnly)
 	}
-	remedy := "`noggin archive create --older-than 2y`, or `noggin maintain emergency` for what else can go"
 	switch {
 	case used > DiskFullPercent:
-		return Flag{Severity: SeverityRed, Name: "disk_full", What: text, Remedy: remedy}
+		return Flag{Severity: SeverityRed, Name: flagDiskFull, What: text, Remedy: diskRemedy}
 	case f.DiskFullAt != nil && f.DiskFullAt.Sub(now) < 14*24*time.Hour:
-		return Flag{Severity: SeverityYellow, Name: "disk_filling", What: text, Remedy: remedy}
+		return Flag{Severity: SeverityYellow, Name: "disk_filling", What: text, Remedy: diskRemedy}
 	}
 	return Flag{}
 }
 
-func judgeCredentials(f Figures, _ time.Time) Flag {
-	if f.LastProcessExit == nil {
+// runRemedies say what to do about the exit codes that say that something is wrong.
+var runRemedies = map[int]string{
+	1:  "`noggin report runs --failed`, `journalctl -u 'noggin-*'`",
+	2:  "`noggin validate config`",
+	3:  "`noggin report runs --failed`: some of it did not succeed",
+	4:  "`noggin validate database`",
+	5:  "`noggin validate api`; later runs carry on by themselves",
+	12: "`noggin validate api` says why; put a new token in place (`noggin validate api --token-file FILE` tests it), nothing is lost meanwhile",
+}
+
+func judgeRun(run storage.RunRow, now time.Time) Flag {
+	if now.Sub(run.StartedAt) > runMemory {
 		return Flag{}
 	}
-	switch *f.LastProcessExit {
-	case 12:
-		return Flag{
-			Severity: SeverityRed, Name: "credentials_rejected", What: "the API rejected the credentials in the last run of process",
-			Remedy: "`noggin validate api` says why; put a new token in place, nothing is lost meanwhile",
+	what := fmt.Sprintf("noggin %s, started %s on %s, ", run.Command, run.StartedAt.In(now.Location()).Format("2006-01-02 15:04"), run.Host)
+	if run.ExitCode == nil {
+		if now.Sub(run.SeenAt) <= vanishedAfter {
+			return Flag{}
 		}
-	case 1, 2, 4:
 		return Flag{
-			Severity: SeverityRed, Name: "process_failed", What: fmt.Sprintf("the last run of process failed with exit code %d: %s", *f.LastProcessExit, f.LastProcessSays),
-			Remedy: "`noggin report runs --failed`, `journalctl -u noggin-process`, `noggin validate`",
+			Severity: SeverityYellow, Name: "run_vanished", What: what + "vanished",
+			Remedy: "`journalctl -u 'noggin-*'` on that host says why; what it had in hand is free again",
 		}
 	}
-	return Flag{}
+	code := *run.ExitCode
+	flag := Flag{Severity: SeverityYellow, Name: "run_failed", What: fmt.Sprintf("%sended with %d: %s", what, code, valueOf(run.Message)), Remedy: runRemedies[code]}
+	switch {
+	case flag.Remedy == "":
+		return Flag{}
+	case code == 3: // records and rows have reports of their own, and validate would find itself
+		if !strings.HasPrefix(run.Command, "maintain") && !strings.HasPrefix(run.Command, "archive") {
+			return Flag{}
+		}
+	case code == 12:
+		flag.Severity, flag.Name = SeverityRed, "credentials_rejected"
+	case run.Command == "process" && code != 5: // of an unavailable API the circuit tells
+		flag.Severity, flag.Name = SeverityRed, "process_failed"
+	}
+	return flag
 }
 
 func judgeActivity(f Figures, now time.Time) Flag {
-	last := f.LastProcess
+	last := f.LastProcessed
 	if f.LastActivity != nil && (last == nil || f.LastActivity.After(*last)) {
 		last = f.LastActivity
 	}
 	switch {
-	case last == nil && f.Records == 0:
+	case f.Records == 0 || last == nil && (f.OldestDue == nil || now.Sub(*f.OldestDue) < queuePatience): // it may be about to begin
 		return Flag{}
 	case last == nil:
 		return Flag{
-			Severity: SeverityRed, Name: "no_activity", What: records(f.Due) + " due, and `noggin process` never ran",
+			Severity: SeverityRed, Name: "no_activity", What: records(f.Due) + " due, and `noggin process` never ended well",
 			Remedy: "start it: `systemctl enable --now noggin.target`, or `noggin process` by hand",
 		}
 	case now.Sub(*last) > inactiveAfter:
 		return Flag{
-			Severity: SeverityRed, Name: "no_activity", What: "no activity in 24 hours; the last was at " + last.Format("2006-01-02 15:04"),
-			Remedy: "`systemctl status 'noggin-*'` and `systemctl list-timers 'noggin-*'`; start the timers with `systemctl start noggin.target`",
+			Severity: SeverityRed, Name: "no_activity", What: "no activity in 24 hours; the last was on " + last.In(now.Location()).Format("2006-01-02 15:04"),
+			Remedy: "`systemctl status noggin-process.service`, `systemctl list-timers 'noggin-*'`; `systemctl start noggin.target` starts the timers",
 		}
 	}
 	return Flag{}
@@ -188,39 +217,60 @@ func judgeOpenings(f Figures, _ time.Time) Flag {
 }
 
 func judgeFailureRate(f Figures, _ time.Time) Flag {
-	if f.Requests < fewRequests {
+	if f.HourRequests == nil || *f.HourRequests < fewRequests {
 		return Flag{}
 	}
-	rate := 100 * float64(f.Failures) / float64(f.Requests)
+	rate := 100 * float64(*f.HourFailures) / float64(*f.HourRequests)
 	if rate <= redFailureRate {
 		return Flag{}
 	}
 	return Flag{
-		Severity: SeverityRed, Name: "failure_rate", What: fmt.Sprintf("%.0f %% of the last hour's %d requests failed", rate, f.Requests),
+		Severity: SeverityRed, Name: "failure_rate", What: fmt.Sprintf("%.0f %% of the last hour's %d requests failed", rate, *f.HourRequests),
 		Remedy: "`noggin report errors --since 1h`; `noggin validate api` tests token and network",
 	}
 }
 
-// judgeFailedCount finds failures that rise: more than a tenth, and more than a
-// few, in a day.
+// judgeFailedCount finds failures that rise, and records given up.
 func judgeFailedCount(f Figures, _ time.Time) Flag {
-	if f.FailedBefore == nil || f.Failed-*f.FailedBefore < fewRecords || f.Failed*10 < *f.FailedBefore*11 {
-		return Flag{}
+	switch {
+	case grew(f.Failed, f.FailedDayAgo):
+		return Flag{
+			Severity: SeverityRed, Name: "failures_rising", What: records(f.Failed) + " failed or given up, " + humanize.Comma(f.Failed-*f.FailedDayAgo) + " more than a day ago",
+			Remedy: "`noggin report errors --since 1d` says in which way; `noggin report failed` lists them",
+		}
+	case f.GivenUpDayAgo != nil && f.GivenUp-*f.GivenUpDayAgo >= fewGivenUp:
+		return Flag{
+			Severity: SeverityYellow, Name: "given_up", What: records(f.GivenUp-*f.GivenUpDayAgo) + " given up within a day, " + humanize.Comma(f.GivenUp) + " in all",
+			Remedy: "`noggin report failed --permanent`; when the cause is mended: `noggin retry-failed --permanent`",
+		}
 	}
-	return Flag{
-		Severity: SeverityRed, Name: "failures_rising", What: records(f.Failed) + " failed or given up, " + humanize.Comma(f.Failed-*f.FailedBefore) + " more than a day ago",
-		Remedy: "`noggin report errors --since 1d` says in which way; `noggin report failed` lists them",
-	}
+	return Flag{}
 }
 
-func judgeQueue(f Figures, _ time.Time) Flag {
-	if f.DueBefore == nil || f.Due-*f.DueBefore < fewRecords || f.Due*10 < *f.DueBefore*11 {
+// grew tells a growth worth a word: more than a tenth, and more than a few, in a
+// day.
+func grew(n int64, before *int64) bool {
+	return before != nil && n-*before >= fewRecords && n*10 >= *before*11
+}
+
+func judgeQueue(f Figures, now time.Time) Flag {
+	timer := "`noggin report queue`; does `noggin process` run? `systemctl list-timers noggin-process.timer`"
+	switch {
+	case f.PausedReason != "": // told by judgePause
 		return Flag{}
+	case f.Due > 0 && f.OldestDue != nil && now.Sub(*f.OldestDue) > queuePatience && (f.DueHourAgo == nil || f.Due >= *f.DueHourAgo):
+		what := records(f.Due) + " due, the oldest for " + duration(now.Sub(*f.OldestDue)) + ", and they do not get fewer"
+		if f.CircuitState == circuitOpen {
+			what += ": the circuit is open"
+		}
+		return Flag{Severity: SeverityRed, Name: "queue_standing", What: what, Remedy: timer}
+	case grew(f.Due, f.DueDayAgo):
+		return Flag{
+			Severity: SeverityYellow, Name: "queue_growing", What: "the queue grows: " + records(f.Due) + " due, " + humanize.Comma(*f.DueDayAgo) + " a day ago",
+			Remedy: timer + ". After a large import this is as it should be",
+		}
 	}
-	return Flag{
-		Severity: SeverityYellow, Name: "queue_growing", What: "the queue grows: " + records(f.Due) + " due, " + humanize.Comma(*f.DueBefore) + " a day ago",
-		Remedy: "`noggin report queue`; is the timer of `noggin process` running? After a large import this is as it should be",
-	}
+	return Flag{}
 }
 
 func judgeSlowness(f Figures, _ time.Time) Flag {

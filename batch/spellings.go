@@ -3,6 +3,7 @@ package batch
 import (
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -20,9 +21,9 @@ func Spellings(id string) []string {
 			spellings = append(spellings, s)
 		}
 	}
-	digits := strings.LastIndexFunc(id, func(r rune) bool { return r < '0' || r > '9' }) + 1
-	prefix, number := id[:digits], id[digits:]
-	words := strings.FieldsFunc(prefix, func(r rune) bool { return r == ' ' || r == '-' || r == '_' })
+	prefix := strings.TrimRight(id, "0123456789")
+	number := id[len(prefix):]
+	words := strings.FieldsFunc(prefix, func(r rune) bool { return r == ' ' || r == '_' || unicode.Is(unicode.Dash, r) })
 	if len(words) == 0 || number == "" {
 		return spellings
 	}

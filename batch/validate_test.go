@@ -127,6 +127,7 @@ func TestAHealthyMirrorGivesNoFinding(t *testing.T) {
 	m := finished(t, 20)
 	v := m.validator()
 	v.Config.Timezone = "UTC" // as the private server's
+	m.exec(true, `INSERT INTO noggin_schema.runs (command, host, pid, finished_at, exit_code) VALUES ('maintain backup', 'yard', 1, now(), 0)`)
 	database, err := v.Database(t.Context())
 	if err != nil {
 		t.Fatal(err)

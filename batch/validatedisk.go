@@ -6,17 +6,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// The shares of a volume in use, in percent, from which it is told: the manual's
-// red flag, and the point from which runs soon stop.
-const (
-	fullWarning = 85
-	fullError   = 95
-)
+// nearlyFull is the share of a volume in use, in percent, from which runs soon stop.
+const nearlyFull = 95
 
 // place is a configured folder.
 type place struct {
@@ -92,13 +89,9 @@ func statVolume(path string) (*volume, error) {
 	if err := unix.Statfs(path, &st); err != nil {
 		return nil, diskError("ask for free space of", path, err)
 	}
-	block := uint64(st.Frsize)
-	if block == 0 {
-		block = uint64(st.Bsize)
-	}
-	v := &volume{mount: mountPoint(path), free: st.Bavail * block, total: st.Blocks * block}
-	if used := st.Blocks - st.Bfree; used+st.Bavail > 0 {
-		v.used = 100 * float64(used) / float64(used+st.Bavail)
+	v := &volume{mount: mountPoint(path)}
+	if v.free, v.total = space(st); v.total > 0 {
+		v.used = 100 * float64(v.total-v.free) / float64(v.total)
 	}
 	if st.Files > 0 {
 		v.inodes = 100 * float64(st.Files-st.Ffree) / float64(st.Files)
@@ -127,19 +120,21 @@ func (v *Validator) Disk(a *Area) {
 	for _, vol := range all {
 		a.Fact(fmt.Sprintf("volume %s (%s): %s free of %s, %.0f %% used", vol.mount, strings.Join(vol.keys, ", "),
 			bytesText(int64(vol.free)), bytesText(int64(vol.total)), vol.used))
-		remedy := "noggin archive create moves old records off it; noggin maintain temp removes unfinished files"
 		message := fmt.Sprintf("volume %s is %.0f %% full, %s are free", vol.mount, vol.used, bytesText(int64(vol.free)))
-		addShare(a, "disk", vol.used, message, remedy)
-		addShare(a, "inodes", vol.inodes, fmt.Sprintf("volume %s has %.0f %% of its inodes in use: soon no file can be made", vol.mount, vol.inodes), remedy)
+		vol.judge(a, "disk", vol.used, message)
+		vol.judge(a, "inodes", vol.inodes, fmt.Sprintf("volume %s has %.0f %% of its inodes in use: soon no file can be made", vol.mount, vol.inodes))
 	}
 }
 
-func addShare(a *Area, check string, share float64, message, remedy string) {
+// judge tells of a volume by how much of it is in use. The manual's red flag is that
+// of the output volume.
+func (v *volume) judge(a *Area, check string, share float64, message string) {
 	switch {
-	case share >= fullError:
-		a.Error(check, message, remedy)
-	case share >= fullWarning:
-		a.Warn(check, message, remedy)
+	case share <= DiskFullPercent:
+	case share >= nearlyFull || slices.Contains(v.keys, "output"):
+		a.Error(check, message, diskRemedy)
+	default:
+		a.Warn(check, message, diskRemedy)
 	}
 }
 

@@ -56,6 +56,22 @@ func TestATextTableFitsTheTerminal(t *testing.T) {
 	}
 }
 
+// An inspection id is read as one, also beside a column with a hash in it.
+func TestAShortColumnIsNotBrokenForALongOne(t *testing.T) {
+	long := table{columns: []column{{"id", "Inspection"}, {"name", "Vehicle"}, {"load", "Compliance"}}, rows: [][]any{
+		{"FL - Inspection - 00007", "Unknown (" + strings.Repeat("4d8f42b9", 8) + ")", "Not compliant"},
+	}}
+	got := render(t, output{format: formatText, width: 70}, long)
+	if !strings.Contains(got, "FL - Inspection - 00007") || !strings.Contains(got, "Not compliant") {
+		t.Errorf("broken:\n%s", got)
+	}
+	for line := range strings.Lines(got) {
+		if len([]rune(line)) > 71 {
+			t.Errorf("too wide: %q", line)
+		}
+	}
+}
+
 func TestColourOnlyWhereItIsWanted(t *testing.T) {
 	if got := render(t, output{format: formatText}, sampleTable()); strings.Contains(got, "\x1b") {
 		t.Errorf("%q", got)

@@ -112,7 +112,10 @@ func sinceFlag(since string) cli.Flag {
 
 func (r *reporter) since(c *cli.Context) (time.Time, error) {
 	at, ok := parseSince(c.String("since"), r.now)
-	if !ok {
+	switch {
+	case ok && at.After(r.now):
+		return at, usagef("--since %s: that is still to come", quoted(c.String("since")))
+	case !ok:
 		return at, usagef("--since %s: want 2025-10-22, \"2025-10-22 14:00\", or how long ago, such as 36h or 7d", quoted(c.String("since")))
 	}
 	return at, nil

@@ -9,6 +9,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
 
+	"noggin/batch"
 	"noggin/storage"
 )
 
@@ -44,11 +45,11 @@ type circuitState struct {
 }
 
 // circuit reads the circuit; an open one whose time is over says so.
-func (r *reporter) circuit(ctx context.Context) (circuitState, error) {
+func (r *reporter) circuit(openingsHour, openingsToday int) circuitState {
 	row := r.standing.Circuit
 	s := circuitState{
 		State: row.State, Sample: len(row.Recent), SampleFailures: strings.Count(row.Recent, "1"),
-		TotalRequests: row.TotalRequests, TotalFailures: row.TotalFailures,
+		TotalRequests: row.TotalRequests, TotalFailures: row.TotalFailures, OpeningsLastHour: openingsHour, OpeningsToday: openingsToday,
 	}
 	if row.State == "open" {
 		s.OpenUntil = row.OpenUntil
@@ -59,24 +60,7 @@ func (r *reporter) circuit(ctx context.Context) (circuitState, error) {
 	if s.Sample > 0 {
 		s.FailureRate = 100 * float64(s.SampleFailures) / float64(s.Sample)
 	}
-	midnight := time.Date(r.now.Year(), r.now.Month(), r.now.Day(), 0, 0, 0, 0, r.now.Location())
-	from := midnight
-	if hour := r.now.Add(-time.Hour); hour.Before(from) {
-		from = hour
-	}
-	transitions, err := r.db.Transitions(ctx, from)
-	for _, t := range transitions {
-		if t.To != "open" {
-			continue
-		}
-		if !t.At.Before(midnight) {
-			s.OpeningsToday++
-		}
-		if r.now.Sub(t.At) <= time.Hour {
-			s.OpeningsLastHour++
-		}
-	}
-	return s, err
+	return s
 }
 
 // describe is "closed; 3 of the last 20 requests failed; opened twice today".
@@ -98,10 +82,11 @@ func (s circuitState) describe(now time.Time) string {
 }
 
 func runReportCircuit(ctx context.Context, r *reporter, days int) error {
-	state, err := r.circuit(ctx)
+	hour, today, err := batch.Openings(ctx, r.db, r.now)
 	if err != nil {
 		return err
 	}
+	state := r.circuit(hour, today)
 	transitions, err := r.db.Transitions(ctx, r.now.AddDate(0, 0, -days))
 	if err != nil {
 		return err

@@ -1,8 +1,8 @@
 package commands
 
 import (
-	"bytes"
 	"context"
+	"regexp"
 	"slices"
 	"time"
 
@@ -92,13 +92,17 @@ var textColumns = map[bool][]string{
 	true:  {"lcd_inspection_id", "inspection_date", "filename", "size_mb", "attachment_status"},
 }
 
+// longHash is a hash that stands for a name that is not known; its beginning is
+// enough for `noggin hashes search`.
+var longHash = regexp.MustCompile(`\b([0-9a-f]{10})[0-9a-f]{54}\b`)
+
 func printInspections(ctx context.Context, db *storage.DB, f storage.InspectionFilter, columns []string, out output) error {
 	headings := map[string]string{
 		"lcd_inspection_id": "Inspection", "inspection_date": "Day", "vehicle": "Vehicle", "trailer": "Trailer", "department": "Department", "team": "Team",
 		"load_compliance": "Compliance", "total_attachments": "Files", "processing_status": "Status", "filename": "File", "size_mb": "MB", "attachment_status": "Status",
 	}
 	var shown []int
-	page := table{spare: []string{"Department", "Team", "Trailer"}}
+	page := table{spare: []string{"Department", "Team", "Trailer", "Files", "Status"}}
 	for _, name := range textColumns[f.Attachments] {
 		shown = append(shown, slices.Index(columns, name))
 		page.columns = append(page.columns, column{name, headings[name]})
@@ -108,7 +112,7 @@ func printInspections(ctx context.Context, db *storage.DB, f storage.InspectionF
 		row := make([]any, len(shown))
 		for i, c := range shown {
 			if values[c] != nil {
-				row[i] = string(bytes.Clone(values[c]))
+				row[i] = longHash.ReplaceAllString(string(values[c]), "$1…")
 			}
 		}
 		total++

@@ -79,25 +79,34 @@ func runReportStatus(ctx context.Context, r *reporter) error {
 	return r.out.report(status, table{}, func() sheet { return r.statusSheet(status) })
 }
 
-// status reads everything that the dashboard shows, and judges it.
+// status reads everything that the dashboard shows.
 func (r *reporter) status(ctx context.Context) (s statusReport, err error) {
-	s = statusReport{At: r.now, Timezone: r.now.Location().String(), PausedReason: "", InProgress: []storage.Worker{}}
-	if r.standing.Paused {
-		s.PausedReason, s.PausedUntil = r.standing.PauseReason, r.standing.PausedUntil
-	}
-	totals, err := r.db.RecordTotals(ctx)
+	output := r.cfg.batch.Paths.Output
+	v, err := batch.ReadVitals(ctx, r.db, r.standing, output, r.now.Location())
 	if err != nil {
 		return s, err
 	}
-	s.countRecords(totals)
-	if s.Queue, err = r.db.QueueDepth(ctx); err != nil {
-		return s, err
+	s = statusReport{
+		At: r.now, Timezone: r.now.Location().String(), Attention: v.Flags(output), Queue: v.Queue, InProgress: v.Workers,
+		Circuit: r.circuit(v.OpeningsHour, v.OpeningsToday), Runs: v.Runs, LastBackup: v.Backup, LastActivity: v.Activity,
+		HourRequests: v.HourRequests, HourFailures: v.HourFailures, DueDayAgo: v.DueDayAgo, FailedDayAgo: v.FailedDayAgo,
 	}
-	if s.InProgress, err = r.db.Workers(ctx); err != nil {
-		return s, err
+	s.Records, s.PermanentlyFailed, s.Failed = v.Records()
+	by := map[string]int64{}
+	for _, t := range v.Totals {
+		by[t.Status] += t.Records
 	}
-	if s.Days, err = r.days(ctx, 7); err != nil {
-		return s, err
+	for _, status := range storage.Statuses() {
+		s.ByStatus = append(s.ByStatus, statusRecords{status, by[status], math.Round(1000*float64(by[status])/float64(max(1, s.Records))) / 10})
+	}
+	for _, day := range v.Days {
+		s.Days = append(s.Days, rateDay(day))
+	}
+	if v.Disk != nil {
+		s.Disk = newDiskState(*v.Disk, v.Forecast)
+	}
+	if r.standing.Paused {
+		s.PausedReason, s.PausedUntil = r.standing.PauseReason, r.standing.PausedUntil
 	}
 	if s.ErrorsLastDay, err = r.db.ErrorTypes(ctx, r.now.AddDate(0, 0, -1), r.now.Add(time.Minute)); err != nil {
 		return s, err
@@ -105,132 +114,17 @@ func (r *reporter) status(ctx context.Context) (s statusReport, err error) {
 	if s.UnknownHashes, err = r.db.UnknownNames(ctx); err != nil {
 		return s, err
 	}
-	if s.Circuit, err = r.circuit(ctx); err != nil {
-		return s, err
-	}
 	if s.Files, err = r.db.AttachmentTotals(ctx); err != nil {
 		return s, err
 	}
-	if s.DatabaseBytes, err = r.db.DatabaseSize(ctx); err != nil {
-		return s, err
-	}
-	if s.LastActivity, err = r.db.LastActivity(ctx); err != nil {
-		return s, err
-	}
-	return s, r.judge(ctx, &s)
+	s.DatabaseBytes, err = r.db.DatabaseSize(ctx)
+	return s, err
 }
 
-// judge adds the runs, what the samples tell, and the flags.
-func (r *reporter) judge(ctx context.Context, s *statusReport) error {
-	last, succeeded, err := r.db.LastRuns(ctx)
-	if err != nil {
-		return err
-	}
-	s.Runs = last
-	for i := range succeeded {
-		if succeeded[i].Command == "maintain backup" {
-			s.LastBackup = &succeeded[i]
-		}
-	}
-	samples, err := r.db.Samples(ctx, r.now.AddDate(0, 0, -31))
-	if err != nil {
-		return err
-	}
-	disk, diskErr := batch.ReadDisk(r.cfg.batch.Paths.Output)
-	if diskErr == nil {
-		disk.Host = r.db.Host()
-		s.Disk = forecast(*disk, samples, r.now)
-	}
-	s.compare(samples, r.standing.Circuit, r.now)
-	s.Attention = batch.RedFlags(s.figures(diskErr, r.standing, r.cfg.batch.Paths.Output), r.now)
-	return nil
-}
-
-func (s *statusReport) countRecords(totals []storage.RecordTotal) {
-	by := map[string]int64{}
-	for _, t := range totals {
-		s.Records += t.Records
-		by[t.Status] += t.Records
-		if t.PermanentlyFailed {
-			s.PermanentlyFailed += t.Records
-		}
-		if t.PermanentlyFailed || t.Status == "partial" || t.Status == "failed" || t.Status == "api_failed" {
-			s.Failed += t.Records
-		}
-	}
-	for _, status := range storage.Statuses() {
-		s.ByStatus = append(s.ByStatus, statusRecords{status, by[status], math.Round(1000*float64(by[status])/float64(max(1, s.Records))) / 10})
-	}
-}
-
-// compare finds what an hour and a day ago was.
-func (s *statusReport) compare(samples []storage.Sample, circuit storage.Circuit, now time.Time) {
-	for _, sample := range samples { // the oldest first: the last that fits counts
-		age := now.Sub(sample.At)
-		if age >= 50*time.Minute && age < 3*time.Hour && circuit.TotalRequests >= sample.Requests {
-			requests, failures := circuit.TotalRequests-sample.Requests, circuit.TotalFailures-sample.RequestFailures
-			s.HourRequests, s.HourFailures = &requests, &failures
-		}
-		if age >= 23*time.Hour && age < 36*time.Hour {
-			due := sample.Due
-			failed := max(sample.Records["partial"]+sample.Records["failed"]+sample.Records["api_failed"], sample.PermanentlyFailed)
-			s.DueDayAgo, s.FailedDayAgo = &due, &failed
-		}
-	}
-}
-
-// figures are what the flags are judged by.
-func (s *statusReport) figures(diskErr error, standing storage.Standing, output string) batch.Figures {
-	f := batch.Figures{
-		Records: s.Records, DiskPath: output, LastActivity: s.LastActivity, Due: s.Queue.Due, DueBefore: s.DueDayAgo,
-		Failed: s.Failed, FailedBefore: s.FailedDayAgo, OpeningsHour: s.Circuit.OpeningsLastHour, CircuitState: standing.State,
-		OpenUntil: standing.OpenUntil, RequestsPaused: standing.Circuit.PausedUntil, PausedReason: s.PausedReason, Crashing: s.Queue.Crashing,
-		Today: dayFigures(s.Days[0]), Yesterday: dayFigures(s.Days[1]),
-	}
-	if s.HourRequests != nil {
-		f.Requests, f.Failures = *s.HourRequests, *s.HourFailures
-	}
-	if diskErr != nil {
-		f.DiskError = diskErr.Error()
-	}
-	if s.Disk != nil {
-		f.Disk = &batch.DiskReading{FreeBytes: s.Disk.FreeBytes, TotalBytes: s.Disk.TotalBytes}
-		f.DiskFullAt = s.Disk.FullAt
-	}
-	for _, run := range s.Runs {
-		if run.Command == "process" {
-			f.LastProcess, f.LastProcessExit = &run.StartedAt, run.ExitCode
-			if run.Message != nil {
-				f.LastProcessSays = *run.Message
-			}
-		}
-	}
-	if s.LastBackup != nil {
-		f.LastBackup = s.LastBackup.FinishedAt
-	}
-	for _, w := range s.InProgress {
-		f.DeadClaims += w.Expired
-	}
-	return f
-}
-
-func dayFigures(d dayReport) batch.DayFigures {
-	return batch.DayFigures{Processed: d.Processed, Complete: d.Complete, APIFailed: d.APIFailed, Openings: d.Openings, AverageSeconds: d.AverageSeconds}
-}
-
-// forecast adds to the disk's state when it will be full, by the samples that this
-// host took of it.
-func forecast(disk storage.Disk, samples []storage.Sample, now time.Time) *diskState {
+func newDiskState(disk storage.Disk, forecast *batch.Forecast) *diskState {
 	state := &diskState{Disk: disk, UsedPercent: 100 * float64(disk.TotalBytes-disk.FreeBytes) / float64(max(1, disk.TotalBytes))}
-	var readings []batch.DiskReading
-	for _, s := range samples {
-		if s.Disk != nil && s.Disk.Path == disk.Path && s.Disk.Host == disk.Host {
-			readings = append(readings, batch.DiskReading{At: s.At, FreeBytes: s.Disk.FreeBytes, TotalBytes: s.Disk.TotalBytes})
-		}
-	}
-	readings = append(readings, batch.DiskReading{At: now, FreeBytes: disk.FreeBytes, TotalBytes: disk.TotalBytes})
-	if f, ok := batch.ForecastDisk(readings, now); ok {
-		state.BytesPerDay, state.FullAt = &f.BytesPerDay, f.FullAt
+	if forecast != nil {
+		state.BytesPerDay, state.FullAt = &forecast.BytesPerDay, forecast.FullAt
 	}
 	return state
 }

@@ -90,7 +90,7 @@ func runReportStorage(ctx context.Context, r *reporter, all bool) error {
 	}
 	if disk, err := batch.ReadDisk(r.cfg.batch.Paths.Output); err == nil {
 		disk.Host = r.db.Host()
-		s.Output = forecast(*disk, samples, r.now)
+		s.Output = newDiskState(*disk, batch.ForecastDisk(*disk, samples, r.now))
 	}
 	main := usageTable("month", "Month", s.Months)
 	return r.out.report(s, main, func() sheet { return r.storageSheet(s, all) })

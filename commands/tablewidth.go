@@ -8,9 +8,10 @@ import (
 )
 
 const (
-	// Up to this width a column is not broken as long as there are spare ones.
+	// Up to this width a column is not broken as long as there are spare ones, or
+	// wider ones.
 	unbroken = 26
-	// No column of words is made narrower than this for columns that are spare.
+	// A wider column is made narrow down to this before shorter ones are broken.
 	readable = 24
 	// No column is made narrower than this, come what may.
 	narrowest = 6
@@ -43,11 +44,7 @@ func (t table) fitting(limit int) table {
 	for _, heading := range t.spare {
 		needed := 0
 		for _, c := range measure(t.cells()) {
-			width := c.widest
-			if width > unbroken {
-				width = min(width, max(readable, c.word))
-			}
-			needed += width + 2
+			needed += max(c.unbroken(), c.word) + 2
 		}
 		if needed <= limit {
 			return t
@@ -72,6 +69,14 @@ func (t table) without(heading string) table {
 // columnMeasure is how wide a column's cells are, and their longest word.
 type columnMeasure struct{ widest, word int }
 
+// unbroken is the least width at which the column can be read with ease.
+func (c columnMeasure) unbroken() int {
+	if c.widest <= unbroken {
+		return c.widest
+	}
+	return readable
+}
+
 func measure(cells [][]string) []columnMeasure {
 	columns := make([]columnMeasure, len(cells[0]))
 	for _, line := range cells {
@@ -87,7 +92,8 @@ func measure(cells [][]string) []columnMeasure {
 }
 
 // columnWidths gives each column its widest cell, then takes from the widest
-// columns until the line fits limit: first between words, then within them.
+// columns until the line fits limit: first from those of sentences, then between
+// the words of all, then within them.
 func columnWidths(cells [][]string, limit int) []int {
 	columns := measure(cells)
 	widths := make([]int, len(columns))
@@ -99,6 +105,7 @@ func columnWidths(cells [][]string, limit int) []int {
 	if limit == 0 {
 		return widths
 	}
+	total = shrink(widths, total, limit, func(i int) int { return columns[i].unbroken() })
 	total = shrink(widths, total, limit, func(i int) int { return max(narrowest, columns[i].word) })
 	shrink(widths, total, limit, func(int) int { return narrowest })
 	return widths

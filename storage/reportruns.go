@@ -47,6 +47,16 @@ func (db *DB) LastRuns(ctx context.Context) (last, succeeded []RunRow, err error
 	return last, succeeded, err
 }
 
+// LastDone returns when a run of the command last ended well, or with not everything
+// succeeded; nil: never, or not in its last 3000 runs.
+func (db *DB) LastDone(ctx context.Context, command string) (*time.Time, error) {
+	var at *time.Time
+	err := db.get(ctx, "read the last runs", &at, `
+		SELECT (SELECT r.finished_at FROM (SELECT * FROM noggin_schema.runs WHERE command = $1 ORDER BY started_at DESC LIMIT 3000) AS r
+		        WHERE r.exit_code IN (0, 3) ORDER BY r.started_at DESC LIMIT 1)`, command)
+	return at, err
+}
+
 // RunFilter chooses runs; the zero value chooses all.
 type RunFilter struct {
 	Command string
