@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"os"
 	"path"
 	"regexp"
 	"slices"
@@ -17,49 +18,74 @@ import (
 // maxReportRead bounds what is read of a text report to learn about files.
 const maxReportRead = 16 << 20
 
-// fileOnDisk is a file in a record's folder that may be an attachment's: the
-// database was restored, or another service had downloaded it.
+// fileOnDisk is a file that may be an attachment's: the database was restored, or
+// another service had downloaded it.
 type fileOnDisk struct {
 	path string // relative to the output folder
 	sum  string // SHA-256 by the record's own report; "" where there is none
+	// guessed: only its name speaks for it; what the replaced service knew of the
+	// attachment has to agree.
+	guessed bool
 }
 
-// filesOnDisk tells, for a run that adopts, which file in the record's folder is
-// which attachment's, by its tip. The record's text report says so. Where noggin
-// never wrote one, names decide, but only when the folder holds exactly the files
-// that are planned: where one is missing or too many, the numbers in the names may
-// mean others. A folder that is another record's says nothing.
-func (w *work) filesOnDisk(refs map[string]AttachmentRef) (map[string]fileOnDisk, error) {
-	if !w.opts.Adopt || len(w.stored.Attachments) == 0 {
-		return nil, nil
+// filesOnDisk tells which files may be which attachment's, by its tip, best first.
+// What the replaced service recorded is tried in every run. One that adopts looks
+// into the record's folder too. The record's text report says which file is whose.
+// Where noggin never wrote one, names decide, but only when the folder holds exactly
+// the files that are planned: where one is missing or too many, the numbers in the
+// names may mean others. A folder that is another record's says nothing.
+func (w *work) filesOnDisk(refs map[string]AttachmentRef) (map[string][]fileOnDisk, error) {
+	known := map[string][]fileOnDisk{}
+	taken := false
+	for i := range w.stored.Attachments {
+		a := &w.stored.Attachments[i]
+		if !a.NotLookedAt() {
+			continue
+		}
+		taken = true
+		if a.Path != nil {
+			known[a.Tip] = append(known[a.Tip], fileOnDisk{path: *a.Path})
+		}
+		if a.Filename != nil {
+			known[a.Tip] = append(known[a.Tip], fileOnDisk{path: path.Join(w.stored.Folder, path.Base(*a.Filename)), guessed: a.Path != nil})
+		}
+	}
+	if len(w.stored.Attachments) == 0 || !taken && !w.opts.Adopt {
+		return known, nil
 	}
 	entries, err := w.output.Entries(w.stored.Folder)
-	if err != nil {
-		return nil, ownFault(err)
+	if err != nil { // it is not there yet
+		return known, ownFault(err)
 	}
 	switch tip, listed, err := w.reportIn(w.stored.Folder); {
 	case err != nil:
 		return nil, err
 	case tip == w.claim.Tip:
-		return listed, nil
+		for tip, file := range listed {
+			known[tip] = append([]fileOnDisk{file}, known[tip]...)
+		}
+		return known, nil
 	case tip != "":
-		return nil, nil
+		return known, nil
 	}
-	names := make([]string, len(entries))
+	names, byName := make([]string, len(entries)), make(map[string]string, len(entries))
 	for i, entry := range entries {
 		names[i] = entry.Name()
+		byName[stemOf(names[i])] = names[i]
 	}
 	stems := make(map[string]string, len(w.stored.Attachments))
-	known := map[string]fileOnDisk{}
 	for i := range w.stored.Attachments {
 		a := &w.stored.Attachments[i]
-		stems[stemOf(w.nameOf(a, refs[a.Tip], ""))] = a.Tip
-		if a.Status == "complete" && a.Filename != nil { // migrated with its row: no doubt which it is
-			known[a.Tip] = fileOnDisk{path: path.Join(w.stored.Folder, path.Base(*a.Filename))}
+		stem := stemOf(w.nameOf(a, refs[a.Tip], ""))
+		stems[stem] = a.Tip
+		if name, ok := byName[stem]; ok && a.NotLookedAt() { // moved here by a run that died
+			known[a.Tip] = append(known[a.Tip], fileOnDisk{path: path.Join(w.stored.Folder, name), guessed: true})
 		}
 	}
-	for tip, name := range byStem(stems, names) {
-		known[tip] = fileOnDisk{path: path.Join(w.stored.Folder, name)}
+	if w.opts.Adopt {
+		for tip, name := range byStem(stems, names) {
+			known[tip] = append(known[tip], fileOnDisk{path: path.Join(w.stored.Folder, name)})
+		}
 	}
 	return known, nil
 }
@@ -139,7 +165,7 @@ func readReportFiles(r io.Reader, folder string) (tip string, files map[string]f
 		} else if m := reportHash.FindStringSubmatch(line); m != nil {
 			sum = m[1]
 		} else if m := reportKey.FindStringSubmatch(line); m != nil && name != "" && sum != "" && validName(name) == nil {
-			files[m[1]] = fileOnDisk{path.Join(folder, name), sum}
+			files[m[1]] = fileOnDisk{path: path.Join(folder, name), sum: sum}
 			name, sum = "", ""
 		} else if m := reportTip.FindStringSubmatch(line); m != nil {
 			tip = m[1]
@@ -148,11 +174,23 @@ func readReportFiles(r io.Reader, folder string) (tip string, files map[string]f
 	return tip, files
 }
 
-// adopt takes a file that is already on disk for the attachment, if it is what the
-// record's report says or, without one, whole by its content. It returns nil where
-// the attachment has to be downloaded.
-func (w *work) adopt(a *storage.Attachment, file fileOnDisk) (*storage.Download, error) {
-	if file.path == "" || a.ArchiveID != nil {
+// adopt takes the first of the files that is what is known of the attachment. It
+// returns nil where it has to be downloaded.
+func (w *work) adopt(a *storage.Attachment, ref AttachmentRef, files []fileOnDisk) (*storage.Download, error) {
+	for _, file := range files {
+		if d, err := w.adoptOne(a, ref, file); d != nil || err != nil {
+			return d, err
+		}
+	}
+	return nil, nil
+}
+
+// adoptOne takes a file that is already on disk for the attachment, if it is what the
+// record's report says or, without one, whole by its content and of the size and hash
+// that the replaced service knew. A file that lies elsewhere is moved into the record's
+// folder.
+func (w *work) adoptOne(a *storage.Attachment, ref AttachmentRef, file fileOnDisk) (*storage.Download, error) {
+	if a.ArchiveID != nil || file.guessed && a.Size == nil && a.SHA256 == nil {
 		return nil, nil
 	}
 	f, _, err := w.output.Open(file.path)
@@ -169,24 +207,37 @@ func (w *work) adopt(a *storage.Attachment, file fileOnDisk) (*storage.Download,
 	sum, verdict := hex.EncodeToString(hash.Sum(nil)), check.Verdict("")
 	switch {
 	case a.Status == "complete" && a.SHA256 != nil && *a.SHA256 != sum, // it is known to have been another
+		a.NotLookedAt() && a.Size != nil && *a.Size != size,
 		file.sum != "" && file.sum != sum,
 		file.sum == "" && verdict.Status != validationValid:
-		w.Log.Warn("a file in the record's folder is not what was downloaded once; it is fetched again", "tip", w.claim.Tip, "path", file.path)
+		w.Log.Warn("a file on disk is not what was downloaded once, or not whole; it is fetched again", "tip", w.claim.Tip, "path", file.path, "reason", verdict.Reason)
 		return nil, nil
 	case verdict.Status == validationFailed:
 		verdict.Status = validationSuspect // kept once because the platform has nothing better
 	}
-	folder, err := w.output.folder(w.stored.Folder)
+	if err := f.Sync(); err != nil {
+		return nil, w.output.fail("flush", file.path, err)
+	}
+	kept := Kept{Path: file.path}
+	if path.Dir(file.path) == w.stored.Folder {
+		var folder *os.File
+		if folder, err = w.output.folder(w.stored.Folder); err == nil {
+			defer release(folder)
+			err = w.output.fail("flush folder", w.stored.Folder, folder.Sync())
+		}
+	} else {
+		kept, err = w.output.Move(file.path, size, sum, w.stored.Folder, w.nameOf(a, ref, verdict.Ext), suffixOf(a.Tip))
+		w.Log.Info("a file of the replaced service was moved into its record's folder", "tip", w.claim.Tip, "from", file.path, "path", kept.Path)
+	}
+	if errors.Is(err, ErrObstacle) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	defer release(folder)
-	if err := errors.Join(f.Sync(), folder.Sync()); err != nil {
-		return nil, w.output.fail("flush", file.path, err)
-	}
 	w.progress.attachments.Add(1)
 	return &storage.Download{
-		Status: "complete", Validation: verdict.Status, Filename: path.Base(file.path), Path: &file.path,
+		Status: "complete", Validation: verdict.Status, Filename: path.Base(kept.Path), Path: &kept.Path,
 		Size: &size, SHA256: &sum, ContentType: &verdict.MIME,
 	}, nil
 }

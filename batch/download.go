@@ -43,7 +43,7 @@ func (w *work) download(ctx context.Context) error {
 	}
 	for i := range w.stored.Attachments {
 		a := &w.stored.Attachments[i]
-		if a.Status == "complete" && w.isThere(a) {
+		if a.Status == "complete" && !a.NotLookedAt() && w.isThere(a) {
 			continue
 		}
 		places <- struct{}{}
@@ -52,7 +52,7 @@ func (w *work) download(ctx context.Context) error {
 		}
 		group.Go(func() {
 			defer func() { <-places }()
-			d, err := w.adopt(a, onDisk[a.Tip])
+			d, err := w.adopt(a, refs[a.Tip], onDisk[a.Tip])
 			if d == nil && err == nil {
 				d, err = w.downloadOne(ctx, a, refs[a.Tip])
 			}

@@ -88,6 +88,16 @@ func CreateMarker(dir string) error {
 	return nil
 }
 
+// IsMarked tells whether dir has the marker of an output folder.
+func IsMarked(dir string) (bool, error) {
+	name := filepath.Join(dir, MarkerName)
+	_, err := os.Lstat(name)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return err == nil, nil
+	}
+	return false, diskError("look for", name, err)
+}
+
 // makeFolders is os.MkdirAll with each new folder's entry on disk afterwards.
 func makeFolders(dir string) error {
 	if info, err := os.Stat(dir); err == nil && info.IsDir() {

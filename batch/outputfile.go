@@ -113,13 +113,41 @@ func (t *TempFile) Discard() {
 // error, the file is safe from a power loss. After an error it is still to be
 // discarded.
 func (t *TempFile) Keep(dir, name, suffix string) (Kept, error) {
-	if err := errors.Join(validPath(dir), validName(name), validName(alternative(name, suffix, 1))); err != nil {
-		return Kept{}, err
-	}
 	if err := t.file.Sync(); err != nil {
 		return Kept{}, diskError("flush a file in", t.out.full(TempFolder), err)
 	}
-	folder, err := t.out.folder(dir)
+	kept, err := t.out.place(TempFolder, t.name, t.size, t.SHA256(), dir, name, suffix)
+	if err != nil {
+		return Kept{}, err
+	}
+	if kept.AlreadyThere {
+		t.Discard()
+	}
+	t.over = true
+	release(t.file)
+	return kept, nil
+}
+
+// Move gives a file of the output folder, whose size and SHA-256 are known and which
+// is on disk, another name, as Keep does, and removes folders that it leaves empty.
+// Where the same content is there already, the file stays where it was.
+func (o *Output) Move(from string, size int64, sum, dir, name, suffix string) (Kept, error) {
+	if err := validPath(from); err != nil {
+		return Kept{}, err
+	}
+	kept, err := o.place(path.Dir(from), path.Base(from), size, sum, dir, name, suffix)
+	if err != nil || kept.AlreadyThere {
+		return kept, err
+	}
+	return kept, o.tidy(map[string]bool{from: true})
+}
+
+// place renames a file to the first free name in dir, or finds that it is there.
+func (o *Output) place(fromDir, from string, size int64, sum, dir, name, suffix string) (Kept, error) {
+	if err := errors.Join(validPath(dir), validName(name), validName(alternative(name, suffix, 1))); err != nil {
+		return Kept{}, err
+	}
+	folder, err := o.folder(dir)
 	if err != nil {
 		return Kept{}, err
 	}
@@ -128,9 +156,9 @@ func (t *TempFile) Keep(dir, name, suffix string) (Kept, error) {
 	for n := range maxAlternatives {
 		candidate := alternative(name, suffix, n)
 		kept.Path = path.Join(dir, candidate)
-		err := t.renameNew(folder, candidate)
+		err := o.renameNew(fromDir, from, folder, candidate)
 		if errors.Is(err, fs.ErrExist) {
-			same, what, err := t.sameAs(kept.Path)
+			same, what, err := o.sameAs(kept.Path, size, sum)
 			if err != nil {
 				return Kept{}, err
 			}
@@ -142,19 +170,14 @@ func (t *TempFile) Keep(dir, name, suffix string) (Kept, error) {
 			}
 			kept.AlreadyThere = true
 		} else if err != nil {
-			return Kept{}, t.out.fail("name", kept.Path, err)
+			return Kept{}, o.fail("name", kept.Path, err)
 		}
 		if err := folder.Sync(); err != nil {
-			return Kept{}, t.out.fail("flush folder", dir, err)
+			return Kept{}, o.fail("flush folder", dir, err)
 		}
-		if kept.AlreadyThere {
-			t.Discard()
-		}
-		t.over = true
-		release(t.file)
 		return kept, nil
 	}
-	return Kept{}, fmt.Errorf("name %s: %w: %d other names are taken too", t.out.full(path.Join(dir, name)), ErrObstacle, maxAlternatives-1)
+	return Kept{}, fmt.Errorf("name %s: %w: %d other names are taken too", o.full(path.Join(dir, name)), ErrObstacle, maxAlternatives-1)
 }
 
 // keepExactly is Keep without another name: where something else stands under the
@@ -172,7 +195,7 @@ func (t *TempFile) keepExactly(dir, name string) (alreadyThere bool, err error) 
 	}
 	defer release(folder)
 	full := path.Join(dir, name)
-	err = t.renameNew(folder, name)
+	err = t.out.renameNew(TempFolder, t.name, folder, name)
 	if errors.Is(err, fs.ErrExist) {
 		same, what, err := t.sameAs(full)
 		if err == nil && !same {
@@ -201,20 +224,20 @@ func alternative(name, suffix string, n int) string {
 	return stem + ext
 }
 
-// renameNew moves the file into folder, where nothing may have that name:
+// renameNew moves a file into another folder, where nothing may have that name:
 // fs.ErrExist. Both steps of the fallback leave a whole file behind.
-func (t *TempFile) renameNew(folder *os.File, name string) error {
-	temp, err := t.out.root.Open(TempFolder)
+func (o *Output) renameNew(fromDir, from string, folder *os.File, name string) error {
+	source, err := o.root.Open(fromDir)
 	if err != nil {
 		return err
 	}
-	defer release(temp)
-	from, to := int(temp.Fd()), int(folder.Fd())
-	err = unix.Renameat2(from, t.name, to, name, unix.RENAME_NOREPLACE)
+	defer release(source)
+	old, to := int(source.Fd()), int(folder.Fd())
+	err = unix.Renameat2(old, from, to, name, unix.RENAME_NOREPLACE)
 	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOSYS) {
 		return err
 	}
-	return linkNew(from, t.name, to, name)
+	return linkNew(old, from, to, name)
 }
 
 // linkNew does without RENAME_NOREPLACE, which some network file systems lack.
@@ -227,29 +250,33 @@ func linkNew(from int, oldName string, to int, newName string) error {
 	return nil
 }
 
-// sameAs tells whether the file at name has the content of t, and has it on
-// disk; else what it is.
 func (t *TempFile) sameAs(name string) (same bool, what string, err error) {
-	info, err := t.out.root.Lstat(name)
+	return t.out.sameAs(name, t.size, t.SHA256())
+}
+
+// sameAs tells whether the file at name has that content, and has it on disk; else
+// what it is.
+func (o *Output) sameAs(name string, size int64, sum string) (same bool, what string, err error) {
+	info, err := o.root.Lstat(name)
 	if err != nil {
-		return false, "", t.out.failRead("look at", name, err)
+		return false, "", o.failRead("look at", name, err)
 	}
 	if !info.Mode().IsRegular() {
 		return false, whatIs(info), nil
 	}
-	err = t.out.Verify(name, t.size, t.SHA256())
+	err = o.Verify(name, size, sum)
 	if errors.Is(err, ErrDiffers) {
 		return false, "a file with other content", nil
 	}
 	if err != nil {
 		return false, "", err
 	}
-	f, _, err := t.out.Open(name)
+	f, _, err := o.Open(name)
 	if err != nil {
 		return false, "", err
 	}
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return false, "", t.out.fail("flush", name, err)
+		return false, "", o.fail("flush", name, err)
 	}
 	return true, "", nil
 }

@@ -37,7 +37,7 @@ type ProcessOptions struct {
 	UntilEmpty bool
 	MaxTime    time.Duration // 0: no limit
 	Expect     int           // records, for the progress display; 0: not known
-	Adopt      bool          // take whole files that are in a record's folder instead of downloading them
+	Adopt      bool          // take whole files that are on disk instead of downloading them
 }
 
 // Progress is how far a run has come.
@@ -61,7 +61,7 @@ type Summary struct {
 	Lost                  int      `json:"lost"`       // taken over by another run or an operator meanwhile
 	Unrecorded            int      `json:"unrecorded"` // done, but the database took no note; they are done again
 	AttachmentsDownloaded int      `json:"attachments_downloaded"`
-	AttachmentsAdopted    int      `json:"attachments_adopted"` // they lay in the record's folder already
+	AttachmentsAdopted    int      `json:"attachments_adopted"` // they were on disk already
 	AttachmentsFailed     int      `json:"attachments_failed"`
 	BytesDownloaded       int64    `json:"bytes_downloaded"`
 	RecordsRenewed        int      `json:"records_renewed"` // given names that became known or changed
@@ -164,6 +164,11 @@ func (r *run) drain(ctx context.Context, standing storage.Standing) error {
 	claiming, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	r.work, r.stop = work, stop
+	if r.opts.Adopt {
+		if err := r.locateLegacyFiles(claiming); err != nil {
+			return err
+		}
+	}
 
 	if err := r.connect(writes, standing); err != nil {
 		return err

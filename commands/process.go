@@ -53,7 +53,7 @@ func processFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.IntFlag{Name: "batch", Usage: "take at most `N` records (default: [retry] tips_per_batch)"},
 		&cli.BoolFlag{Name: "until-empty", Usage: "go on until nothing is due"},
-		&cli.BoolFlag{Name: "adopt", Usage: "take whole files that are in a record's folder already instead of downloading them: after a restore, or a migration"},
+		&cli.BoolFlag{Name: "adopt", Usage: "take whole files that are on disk already instead of downloading them: after a restore, or a migration"},
 		&cli.DurationFlag{Name: "max-time", Usage: "claim nothing more after `DURATION`, such as 4m"},
 	}
 }

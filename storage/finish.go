@@ -190,13 +190,16 @@ func (db *DB) writeDownloads(ctx context.Context, tx *sqlx.Tx, downloads []Downl
 			file_path = coalesce(v.path, a.file_path), file_size_bytes = coalesce(v.size, a.file_size_bytes),
 			file_hash_sha256 = coalesce(v.sha256, a.file_hash_sha256), content_type = coalesce(v.content_type, a.content_type),
 			rejected_hash_sha256 = v.rejected_hash, last_error_message = v.error,
-			download_started_at = clock_timestamp() - (v.ago + v.seconds) * interval '1 second',
-			download_completed_at = CASE WHEN v.status = 'complete' THEN clock_timestamp() - v.ago * interval '1 second' END,
-			download_duration_seconds = v.seconds,
+			download_started_at = CASE WHEN v.adopted AND a.download_started_at IS NOT NULL THEN a.download_started_at
+				ELSE clock_timestamp() - (v.ago + v.seconds) * interval '1 second' END,
+			download_completed_at = CASE WHEN v.adopted AND a.download_completed_at IS NOT NULL THEN a.download_completed_at
+				WHEN v.status = 'complete' THEN clock_timestamp() - v.ago * interval '1 second' END,
+			download_duration_seconds = CASE WHEN v.adopted THEN coalesce(a.download_duration_seconds, 0) ELSE v.seconds END,
 			retry_count = a.retry_count + (v.status = 'failed')::int,
 			archive_id = CASE WHEN v.path IS NULL THEN a.archive_id END
-		FROM jsonb_to_recordset($1::jsonb) AS v (record_tip text, attachment_tip text, status text, validation text, filename text,
-			path text, size bigint, sha256 text, content_type text, rejected_hash text, error text, seconds float8, ago float8)
+		FROM (SELECT *, status = 'complete' AND NOT attempted AS adopted FROM jsonb_to_recordset($1::jsonb) AS v (record_tip text,
+			attachment_tip text, status text, validation text, filename text, path text, size bigint, sha256 text, content_type text,
+			rejected_hash text, error text, seconds float8, ago float8, attempted boolean)) AS v
 		WHERE a.record_tip = v.record_tip AND a.attachment_tip = v.attachment_tip`), string(doc))
 	return err
 }

@@ -28,19 +28,34 @@ type LegacyCopied struct {
 type legacyTable struct {
 	name     string
 	needs    []string // columns without which nothing can be copied
-	computed map[string]computedColumn
+	computed map[string][]computedColumn
 	where    string
 }
 
-// computedColumn fills a column of ours from the legacy columns it reads, or with
-// otherwise where one of them is missing; "" leaves the column out.
+// computedColumn fills a column of ours from the legacy columns it reads. Of several
+// the first is taken whose columns are all there; without one the column is left out.
 type computedColumn struct {
 	reads      []string
 	expression string
-	otherwise  string
 }
 
-func legacyTables(codes map[string]string) []legacyTable {
+// notCopied is for columns that say what noggin itself wrote: the answer is asked for
+// again, and files are looked at before they count.
+var notCopied = []computedColumn{}
+
+// relativePath makes of a path of the replaced service one relative to the output
+// folder, or NULL where it has none: absolute ones may be written with that folder's
+// name, or with the name it had before, in which case a year and a month begin it.
+func relativePath(column, output string) string {
+	prefix := pq.QuoteLiteral(strings.TrimSuffix(output, "/") + "/")
+	relative := fmt.Sprintf(`CASE WHEN starts_with(%[1]s, %[2]s) THEN substr(%[1]s, length(%[2]s) + 1)
+		WHEN %[1]s LIKE '/%%' THEN substring(%[1]s FROM '/((?:[0-9]{4}/[0-9]{2}|unknown-date)/.+)$')
+		WHEN %[1]s LIKE './%%' THEN substr(%[1]s, 3)
+		WHEN %[1]s LIKE '%%/%%' THEN %[1]s END`, column, prefix)
+	return fmt.Sprintf(`(SELECT p FROM (SELECT %s AS p) AS r WHERE p !~ '(^|/)(\.{0,2}|\.noggin-.*)(/|$)')`, relative)
+}
+
+func legacyTables(codes map[string]string, output string) []legacyTable {
 	var cases strings.Builder
 	for _, from := range slices.Sorted(maps.Keys(codes)) {
 		fmt.Fprintf(&cases, " WHEN %s THEN %s", pq.QuoteLiteral(from), pq.QuoteLiteral(codes[from]))
@@ -49,36 +64,51 @@ func legacyTables(codes map[string]string) []legacyTable {
 	return []legacyTable{
 		{
 			name: "noggin_data", needs: []string{"tip"},
-			computed: map[string]computedColumn{
-				"object_type": {[]string{"object_type"}, form, "'LCD'"},
+			computed: map[string][]computedColumn{
+				"object_type": {{[]string{"object_type"}, form}, {nil, "'LCD'"}},
+				// Complete is what noggin has seen to be complete: `process --adopt` looks.
+				// What was archived by hand is not there to be looked at.
 				"processing_status": {
-					[]string{"processing_status"},
-					`CASE WHEN l.processing_status::text IN ('pending', 'api_success', 'complete', 'partial', 'failed',
-					'api_failed', 'interrupted', 'skipped') THEN l.processing_status::text ELSE 'pending' END`, "",
+					{[]string{"processing_status", "archived"}, legacyStatus("l.archived IS NOT TRUE")},
+					{[]string{"processing_status"}, legacyStatus("true")},
 				},
-				"inspection_id": {[]string{"lcd_inspection_id"}, "l.lcd_inspection_id::text", ""},
+				"inspection_id": {{[]string{"lcd_inspection_id"}, "l.lcd_inspection_id::text"}},
+				"folder":        notCopied, "payload": notCopied,
+				"report_path": notCopied, "report_size_bytes": notCopied, "report_hash_sha256": notCopied,
 			},
 			where: `l.tip::text ~ '^[A-Za-z0-9_-]{1,64}$'`,
 		},
 		{
 			name: "attachments", needs: []string{"record_tip", "attachment_tip"},
-			computed: map[string]computedColumn{
+			computed: map[string][]computedColumn{
 				"attachment_sequence": {
-					[]string{"attachment_sequence"},
-					"row_number() OVER (PARTITION BY l.record_tip ORDER BY l.attachment_sequence, l.attachment_tip)",
-					"row_number() OVER (PARTITION BY l.record_tip ORDER BY l.attachment_tip)",
+					{[]string{"attachment_sequence"}, "row_number() OVER (PARTITION BY l.record_tip ORDER BY l.attachment_sequence, l.attachment_tip)"},
+					{nil, "row_number() OVER (PARTITION BY l.record_tip ORDER BY l.attachment_tip)"},
 				},
-				"attachment_status": {
+				"attachment_status": {{
 					[]string{"attachment_status"},
 					`CASE WHEN l.attachment_status::text IN ('complete', 'completed', 'downloaded', 'success') THEN 'complete'
-					WHEN l.attachment_status::text = 'failed' THEN 'failed' ELSE 'pending' END`, "",
-				},
-				"attachment_validation_status": {
+					WHEN l.attachment_status::text = 'failed' THEN 'failed' ELSE 'pending' END`,
+				}},
+				"attachment_validation_status": {{
 					[]string{"attachment_validation_status"},
 					`CASE WHEN l.attachment_validation_status::text IN ('valid', 'suspect', 'validation_failed')
-					THEN l.attachment_validation_status::text ELSE 'not_validated' END`, "",
+					THEN l.attachment_validation_status::text ELSE 'not_validated' END`,
+				}},
+				"field_name": {{[]string{"field_name"}, "coalesce(l.field_name::text, '')"}, {nil, "''"}},
+				"filename": {
+					{[]string{"filename", "file_path"}, baseName("coalesce(nullif(l.filename::text, ''), l.file_path::text)")},
+					{[]string{"filename"}, baseName("l.filename::text")},
+					{[]string{"file_path"}, baseName("l.file_path::text")},
 				},
-				"field_name": {[]string{"field_name"}, "coalesce(l.field_name::text, '')", "''"},
+				"file_path": {
+					{[]string{"filename", "file_path"}, "coalesce(" + relativePath("l.file_path::text", output) + ", " + relativePath("l.filename::text", output) + ")"},
+					{[]string{"filename"}, relativePath("l.filename::text", output)},
+					{[]string{"file_path"}, relativePath("l.file_path::text", output)},
+				},
+				"file_hash_sha256": {{[]string{"file_hash_sha256"}, "substring(lower(l.file_hash_sha256::text) FROM '^[0-9a-f]{64}$')"}},
+				// Only a file that noggin has looked at has one.
+				"content_type": notCopied,
 			},
 			where: `EXISTS (SELECT FROM noggin_schema.noggin_data n WHERE n.tip = l.record_tip::text)`,
 		},
@@ -87,10 +117,20 @@ func legacyTables(codes map[string]string) []legacyTable {
 	}
 }
 
+// legacyStatus is what a record of the replaced service becomes; taken says which
+// complete ones are to be looked at.
+func legacyStatus(taken string) string {
+	return `CASE WHEN l.processing_status::text = 'complete' AND ` + taken + ` THEN 'interrupted'
+		WHEN l.processing_status::text IN ('pending', 'api_success', 'complete', 'partial', 'failed',
+		'api_failed', 'interrupted', 'skipped') THEN l.processing_status::text ELSE 'pending' END`
+}
+
+func baseName(path string) string { return "nullif(regexp_replace(" + path + ", '^.*/', ''), '')" }
+
 // copyLegacy copies records, attachments and hashes out of the renamed schema.
-func (db *DB) copyLegacy(ctx context.Context, tx *sqlx.Tx, codes map[string]string) ([]LegacyCopied, error) {
+func (db *DB) copyLegacy(ctx context.Context, tx *sqlx.Tx, opts InitOptions) ([]LegacyCopied, error) {
 	var copied []LegacyCopied
-	for _, table := range legacyTables(codes) {
+	for _, table := range legacyTables(opts.ObjectTypeCodes, opts.Output) {
 		theirs, err := legacyColumnsOf(ctx, tx, legacySchema, table.name)
 		if err != nil {
 			return nil, err
@@ -123,7 +163,28 @@ func (db *DB) copyLegacy(ctx context.Context, tx *sqlx.Tx, codes map[string]stri
 		}
 		copied = append(copied, c)
 	}
+	if err := db.settleLegacyFiles(ctx, tx); err != nil {
+		return nil, fmt.Errorf("settle the files of the replaced service: %w", err)
+	}
 	return copied, db.recount(ctx, tx)
+}
+
+// settleLegacyFiles forgets paths that name one file for several attachments, unless
+// they agree about its content: it can be only one's. A folder of the replaced
+// service in which the files of one record lie, and of no other, becomes that
+// record's own, so that they stay where they are.
+func (db *DB) settleLegacyFiles(ctx context.Context, tx *sqlx.Tx) error {
+	return db.exec(ctx, tx, nil,
+		`UPDATE noggin_schema.attachments a SET file_path = NULL WHERE a.file_path IN (
+			SELECT s.file_path FROM noggin_schema.attachments s GROUP BY s.file_path
+			HAVING count(*) > 1 AND (count(*) > count(s.file_hash_sha256) OR count(DISTINCT s.file_hash_sha256) > 1))`,
+		`WITH places AS (SELECT DISTINCT record_tip, regexp_replace(file_path, '/[^/]*$', '') AS dir
+				FROM noggin_schema.attachments WHERE file_path IS NOT NULL),
+			own AS (SELECT min(record_tip) AS tip, dir FROM places
+				WHERE dir ~ '^([0-9]{4}/(0[1-9]|1[0-2])|unknown-date)/[^/]+$' GROUP BY dir HAVING count(*) = 1),
+			single AS (SELECT record_tip FROM places GROUP BY record_tip HAVING count(*) = 1)
+		UPDATE noggin_schema.noggin_data d SET folder = own.dir FROM own JOIN single ON single.record_tip = own.tip
+		WHERE d.tip = own.tip AND d.folder IS NULL`)
 }
 
 // legacyColumns returns the columns to fill, sorted, and what fills each.
@@ -138,9 +199,10 @@ func legacyColumns(table legacyTable, theirs, ours map[string]legacyColumn) (col
 			}
 		}
 		if computed, ok := table.computed[name]; ok {
-			value = computed.otherwise
-			if !slices.ContainsFunc(computed.reads, func(c string) bool { _, have := theirs[c]; return !have }) {
-				value = computed.expression
+			lacks := func(c string) bool { _, have := theirs[c]; return !have }
+			value = ""
+			if i := slices.IndexFunc(computed, func(c computedColumn) bool { return !slices.ContainsFunc(c.reads, lacks) }); i >= 0 {
+				value = computed[i].expression
 			}
 		}
 		if value != "" {

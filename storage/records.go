@@ -63,6 +63,12 @@ type Attachment struct {
 	LastError    *string `db:"last_error_message"`
 }
 
+// NotLookedAt tells that the replaced service called the attachment complete, and
+// that noggin has not looked at its file.
+func (a Attachment) NotLookedAt() bool {
+	return a.Status == "complete" && a.ContentType == nil && a.ArchiveID == nil
+}
+
 func (a Answer) key() ClaimKey { return ClaimKey{a.Tip, a.Token} }
 
 // EntityKey names an object that records refer to.
@@ -301,8 +307,9 @@ func (db *DB) storeReferences(ctx context.Context, tx *sqlx.Tx, answers []Answer
 	return err
 }
 
-// planAttachments adds rows for attachments that are new and reads all of each
-// record. Those that the platform no longer names stay: they are evidence.
+// planAttachments adds rows for attachments that are new, tells those of the replaced
+// service their field, and reads all of each record. Those that the platform no longer
+// names stay: they are evidence.
 func (db *DB) planAttachments(ctx context.Context, tx *sqlx.Tx, answers []Answer, stored map[ClaimKey]Stored) error {
 	type row struct {
 		Tip   string `json:"record_tip"`
@@ -324,12 +331,13 @@ func (db *DB) planAttachments(ctx context.Context, tx *sqlx.Tx, answers []Answer
 		if _, err := tx.ExecContext(ctx, db.sql(`
 			WITH v AS (SELECT v.* FROM jsonb_to_recordset($1::jsonb) AS v (record_tip text, n integer, attachment_tip text, field_name text)
 				WHERE NOT EXISTS (SELECT FROM noggin_schema.attachments a
-					WHERE a.record_tip = v.record_tip AND a.attachment_tip = v.attachment_tip))
+					WHERE a.record_tip = v.record_tip AND a.attachment_tip = v.attachment_tip AND a.field_name <> ''))
 			INSERT INTO noggin_schema.attachments (record_tip, attachment_tip, attachment_sequence, field_name)
 			SELECT v.record_tip, v.attachment_tip,
 			       coalesce((SELECT max(a.attachment_sequence) FROM noggin_schema.attachments a WHERE a.record_tip = v.record_tip), 0)
 			       + row_number() OVER (PARTITION BY v.record_tip ORDER BY v.n), v.field_name
-			FROM v ON CONFLICT (record_tip, attachment_tip) DO NOTHING`), string(doc)); err != nil {
+			FROM v ON CONFLICT (record_tip, attachment_tip) DO UPDATE SET field_name = excluded.field_name
+				WHERE attachments.field_name = ''`), string(doc)); err != nil {
 			return err
 		}
 	}

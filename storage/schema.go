@@ -23,6 +23,9 @@ type InitOptions struct {
 	// ObjectTypeCodes maps what a legacy object_type column may hold (codes, API
 	// names, full names, lower-cased) to codes.
 	ObjectTypeCodes map[string]string
+	// Output is the absolute path of the output folder, with which the replaced
+	// service's paths begin.
+	Output string
 	// Repair applies the schema although its version is current, and puts back what
 	// somebody removed or changed.
 	Repair bool
@@ -136,7 +139,7 @@ func (db *DB) build(ctx context.Context, tx *sqlx.Tx, schemaSQL string, opts Ini
 		return err
 	}
 	if legacy {
-		result.Legacy, err = db.copyLegacy(ctx, tx, opts.ObjectTypeCodes)
+		result.Legacy, err = db.copyLegacy(ctx, tx, opts)
 	}
 	return err
 }

@@ -151,29 +151,48 @@ func TestTheReplacedServicesTablesAreNeverBuiltOver(t *testing.T) {
 		t.Fatalf("a foreign noggin_data is met with %v", err)
 	}
 	codes := map[string]string{"load compliance check (driver/loader)": "LCD", "couplingcompliancecheck": "CCC"}
-	result, err := db.Init(t.Context(), schemaText(t), InitOptions{MigrateLegacy: true, ObjectTypeCodes: codes})
+	result, err := db.Init(t.Context(), schemaText(t), InitOptions{MigrateLegacy: true, ObjectTypeCodes: codes, Output: "/mnt/data/noggin/output"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range result.Legacy {
-		want := map[string]int64{"noggin_data": 3, "attachments": 2, "entity_hashes": 2, "unknown_hashes": 1}[c.Table]
+		want := map[string]int64{"noggin_data": 4, "attachments": 9, "entity_hashes": 2, "unknown_hashes": 1}[c.Table]
 		if c.Copied != want {
 			t.Errorf("copied %d of %d rows of %s, want %d", c.Copied, c.Rows, c.Table, want)
 		}
 	}
 	got := psql(t, db, "-Atc", `SELECT tip, object_type, processing_status, inspection_id, inspection_date, vehicle, retry_count, permanently_failed
 		FROM noggin_schema.noggin_data ORDER BY tip`)
-	want := `aa|LCD|complete|LCD - 000001|2025-09-17|TRUCK 1|0|f
+	want := `aa|LCD|interrupted|LCD - 000001|2025-09-17|TRUCK 1|0|f
 bb|CCC|pending||||0|f
 cc|LCD|api_failed||||4|t
+dd|LCD|complete||||0|f
 `
 	if got != want {
 		t.Errorf("copied records:\n%swant\n%s", got, want)
 	}
-	if n := psql(t, db, "-Atc", "SELECT count(*) FROM noggin_legacy.noggin_data"); strings.TrimSpace(n) != "4" {
-		t.Errorf("the old schema holds %s records, want all 4", n)
+	if n := psql(t, db, "-Atc", "SELECT count(*) FROM noggin_legacy.noggin_data"); strings.TrimSpace(n) != "5" {
+		t.Errorf("the old schema holds %s records, want all 5", n)
 	}
-	if n := scalar[int](t, db, `SELECT sum(records)::int FROM noggin_schema.record_counts`); n != 3 {
-		t.Errorf("the counters say %d records, want 3", n)
+	if n := scalar[int](t, db, `SELECT sum(records)::int FROM noggin_schema.record_counts`); n != 4 {
+		t.Errorf("the counters say %d records, want 4", n)
+	}
+	got = psql(t, db, "-Atc", `SELECT attachment_tip, attachment_sequence, filename, file_path, file_hash_sha256 IS NOT NULL
+		FROM noggin_schema.attachments ORDER BY 1`)
+	want = `p1|1|a.jpg|2025/09/2025-09-17 LCD-000001/a.jpg|f
+p2|2|b.jpg||f
+q1|1|one.jpg|2025/09/shared/one.jpg|f
+q2|2|two.jpg|2025/08/x/two.jpg|f
+q3|3|three.jpg||f
+q4|4|four.jpg|2025/09/four.jpg|f
+q5|5|same.jpg||f
+q6|6|same.jpg||f
+q7|7|seven.jpg||t
+`
+	if got != want {
+		t.Errorf("copied attachments:\n%swant\n%s", got, want)
+	}
+	if got := psql(t, db, "-Atc", "SELECT tip, folder FROM noggin_schema.noggin_data WHERE folder IS NOT NULL"); got != "aa|2025/09/2025-09-17 LCD-000001\n" {
+		t.Errorf("folders that records have for themselves:\n%s", got)
 	}
 }

@@ -1,0 +1,233 @@
+package batch
+
+import (
+	"database/sql"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"noggin/api/apitest"
+	"noggin/storage"
+	"noggin/storage/storagetest"
+)
+
+// legacyRow is an attachment of the replaced service.
+type legacyRow struct {
+	record, tip, filename string
+	path                  any // string, or nil
+	size, hash            any
+}
+
+// replace makes the mirror's tree that of the replaced service: its records and rows
+// in a database of the manual's columns, migrated. change says where each file is put,
+// and what the old service knew of it.
+func (m *mirror) replace(change func(n int, row *legacyRow, file string) (now string)) {
+	m.t.Helper()
+	old, err := sql.Open("postgres", m.url)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer func() { _ = old.Close() }()
+	cfg := storage.DefaultConfig()
+	cfg.URL = storagetest.Database(m.t)
+	legacy, err := sql.Open("postgres", cfg.URL)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer func() { _ = legacy.Close() }()
+	must := func(_ any, err error) {
+		m.t.Helper()
+		if err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	must(legacy.ExecContext(m.t.Context(), `CREATE SCHEMA noggin_schema;
+		CREATE TABLE noggin_schema.noggin_data (tip text, object_type text, processing_status text, lcd_inspection_id text, updated_at timestamp DEFAULT now());
+		CREATE TABLE noggin_schema.attachments (record_tip text, attachment_tip text, attachment_sequence integer, filename text, file_path text,
+			attachment_status text, file_size_bytes bigint, file_hash_sha256 text, download_duration_seconds numeric)`))
+	rows, err := old.QueryContext(m.t.Context(), `SELECT n.tip, n.object_type, a.attachment_tip, a.attachment_sequence, a.file_path, a.file_size_bytes, a.file_hash_sha256
+		FROM noggin_schema.noggin_data n JOIN noggin_schema.attachments a ON a.record_tip = n.tip ORDER BY n.inspection_id, a.attachment_sequence`)
+	must(nil, err)
+	defer func() { _ = rows.Close() }()
+	records := map[string]int{}
+	for rows.Next() {
+		var form, file, hash string
+		var sequence int
+		var size int64
+		row := legacyRow{}
+		must(nil, rows.Scan(&row.record, &form, &row.tip, &sequence, &file, &size, &hash))
+		n, known := records[row.record]
+		if !known {
+			n = len(records)
+			records[row.record] = n
+			must(legacy.ExecContext(m.t.Context(), `INSERT INTO noggin_schema.noggin_data VALUES ($1, $2, 'complete')`, row.record, form))
+		}
+		row.filename, row.size, row.hash = path.Base(file), size, hash
+		now := change(n, &row, file)
+		if now != file {
+			must(nil, os.MkdirAll(filepath.Dir(m.full(now)), 0o755))
+			must(nil, os.Rename(m.full(file), m.full(now)))
+			_ = os.Remove(m.full(path.Dir(file) + "/" + ReportName(path.Base(path.Dir(file))[11:])))
+			_ = os.Remove(m.full(path.Dir(file))) // once it is empty
+		}
+		must(legacy.ExecContext(m.t.Context(), `INSERT INTO noggin_schema.attachments VALUES ($1, $2, $3, $4, $5, 'complete', $6, $7, 1.5)`,
+			row.record, row.tip, sequence, row.filename, row.path, row.size, row.hash))
+	}
+	must(nil, rows.Err())
+	for _, report := range m.find("_inspection_data.txt") {
+		must(nil, os.Remove(report))
+	}
+	db, err := storage.Open(cfg, "process")
+	must(nil, err)
+	m.t.Cleanup(func() { _ = db.Close() })
+	schema, err := os.ReadFile("../schema.sql")
+	must(nil, err)
+	must(db.Init(m.t.Context(), string(schema), storage.InitOptions{
+		MigrateLegacy: true, Output: m.Config.Paths.Output,
+		ObjectTypeCodes: map[string]string{"lcd": "LCD", "ccc": "CCC"},
+	}))
+	m.DB, m.url = db, cfg.URL
+	m.server.ResetStats()
+}
+
+func (m *mirror) full(name string) string { return filepath.Join(m.Config.Paths.Output, name) }
+
+// checkLegacy compares the database with the disk, and every row with what is there.
+func (m *mirror) checkLegacy() {
+	m.t.Helper()
+	v := &Validator{DB: m.DB, Config: m.Config, Types: m.Types, Log: m.Log}
+	area, err := v.Files(m.t.Context(), FileOptions{Deep: true})
+	if err != nil || len(area.Findings) > 0 {
+		m.t.Errorf("files: %v, %+v", err, area.Findings)
+	}
+}
+
+func TestTheReplacedServicesFilesAreTakenOverWhereverTheyLie(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(n int, row *legacyRow, file string) string{
+		"as noggin files them, by absolute path": func(_ int, row *legacyRow, file string) string {
+			row.path = "/mnt/data/noggin/output/" + file // the folder had another name
+			return file
+		},
+		"nothing known but the path": func(_ int, row *legacyRow, file string) string {
+			row.path, row.size, row.hash = file, nil, nil
+			return file
+		},
+		"folders of its own": func(n int, row *legacyRow, file string) string {
+			now := fmt.Sprintf("2025/09/inspection %d/%s", n, path.Base(file))
+			row.path, row.hash = now, nil
+			return now
+		},
+		"all in one folder": func(_ int, row *legacyRow, file string) string {
+			now := "2025/09/" + path.Base(file)
+			row.path, row.hash = now, nil
+			return now
+		},
+		"the manual's columns, filed in another way": func(_ int, row *legacyRow, file string) string {
+			row.path, row.hash = nil, nil
+			return "photos/by day/" + path.Base(file)
+		},
+		"moved by hand, all of one name": func(n int, row *legacyRow, _ string) string {
+			row.path, row.filename = fmt.Sprintf("2025/09/%d/%s/photo.jpg", n, row.tip), "photo.jpg"
+			return fmt.Sprintf("old/%d/%s/photo.jpg", n, row.tip)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMirror(t, apitest.Options{Records: 6, Forms: []string{"LCD", "CCC"}, Photos: apitest.Fixed(2), Log: true, MediaBytes: apitest.Range{Min: 500, Max: 4000}})
+			m.importAll()
+			first := m.mustRun(ProcessOptions{UntilEmpty: true})
+			m.replace(change)
+			s := m.mustRun(ProcessOptions{UntilEmpty: true, Adopt: true})
+			if s.Complete != 6 || s.AttachmentsAdopted != first.AttachmentsDownloaded || s.AttachmentsDownloaded != 0 || m.mediaRequests() != 0 {
+				t.Errorf("%+v, first %+v\n%s", s, first, m.log)
+			}
+			m.checkFiles()
+			m.checkLegacy()
+			if again := m.mustRun(ProcessOptions{UntilEmpty: true}); again.Claimed != 0 {
+				t.Errorf("%+v", again)
+			}
+		})
+	}
+}
+
+func TestFilesOfTheReplacedServiceThatAreNotWhatItKnewAreFetchedAgain(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(m *mirror, row *legacyRow, file string) string
+		left   bool // the file that was there stays beside
+	}{
+		"cut short, and recorded so": {func(m *mirror, row *legacyRow, file string) string {
+			row.path, row.size, row.hash = file, int64(300), nil
+			if err := os.Truncate(m.full(file), 300); err != nil {
+				m.t.Error(err)
+			}
+			return file
+		}, true},
+		"another size": {func(_ *mirror, row *legacyRow, file string) string {
+			row.path, row.size, row.hash = file, int64(123), nil
+			return file
+		}, false},
+		"another hash": {func(_ *mirror, row *legacyRow, file string) string {
+			row.path, row.hash = file, strings.Repeat("0", 64)
+			return file
+		}, false},
+		"moved, and nothing known but a name": {func(_ *mirror, row *legacyRow, _ string) string {
+			row.path, row.size, row.hash = "2025/01/away/"+row.tip+".jpg", nil, nil
+			row.filename = row.tip + ".jpg"
+			return "elsewhere/" + row.filename
+		}, true},
+		"one path for two": {func(_ *mirror, row *legacyRow, file string) string {
+			row.path, row.filename, row.hash = "2025/09/same/photo.jpg", "photo.jpg", nil
+			return path.Dir(file) + "/photo " + row.tip + ".jpg"
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMirror(t, apitest.Options{Records: 1, Forms: []string{"LCD"}, Photos: apitest.Fixed(2), Log: true, MediaBytes: apitest.Range{Min: 500, Max: 4000}})
+			m.importAll()
+			photos := m.mustRun(ProcessOptions{UntilEmpty: true}).AttachmentsDownloaded
+			m.replace(func(_ int, row *legacyRow, file string) string { return c.change(m, row, file) })
+			before := m.find(".jpg")
+			s := m.mustRun(ProcessOptions{UntilEmpty: true, Adopt: true})
+			if s.Complete != 1 || s.AttachmentsAdopted != 0 || s.AttachmentsDownloaded != photos {
+				t.Errorf("%+v\n%s", s, m.log)
+			}
+			after := m.find(".jpg")
+			for _, file := range before {
+				if !slices.Contains(after, file) {
+					t.Errorf("%s is gone", file)
+				}
+			}
+			if grown := len(after) - len(before); c.left != (grown > 0) {
+				t.Errorf("%d files more than before: %v", grown, after)
+			}
+		})
+	}
+}
+
+func TestAMoveThatWasNotRecordedIsFoundAgain(t *testing.T) {
+	t.Parallel()
+	m := newMirror(t, apitest.Options{Records: 2, Forms: []string{"LCD"}, Photos: apitest.Fixed(2), Log: true})
+	m.importAll()
+	photos := m.mustRun(ProcessOptions{UntilEmpty: true}).AttachmentsDownloaded
+	// As a run left it that died: one file has its name, the other does not.
+	moved := 0
+	m.replace(func(_ int, row *legacyRow, file string) string {
+		row.path, row.filename, row.hash = "2025/09/"+row.tip+".jpg", row.tip+".jpg", nil
+		if moved++; moved%2 == 0 {
+			return file
+		}
+		return row.path.(string) //nolint:forcetypeassert // set above
+	})
+	s := m.mustRun(ProcessOptions{UntilEmpty: true, Adopt: true})
+	if s.AttachmentsAdopted != photos || s.AttachmentsDownloaded != 0 {
+		t.Errorf("%+v\n%s", s, m.log)
+	}
+	m.checkFiles()
+	m.checkLegacy()
+}
