@@ -95,7 +95,7 @@ on where it was.`,
 
 func archiveOptions(c *cli.Context, s *session) (batch.ArchiveOptions, error) {
 	opts := batch.ArchiveOptions{To: c.String("to"), Keep: c.Bool("keep"), DryRun: c.Bool("dry-run")}
-	selected, err := selector(c, s.types, s.cfg.now())
+	selected, err := s.selector(c)
 	if err != nil {
 		return opts, err
 	}

@@ -36,7 +36,7 @@ new.`,
 			if err != nil {
 				return err
 			}
-			if opts.Selector, err = selector(c, s.types, s.cfg.now()); err != nil {
+			if opts.Selector, err = s.selector(c); err != nil {
 				return err
 			}
 			p, err := env.processor(c, s)

@@ -24,7 +24,7 @@ func reportFailedCommand(env *environment) *cli.Command {
 			if err != nil {
 				return err
 			}
-			chosen, err := selector(c, r.types, r.now)
+			chosen, err := selector(c, r.types, r.now, parseTip)
 			if err != nil {
 				return err
 			}

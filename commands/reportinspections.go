@@ -31,7 +31,7 @@ CSV is what psql's COPY of the same columns would write.`,
 				return err
 			}
 			defer s.close()
-			chosen, err := selector(c, s.types, s.cfg.now())
+			chosen, err := s.selector(c)
 			if err != nil {
 				return err
 			}

@@ -45,7 +45,7 @@ After mending what made records permanently fail: noggin retry-failed --permanen
 			defer s.close()
 			opts := retryFailedOptions{yes: c.Bool("yes"), dryRun: c.Bool("dry-run"), resetOnly: c.Bool("reset-only")}
 			opts.process = batch.ProcessOptions{UntilEmpty: true, MaxTime: c.Duration("max-time")}
-			if opts.selector, err = selector(c, s.types, s.cfg.now()); err != nil {
+			if opts.selector, err = s.selector(c); err != nil {
 				return err
 			}
 			var p *batch.Processor
@@ -109,9 +109,13 @@ func listRetryable(ctx context.Context, db *storage.DB, selector storage.Selecto
 		{"retry_count", "RETRIES"},
 		{"permanently_failed", "GIVEN UP"},
 		{"last_error_message", "LAST ERROR"},
-	}}
+	}, spare: []string{"FORM", "RETRIES"}}
+	name := func(tip string) string { return tip }
+	if out.format == formatText {
+		name = shortTip
+	}
 	err := db.EachRetryable(ctx, selector, func(r storage.FailedRecord) error {
-		t.rows = append(t.rows, []any{r.Tip, r.ObjectType, textOf(r.InspectionID), r.Status, r.RetryCount, r.PermanentlyFailed, textOf(r.LastError)})
+		t.rows = append(t.rows, []any{name(r.Tip), r.ObjectType, textOf(r.InspectionID), r.Status, r.RetryCount, r.PermanentlyFailed, textOf(r.LastError)})
 		return nil
 	})
 	if err != nil {

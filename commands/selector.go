@@ -1,10 +1,12 @@
 package commands
 
 import (
+	"context"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 
@@ -18,7 +20,7 @@ import (
 func selectorFlags(names ...string) []cli.Flag {
 	var flags []cli.Flag
 	for _, flag := range []cli.Flag{
-		&cli.StringSliceFlag{Name: "tip", Usage: "only the record `TIP` (repeatable)"},
+		&cli.StringSliceFlag{Name: "tip", Usage: "only the record `TIP`: its tip, the first 8 characters of it or more, or its inspection id (repeatable)"},
 		&cli.StringFlag{Name: "object-type", Usage: "only records of the form `CODE`, such as LCD"},
 		&cli.StringSliceFlag{Name: "status", Usage: "only records with `STATUS` (repeatable): " + strings.Join(storage.Statuses(), ", ")},
 		&cli.StringFlag{Name: "since", Usage: "only records whose status changed since `WHEN`: 2025-10-22, \"2025-10-22 14:00\", or 36h, 7d ago"},
@@ -33,17 +35,50 @@ func selectorFlags(names ...string) []cli.Flag {
 	return flags
 }
 
-// selector reads the selector's flags; now and its zone give --since its meaning.
-func selector(c *cli.Context, types *batch.ObjectTypes, now time.Time) (storage.Selector, error) {
+// selector reads the selector's flags.
+func (s *session) selector(c *cli.Context) (storage.Selector, error) {
+	return selector(c, s.types, s.cfg.now(), func(given string) (string, error) { return s.findTip(c.Context, given) })
+}
+
+// findTip returns the tip of the record that is meant: as reports name one, else a tip
+// that is not known yet.
+func (s *session) findTip(ctx context.Context, given string) (string, error) {
+	const most = 2
+	if !utf8.ValidString(given) {
+		return parseTip(given)
+	}
+	found, err := s.db.FindRecords(ctx, given, batch.Spellings(given), most)
+	switch {
+	case err != nil:
+		return "", err
+	case len(found) == 1:
+		return found[0], nil
+	case len(found) > 1:
+		return "", hint(usagef("--tip %s means more than one record", quoted(given)), "`noggin report tip "+batch.ShellQuoted(given)+"` lists them")
+	}
+	return parseTip(given)
+}
+
+func parseTip(given string) (string, error) {
+	tip, ok := batch.ParseTip(given)
+	if !ok {
+		return "", usagef("--tip %s: no record is known by that, and a tip is 1 to 64 letters, digits, - or _", quoted(given))
+	}
+	return tip, nil
+}
+
+// selector reads the selector's flags; now and its zone give --since its meaning, and
+// find says which tip is meant by --tip.
+func selector(c *cli.Context, types *batch.ObjectTypes, now time.Time, find func(string) (string, error)) (storage.Selector, error) {
 	s := storage.Selector{
 		Permanent:     c.Bool("permanent"),
 		ErrorType:     c.String("error-type"),
 		UnknownHashes: c.Bool("unknown-hashes"),
 	}
 	for _, given := range c.StringSlice("tip") {
-		tip, ok := batch.ParseTip(given)
-		if !ok {
-			return s, usagef("--tip %s: a tip is 1 to 64 letters, digits, - or _", quoted(given))
+		tip, err := find(given)
+		if err != nil {
+			return s, err
 		}
 		s.Tips = append(s.Tips, tip)
 	}

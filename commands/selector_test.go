@@ -27,7 +27,7 @@ func parseSelector(t *testing.T, line string) (storage.Selector, error) {
 	app := &cli.App{
 		Flags: selectorFlags(allSelectorFlags...),
 		Action: func(c *cli.Context) error {
-			got, selectErr = selector(c, forms, now)
+			got, selectErr = selector(c, forms, now, parseTip)
 			return nil
 		},
 	}
@@ -67,7 +67,7 @@ func TestTheSelectorSaysWhatIsAllowed(t *testing.T) {
 	for line, want := range map[string]string{
 		"--status=faild":      `--status "faild": allowed are pending, api_success, complete, partial, failed, api_failed, interrupted, skipped`,
 		"--object-type=XYZ":   `--object-type "XYZ": allowed are LCD, LCS, CCC, TA, SO, FPI`,
-		"--tip=../../etc":     `--tip "../../etc": a tip is 1 to 64 letters, digits, - or _`,
+		"--tip=../../etc":     `--tip "../../etc": no record is known by that, and a tip is 1 to 64 letters, digits, - or _`,
 		"--since=yesterday":   `--since "yesterday": want 2025-10-22, "2025-10-22 14:00", or how long ago, such as 36h or 7d`,
 		"--since=-3d":         `--since "-3d": want`,
 		"--since=-3h":         `--since "-3h": want`,

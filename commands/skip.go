@@ -70,7 +70,7 @@ are still skipped.`,
 				return err
 			}
 			defer s.close()
-			if opts.selector, err = selector(c, s.types, s.cfg.now()); err != nil {
+			if opts.selector, err = s.selector(c); err != nil {
 				return err
 			}
 			for _, status := range opts.selector.Statuses {
