@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"strings"
@@ -67,9 +68,10 @@ func Run(ctx context.Context, args []string, streams Streams, assets Assets) int
 // writes into it.
 func newApp(env *environment) *cli.App {
 	app := &cli.App{
-		Name:  "noggin",
-		Usage: "mirror inspection records into PostgreSQL and their photographs onto disk",
-		Flags: globalFlags(),
+		Name:        "noggin",
+		Usage:       "mirror inspection records into PostgreSQL and their photographs onto disk",
+		Description: rootDescription(),
+		Flags:       globalFlags(),
 		Commands: []*cli.Command{
 			initDBCommand(env),
 			importCSVCommand(env),
@@ -104,6 +106,36 @@ func newApp(env *environment) *cli.App {
 		settle(command)
 	}
 	return app
+}
+
+// exitChapter is the heading of the exit codes.
+const exitChapter = "Exit codes"
+
+func rootDescription() string {
+	var b strings.Builder
+	b.WriteString(`Every command comes to an end by itself: timers start it. Any may run beside any
+other, on this host or another one, and may be killed at any instant.
+
+Flags may stand anywhere behind their command. A flag goes before the environment,
+that before the configuration file, that before the defaults.
+
+Environment:
+  NOGGIN_CONFIG        the configuration file, where --config does not name one
+  NOGGIN_DATABASE_URL  how to reach PostgreSQL: goes before [database] url
+  NOGGIN_BEARER_TOKEN  the API token: goes before all others
+  PGHOST, PGUSER, …    libpq's variables: fill what the database's URL leaves out
+  TZ                   the time zone, where the configuration names none
+  NO_COLOR             when set, no colours
+
+Files:
+  /etc/noggin/config.toml  the configuration: noggin.toml(5)
+
+` + exitChapter + `:
+`)
+	for _, exit := range exitMeanings {
+		fmt.Fprintf(&b, "  %-3d  %s\n", exit.code, exit.meaning)
+	}
+	return b.String()
 }
 
 // rootCommand is the app as the command above all others.

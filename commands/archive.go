@@ -24,7 +24,13 @@ func archiveCommand(env *environment) *cli.Command {
 		Description: `An archive holds the photographs and text reports of a month, and a manifest. It
 opens with tar, zstd and sha256sum alone:
 
-  tar --zstd -xf noggin-2024-03.tar.zst && sha256sum -c noggin-2024-03.sha256`,
+  tar --zstd -xf noggin-2024-03.tar.zst && sha256sum -c noggin-2024-03.sha256
+
+Examples:
+  noggin archive create --older-than 2y --dry-run
+  noggin archive create --older-than 2y --to /mnt/backup/noggin
+  noggin archive restore 'LCD - 045289' --to /tmp/look
+  noggin archive verify all --part 1/12`,
 		Subcommands: []*cli.Command{
 			archiveCreateCommand(env),
 			archiveListCommand(env),

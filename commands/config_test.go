@@ -84,6 +84,30 @@ func TestExampleShowsEveryKeyWithItsDefault(t *testing.T) {
 	}
 }
 
+func TestExampleOfAFormIsOne(t *testing.T) {
+	example, err := os.ReadFile("../config.example.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, found := strings.Cut(string(example), "\n#     [[object_type]]\n")
+	table, _, _ = strings.Cut(table, "\n#\n")
+	if !found {
+		t.Fatal("there is none")
+	}
+	cfg := defaultConfig()
+	for _, p := range cfg.settings().decode("[[object_type]]\n" + strings.ReplaceAll(table, "#     ", "")) {
+		t.Error(p)
+	}
+	forms, err := cfg.batch.Forms()
+	if err != nil {
+		t.Fatal(err)
+	}
+	form, ok := forms.ByCode("BRK")
+	if !ok || len(form.Columns) != 1 || len(form.References) != 1 || len(form.Media) != 1 || len(form.Checklist) != 1 || len(form.Fields) != 1 {
+		t.Errorf("got %+v", form)
+	}
+}
+
 func TestExampleAsItStandsIsTheDefaults(t *testing.T) {
 	cfg, err := loadConfig("../config.example.toml", true, environ("TZ", "Australia/Perth"))
 	if err != nil {

@@ -24,6 +24,22 @@ const (
 	ExitInterrupted = 130
 )
 
+// exitMeanings tells operators of the exit codes.
+var exitMeanings = []struct {
+	code    int
+	meaning string
+}{
+	{exitDone, "done"},
+	{exitFailed, "failed for a reason not below"},
+	{exitUsage, "usage error or invalid configuration"},
+	{exitPartial, "finished, but not everything succeeded"},
+	{exitDatabase, "database unreachable, or its schema missing or too old: noggin init-db"},
+	{exitAPI, "the API is unavailable or the circuit is open: nothing is lost, try later"},
+	{exitLocked, "another run holds the lock that this command needs"},
+	{exitCredentials, "the API rejected the credentials"},
+	{ExitInterrupted, "interrupted"},
+}
+
 // ErrInterrupted is the cause of a context that a signal ended.
 var ErrInterrupted = errors.New("interrupted")
 

@@ -17,7 +17,14 @@ func hashesCommand(env *environment) *cli.Command {
 		Usage: "names for vehicles, trailers, departments, teams and people",
 		Description: `Records refer to vehicles, teams and people by hashes. Their names come from files:
 import one, and every record, its columns and its text report, shows the names at
-once, without a request to the API.`,
+once, without a request to the API.
+
+Examples:
+  noggin hashes export-unknown all unknown/     # the weekly procedure:
+  noggin hashes import vehicle unknown/unknown_vehicles.csv
+  noggin hashes stats                           # is anything left?
+  noggin hashes import auto assets.csv          # the platform's own export
+  noggin hashes search "MB26"`,
 		Subcommands: []*cli.Command{
 			hashesImportCommand(env),
 			hashesResolveCommand(env),

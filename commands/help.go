@@ -3,6 +3,7 @@ package commands
 import (
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"text/tabwriter"
 
@@ -15,8 +16,9 @@ func printHelp(w io.Writer, call invocation) error {
 	command := call.command()
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s\n\nUsage:\n  %s\n", call.name(), command.Usage, usageLine(call))
-	if command.Description != "" {
-		fmt.Fprintf(&b, "\n%s\n", strings.TrimSpace(command.Description))
+	text, chapters := describe(command)
+	if text != "" {
+		fmt.Fprintf(&b, "\n%s\n", text)
 	}
 	if len(command.Subcommands) > 0 {
 		b.WriteString("\nCommands:\n")
@@ -27,6 +29,9 @@ func printHelp(w io.Writer, call invocation) error {
 		}
 	}
 	writeFlags(&b, command.Flags)
+	for _, chapter := range chapters {
+		fmt.Fprintf(&b, "\n%s:\n%s\n", chapter.title, chapter.body)
+	}
 	if len(call.path) > 1 {
 		fmt.Fprintf(&b, "\nFlags of every command: see %s --help\n", call.path[0].Name)
 	}
@@ -35,6 +40,34 @@ func printHelp(w io.Writer, call invocation) error {
 		return err
 	}
 	return columns.Flush()
+}
+
+// chapter is a part of a command's description under a heading of its own.
+type chapter struct{ title, body string }
+
+var chapterHeading = regexp.MustCompile(`(?m)^([A-Z][a-z ]+):\n( )`)
+
+// describe parts a command's description into what comes first and its chapters:
+// a heading such as "Examples:" on a line of its own, and indented lines below.
+func describe(command *cli.Command) (text string, chapters []chapter) {
+	rest := strings.TrimSpace(command.Description)
+	for {
+		found := chapterHeading.FindStringSubmatchIndex(rest)
+		before := rest
+		if found != nil {
+			before = rest[:found[0]]
+		}
+		if len(chapters) == 0 {
+			text = strings.TrimSpace(before)
+		} else {
+			chapters[len(chapters)-1].body = strings.TrimRight(before, "\n ")
+		}
+		if found == nil {
+			return text, chapters
+		}
+		chapters = append(chapters, chapter{title: rest[found[2]:found[3]]})
+		rest = rest[found[4]:]
+	}
 }
 
 func usageLine(call invocation) string {

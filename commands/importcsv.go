@@ -23,7 +23,13 @@ that are named stay where they are; - is the standard input.
 
 The form is told by the column of the inspection id. Rows that can't be used go
 to [paths] error, with line and reason; the others are imported all the same.
-Importing a file again does no harm.`,
+Importing a file again does no harm.
+
+Examples:
+  noggin import-csv                  # what a timer does
+  noggin import-csv --dry-run /tmp/export.csv
+  noggin import-csv --object-type SO tips.csv
+  psql -Atc "$QUERY" | noggin import-csv -`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "object-type", Usage: "the `CODE` of the form of files that do not tell it, such as SO"},
 			&cli.BoolFlag{Name: "update", Usage: "fill in the expected inspection id and date of known records that lack them"},

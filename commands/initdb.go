@@ -34,7 +34,11 @@ this with its volume mounted.
 
 Where the database has records that are complete already, their files should be
 in the output folder, and its marker with them. If that is missing, its volume
-may not be mounted: only --mark-output makes a new one then.`,
+may not be mounted: only --mark-output makes a new one then.
+
+Examples:
+  noggin init-db
+  noggin init-db --migrate-legacy    # beside what the replaced service left`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "migrate-legacy", Usage: "rename the replaced service's schema to noggin_legacy and copy its records, attachments and hashes"},
 			&cli.BoolFlag{Name: "repair", Usage: "put back what somebody removed from the schema or changed in it: noggin validate database names it"},

@@ -25,7 +25,13 @@ func maintainCommand(env *environment) *cli.Command {
 		Usage: "keep the database, the disk and the backups well",
 		Description: `Any of it may be done while process drains the queue. One maintenance or archive
 runs at a time (else exit code 11); pause, resume, reset-circuit and restore-plan
-do not wait for it.`,
+do not wait for it.
+
+Examples:
+  noggin maintain weekly --once --wait 2h    # what a timer does
+  noggin maintain backup --to /mnt/usb/noggin
+  noggin maintain pause --for 2h --reason 'moving the volume'
+  noggin maintain emergency                  # the disk is full`,
 		Subcommands: []*cli.Command{
 			m("analyze", "renew the planner's statistics of every table", "", func(m *batch.Maintenance) batch.Step {
 				return batch.Step{Name: "analyze", Do: m.Analyze}

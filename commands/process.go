@@ -22,7 +22,14 @@ stores it, downloads its photographs and writes its text report. Run it as often
 as you like, on as many hosts as you like.
 
 --tip works on a record at once, whatever its status, and inserts it when it is
-new.`,
+new.
+
+Examples:
+  noggin process --until-empty --max-time 4m    # what a timer does
+  noggin process --tip 15805eb5323b95a4
+  noggin process --batch 50 --object-type LCD
+  noggin process --dry-run
+  noggin process --until-empty --adopt          # after a restore`,
 		Flags: append(append(selectorFlags("tip", "object-type", "status", "since", "error-type", "unknown-hashes"), processFlags()...),
 			&cli.BoolFlag{Name: "dry-run", Usage: "show what would be taken and do nothing"},
 			formatFlag(formatText, formatJSON)),

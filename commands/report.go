@@ -15,7 +15,14 @@ func reportCommand(env *environment) *cli.Command {
 		Usage: "show how the mirror does: status, queue, errors, storage, one record, …",
 		Description: `Alone it is "report status". What needs attention comes first, each with its
 remedy. No report makes the others wait, and none takes longer because there are
-more records.`,
+more records.
+
+Examples:
+  noggin report
+  noggin report errors --since 1h
+  noggin report tip 'LCD - 045289'
+  noggin report inspections --from 2025-01-01 --format csv > 2025.csv
+  noggin report daily --date yesterday --format json`,
 		Flags:  []cli.Flag{formatFlag(formatText, formatJSON, formatCSV)},
 		Action: env.reporting(runReportStatus),
 		Subcommands: []*cli.Command{

@@ -30,7 +30,10 @@ func retryFailedCommand(env *environment) *cli.Command {
 all that are not permanently failed. Resets them to pending, with no failure
 counted, and processes just these.
 
-After mending what made records permanently fail: noggin retry-failed --permanent`,
+Examples:
+  noggin retry-failed --dry-run --error-type not_found
+  noggin retry-failed --since 1d --yes
+  noggin retry-failed --permanent    # what made them fail is mended`,
 		Flags: append(append(selectorFlags("tip", "object-type", "status", "since", "permanent", "error-type", "unknown-hashes"),
 			&cli.BoolFlag{Name: "yes", Usage: "do not ask"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "list the records and do nothing"},

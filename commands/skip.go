@@ -52,7 +52,12 @@ error. Records that a run is at work on are left alone.
 
 --permanent takes the permanently failed ones: those accepted as unrecoverable.
 --undo brings the records of such a list back to what they were, as far as they
-are still skipped.`,
+are still skipped.
+
+Examples:
+  noggin skip --object-type TA --reason 'audits moved to another system'
+  noggin skip --permanent --reason 'deleted on the platform' --dry-run
+  noggin skip --undo skipped_tips_20251022_101500.csv`,
 		Flags: append(selectorFlags("tip", "object-type", "status", "since", "permanent", "error-type"),
 			&cli.StringFlag{Name: "reason", Usage: "why: `TEXT`, kept with each record"},
 			&cli.StringFlag{Name: "output", Usage: "write the list to `FILE`, which must not exist (default: {reports}/skipped_tips_YYYYMMDD_HHMMSS.csv)"},

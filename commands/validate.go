@@ -64,7 +64,13 @@ all       all of these (the default)
 Ends with 3 when an error is left; each finding names what mends it. --fix mends
 what is safe: counts records and files anew, puts records whose photographs are
 missing into the queue, removes old temporary files. It never touches a record that
-a run is at work on.`,
+a run is at work on.
+
+Examples:
+  noggin validate quick
+  noggin validate api --token-file new    # a token, before it is put in place
+  noggin validate files --deep --part 3/12
+  noggin validate all --fix`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "fix", Usage: "mend what can be mended safely (data, files)"},
 			&cli.BoolFlag{Name: "strict", Usage: "end with 3 for warnings too"},
