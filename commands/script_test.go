@@ -50,6 +50,8 @@ func nogginMain() {
 //	api N [FORM…] …      starts a simulated API with N records, see startAPI
 //	faults [FAULT…]      replaces the faults of the simulated API
 //	enqueue              makes its records pending
+//	failed UNIT CODE     runs systemd's alert for a unit that ended with that exit code
+//	well UNIT CODE       the same for one of whom that is a good end
 //
 // Each begins with a $NOGGIN_CONFIG of its own, whose folders are below $WORK/data.
 func TestScripts(t *testing.T) {
@@ -77,6 +79,8 @@ func TestScripts(t *testing.T) {
 			"api":      startAPI,
 			"faults":   faults,
 			"enqueue":  enqueue,
+			"failed":   func(ts *testscript.TestScript, neg bool, args []string) { alert(ts, neg, args, "exit-code", "") },
+			"well":     func(ts *testscript.TestScript, neg bool, args []string) { alert(ts, neg, args, "success", ":well") },
 		},
 	})
 }
@@ -108,6 +112,16 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if got != want {
 		ts.Fatalf("exit code %d, want %d", got, want)
 	}
+}
+
+// alert runs the alert as systemd does.
+func alert(ts *testscript.TestScript, neg bool, args []string, result, suffix string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: failed UNIT CODE, well UNIT CODE")
+	}
+	ts.Setenv("MONITOR_SERVICE_RESULT", result)
+	ts.Setenv("MONITOR_EXIT_STATUS", args[1])
+	ts.Check(ts.Exec(filepath.Join(ts.Getenv(sourceVariable), "systemd/noggin-alert"), args[0]+suffix))
 }
 
 func database(ts *testscript.TestScript, neg bool, args []string) {

@@ -1,0 +1,250 @@
+package commands
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The year that the timers are followed through; daylight saving in Sydney ends on
+// 5 April and begins on 4 October of it.
+var (
+	yearStart = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	yearEnd   = yearStart.AddDate(1, 0, 0)
+)
+
+var elapses = regexp.MustCompile(`(?m)(?:Next elapse|Iter\. #\d+|\(in UTC\)): \w+ (\S+ \S+) UTC$`)
+
+// often are the jobs that run more than once a day, and how long after each other.
+var often = map[string]time.Duration{
+	"noggin-process": 5 * time.Minute, "noggin-import-csv": 15 * time.Minute, "noggin-validate-quick": time.Hour, "noggin-metrics": time.Hour,
+}
+
+// runTimes are the times in a year at which the job's timer fires on a host in the
+// zone.
+func runTimes(t *testing.T, program, zone, job string) []time.Time {
+	t.Helper()
+	most := 366
+	if gap, ok := often[job]; ok {
+		most = int(yearEnd.Sub(yearStart)/gap) + 1
+	}
+	calendar := readUnit(t, job+".timer").last("Timer.OnCalendar")
+	cmd := exec.CommandContext(t.Context(), program, "calendar", "--base-time=2025-12-31 23:59:59 UTC", "--iterations="+strconv.Itoa(most), calendar)
+	cmd.Env = append(os.Environ(), "TZ="+zone, "LC_ALL=C")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v", calendar, err)
+	}
+	var times []time.Time
+	for _, match := range elapses.FindAllStringSubmatch(string(out), -1) {
+		at, err := time.Parse(time.DateTime, match[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at.Before(yearEnd) {
+			times = append(times, at)
+		}
+	}
+	return times
+}
+
+// period names the day, week, … of the time that a job has to run in once.
+func period(job string, at time.Time) string {
+	switch job {
+	case "noggin-weekly":
+		year, week := at.ISOWeek() // ends with its Sunday
+		return fmt.Sprint(year, week)
+	case "noggin-monthly", "noggin-archive":
+		return at.Format("2006-01")
+	default:
+		return at.Format(time.DateOnly)
+	}
+}
+
+func TestTimersRunInEveryPeriod(t *testing.T) {
+	t.Parallel()
+	program := systemdAnalyze(t)
+	for _, zone := range []string{"Australia/Perth", "Australia/Sydney"} {
+		place, err := time.LoadLocation(zone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var locked []time.Time // when a job wants the maintenance lock
+		for _, job := range jobs(t) {
+			times := runTimes(t, program, zone, job)
+			if gap, ok := often[job]; ok {
+				if len(times) != int(yearEnd.Sub(yearStart)/gap) {
+					t.Errorf("%s in %s: %d runs a year", job, zone, len(times))
+				}
+				for i := 1; i < len(times); i++ {
+					if times[i].Sub(times[i-1]) != gap {
+						t.Errorf("%s in %s: from %s to %s", job, zone, times[i-1], times[i])
+					}
+				}
+				continue
+			}
+			if readUnit(t, job+".timer").last("Timer.Persistent") != "yes" {
+				t.Errorf("%s.timer: a run missed while the host was down is not made up for", job)
+			}
+			runs := map[string]int{}
+			for _, at := range times {
+				runs[period(job, at.In(place))]++
+			}
+			for at := yearStart.AddDate(0, 0, 1); at.Before(yearEnd.AddDate(0, 0, -7)); at = at.AddDate(0, 0, 1) {
+				if n := runs[period(job, at.In(place))]; n != 1 {
+					t.Errorf("%s in %s: %d runs in the period of %s", job, zone, n, at.Format(time.DateOnly))
+				}
+			}
+			if command := readUnit(t, job+".service").last("Service.ExecStart"); strings.Contains(command, " maintain ") || strings.Contains(command, " archive ") {
+				locked = append(locked, times...)
+			}
+		}
+		slices.SortFunc(locked, time.Time.Compare)
+		if len(locked) < 365+52+12+12 {
+			t.Errorf("only %d runs that take the lock", len(locked))
+		}
+		for i := 1; i < len(locked); i++ {
+			if locked[i].Sub(locked[i-1]) < time.Hour {
+				t.Errorf("two that take the lock, in %s: %s and %s", zone, locked[i-1].In(place), locked[i].In(place))
+			}
+		}
+	}
+}
+
+// TestSundaysAreApart: on the first Sunday the backup is made, tried, and then the
+// monthly maintenance done.
+func TestSundaysAreApart(t *testing.T) {
+	t.Parallel()
+	program := systemdAnalyze(t)
+	var at []string
+	for _, job := range []string{"noggin-backup", "noggin-weekly", "noggin-monthly", "noggin-validate"} {
+		times := runTimes(t, program, "Australia/Sydney", job)
+		i := slices.IndexFunc(times, func(at time.Time) bool { return at.After(time.Date(2026, 10, 3, 14, 0, 0, 0, time.UTC)) })
+		at = append(at, times[i].Format(time.DateTime))
+	}
+	if want := []string{"2026-10-03 16:30:00", "2026-10-03 17:30:00", "2026-10-03 18:30:00", "2026-10-03 19:30:00"}; !slices.Equal(at, want) {
+		t.Errorf("on the day that daylight saving begins: %v, want %v", at, want)
+	}
+}
+
+// cronJob is a line of noggin.cron.
+type cronJob struct {
+	allowed [5][60]bool // minutes, hours, days, months, days of the week
+	weekday int         // that the command itself insists on, 7 being Sunday; 0: none
+	command string
+}
+
+var (
+	cronLine  = regexp.MustCompile(`^#?(\S+)\s+(\S+)\s+(\S+)\s+(\S+)\s+(\S+)\s+noggin (.*)$`)
+	cronGuard = regexp.MustCompile(`date \+\\%u\)" != (\d)`)
+	cronAlert = regexp.MustCompile(`noggin-alert (\S+) +-- (.*)$`)
+	cronField = regexp.MustCompile(`^(?:\*|(\d+)(?:-(\d+))?)(?:/(\d+))?$`)
+)
+
+func cronJobs(t *testing.T) map[string]cronJob {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(unitFolder, "noggin.cron"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]cronJob{}
+	for line := range strings.Lines(string(text)) {
+		match := cronLine.FindStringSubmatch(strings.TrimSpace(line))
+		if match == nil {
+			continue
+		}
+		var job cronJob
+		for i := range job.allowed {
+			job.allowed[i] = allowedBy(t, match[1+i])
+		}
+		if guard := cronGuard.FindStringSubmatch(match[6]); guard != nil {
+			job.weekday = number(t, guard[1], 0)
+		}
+		for part := range strings.SplitSeq(match[6], ";") {
+			if run := cronAlert.FindStringSubmatch(part); run != nil {
+				job.command = strings.TrimSpace(run[2])
+				found[run[1]] = job
+			}
+		}
+	}
+	return found
+}
+
+// allowedBy reads a field such as *, 5, 1-7, */5, 2-59/15.
+func allowedBy(t *testing.T, field string) (allowed [60]bool) {
+	t.Helper()
+	match := cronField.FindStringSubmatch(field)
+	if match == nil {
+		t.Fatalf("%q is no field of cron's", field)
+	}
+	low := number(t, match[1], 0)
+	high := number(t, match[2], low)
+	if match[1] == "" {
+		high = len(allowed) - 1
+	}
+	for i := low; i <= high; i += number(t, match[3], 1) {
+		allowed[i] = true
+	}
+	return allowed
+}
+
+func number(t *testing.T, text string, otherwise int) int {
+	t.Helper()
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// runs tells whether cron starts the job in that minute.
+func (j cronJob) runs(at time.Time) bool {
+	weekday := int(at.Weekday())
+	for i, value := range []int{at.Minute(), at.Hour(), at.Day(), int(at.Month()), weekday} {
+		if !j.allowed[i][value] {
+			return false
+		}
+	}
+	return j.weekday == 0 || j.weekday%7 == weekday
+}
+
+func TestCronHasTheSameJobsAtTheSameTimes(t *testing.T) {
+	t.Parallel()
+	program := systemdAnalyze(t)
+	perth, err := time.LoadLocation("Australia/Perth")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cron := cronJobs(t)
+	var commands, wanted []string
+	for _, job := range cron {
+		commands = append(commands, job.command)
+	}
+	for _, job := range jobs(t) {
+		wanted = append(wanted, readUnit(t, job+".service")["Service.ExecStart"]...)
+		var times []time.Time
+		for at := yearStart; at.Before(yearEnd); at = at.Add(time.Minute) {
+			if cron[job].runs(at.In(perth)) {
+				times = append(times, at)
+			}
+		}
+		if want := runTimes(t, program, "Australia/Perth", job); !slices.Equal(times, want) {
+			t.Errorf("%s: cron runs it %d times a year, the timer %d times, or at others", job, len(times), len(want))
+		}
+	}
+	slices.Sort(commands)
+	slices.Sort(wanted)
+	if !slices.Equal(commands, wanted) {
+		t.Errorf("cron runs\n%s\nand the units\n%s", strings.Join(commands, "\n"), strings.Join(wanted, "\n"))
+	}
+}
