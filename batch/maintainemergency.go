@@ -281,8 +281,7 @@ func (e *Emergency) roomForVacuum(ctx context.Context) (int64, error) {
 }
 
 func (e *Emergency) pruneErrors(ctx context.Context) (string, error) {
-	keep := e.Config.Maintain
-	n, err := storage.Pruner{DB: e.DB, LockTimeout: keep.LockTimeout}.Errors(ctx, emergencyKeep)
+	n, err := storage.Pruner{DB: e.DB}.Errors(ctx, emergencyKeep)
 	text := "deleted " + plural(n, "error")
 	if err != nil {
 		return text, err
@@ -295,7 +294,7 @@ func (e *Emergency) pruneErrors(ctx context.Context) (string, error) {
 	if full {
 		text += ", rewrote the table"
 	}
-	return text, e.DB.Vacuum(ctx, "processing_errors", full, keep.LockTimeout)
+	return text, e.DB.Vacuum(ctx, "processing_errors", full)
 }
 
 func (e *Emergency) planArchive(ctx context.Context) (string, int64, error) {

@@ -22,14 +22,14 @@ type tableChange struct {
 // Analyze renews the planner's statistics of every table.
 func (m *Maintenance) Analyze(ctx context.Context) (Effect, error) {
 	return m.eachTable(ctx, "analysed", func(table string) error {
-		return m.DB.Analyze(ctx, table, m.Config.Maintain.LockTimeout)
+		return m.DB.Analyze(ctx, table)
 	})
 }
 
 // Vacuum frees the dead rows of every table and renews its statistics.
 func (m *Maintenance) Vacuum(ctx context.Context) (Effect, error) {
 	return m.eachTable(ctx, "vacuumed", func(table string) error {
-		return m.DB.Vacuum(ctx, table, false, m.Config.Maintain.LockTimeout)
+		return m.DB.Vacuum(ctx, table, false)
 	})
 }
 
@@ -100,7 +100,7 @@ func (m *Maintenance) Reindex(ctx context.Context) (Effect, error) {
 	for _, index := range before {
 		started := time.Now()
 		change := tableChange{Name: index.Index, Before: index.Bytes}
-		if err := m.DB.Reindex(ctx, index.Index, m.Config.Maintain.LockTimeout); err != nil {
+		if err := m.DB.Reindex(ctx, index.Index); err != nil {
 			if ctx.Err() != nil {
 				return Effect{}, err // the next rebuild clears up
 			}
@@ -152,7 +152,7 @@ func (m *Maintenance) dropLeftovers(ctx context.Context) ([]string, error) {
 		if !index.Leftover() {
 			continue
 		}
-		if err := m.DB.DropLeftover(ctx, index.Index, m.Config.Maintain.LockTimeout); err != nil {
+		if err := m.DB.DropLeftover(ctx, index.Index); err != nil {
 			return dropped, err
 		}
 		dropped = append(dropped, index.Index)
@@ -173,7 +173,7 @@ type pruned struct {
 // where much was deleted.
 func (m *Maintenance) Prune(ctx context.Context) (Effect, error) {
 	keep := m.Config.Maintain
-	p := storage.Pruner{DB: m.DB, LockTimeout: keep.LockTimeout}
+	p := storage.Pruner{DB: m.DB}
 	var n pruned
 	var errs []error
 	note := func(err error) {
@@ -193,7 +193,7 @@ func (m *Maintenance) Prune(ctx context.Context) (Effect, error) {
 	note(m.DB.Fold(ctx))
 	for table, deleted := range map[string]int64{"processing_errors": n.Errors, "unknown_hashes": n.ResolvedHashes, "runs": n.Runs} {
 		if deleted >= storage.PruneBatch && ctx.Err() == nil {
-			note(m.DB.Vacuum(ctx, table, false, keep.LockTimeout))
+			note(m.DB.Vacuum(ctx, table, false))
 		}
 	}
 	return Effect{

@@ -65,9 +65,11 @@ func waitFlag() cli.Flag {
 }
 
 // maintenance is the session of a command that maintains: its statements may take
-// as long as they need.
+// as long as they need, but do not wait for locks that others hold.
 func (env *environment) maintenance(c *cli.Context) (*session, *batch.Maintenance, error) {
-	s, err := env.openUnbound(c)
+	s, err := env.openWith(c, func(cfg *config) {
+		cfg.storage.StatementTimeout, cfg.storage.LockTimeout = 0, cfg.batch.Maintain.LockTimeout
+	})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -20,12 +20,17 @@ type session struct {
 
 // open reads the configuration and prepares the database; no connection is made
 // yet. The caller closes it.
-func (env *environment) open(c *cli.Context) (*session, error) { return env.openWith(c, false) }
+func (env *environment) open(c *cli.Context) (*session, error) {
+	return env.openWith(c, func(*config) {})
+}
 
 // openUnbound is open for a command whose statements may take as long as they need.
-func (env *environment) openUnbound(c *cli.Context) (*session, error) { return env.openWith(c, true) }
+func (env *environment) openUnbound(c *cli.Context) (*session, error) {
+	return env.openWith(c, func(cfg *config) { cfg.storage.StatementTimeout = 0 })
+}
 
-func (env *environment) openWith(c *cli.Context, unbound bool) (*session, error) {
+// openWith is open with a change to the configuration.
+func (env *environment) openWith(c *cli.Context, change func(*config)) (*session, error) {
 	cfg, err := env.config(c)
 	if err != nil {
 		return nil, err
@@ -34,9 +39,7 @@ func (env *environment) openWith(c *cli.Context, unbound bool) (*session, error)
 	if err != nil {
 		return nil, err
 	}
-	if unbound {
-		cfg.storage.StatementTimeout = 0
-	}
+	change(cfg)
 	db, err := storage.Open(cfg.storage, commandName(c))
 	if err != nil {
 		return nil, err

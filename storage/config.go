@@ -26,6 +26,9 @@ type Config struct {
 	// StatementTimeout bounds one statement, but for maintenance, exports and
 	// migrations.
 	StatementTimeout time.Duration `toml:"statement_timeout"`
+	// LockTimeout bounds how long a statement waits for a lock; 0: as long as the
+	// statement may take. commands sets it for maintenance.
+	LockTimeout time.Duration `toml:"-"`
 	// RetryFor is how long a lost connection is tried again before a command gives
 	// up with exit code 4.
 	RetryFor time.Duration `toml:"retry_for"`

@@ -50,6 +50,9 @@ func open(cfg Config, command, database string) (*DB, error) {
 	}
 	pqCfg.Runtime["noggin.client"] = "on" // see break_claim in schema.sql
 	pqCfg.Runtime["statement_timeout"] = strconv.FormatInt(cfg.StatementTimeout.Milliseconds(), 10)
+	if cfg.LockTimeout > 0 {
+		pqCfg.Runtime["lock_timeout"] = strconv.FormatInt(cfg.LockTimeout.Milliseconds(), 10)
+	}
 	if cfg.Timezone != "" {
 		pqCfg.Runtime["TimeZone"] = cfg.Timezone
 	}

@@ -59,6 +59,8 @@ func describe(ctx context.Context, what string, err error) error {
 		return fmt.Errorf("%s: %w", what, context.Cause(ctx))
 	case isUndefined(err):
 		return fmt.Errorf("%s: %w (%w): run `noggin init-db`", what, ErrSchema, err)
+	case hasCode(err, "55P03"): // lock_not_available
+		return fmt.Errorf("%s: %w for longer than lock_timeout", what, ErrBusy)
 	case unavailable(err), hasCode(err, "53100"): // its disk is full: nothing that passes in seconds
 		return fmt.Errorf("%s: %w: %w", what, ErrUnavailable, err)
 	default:

@@ -26,15 +26,23 @@ type TableSize struct {
 	TotalBytes int64  `db:"total_bytes" json:"total_bytes"`
 }
 
+// sizeOf is the SQL for what a size function of PostgreSQL says of the relation c. It
+// would wait for whoever has c to himself, who may rewrite it for an hour: then the
+// planner's number has to do.
+func sizeOf(function string) string {
+	return `CASE WHEN EXISTS (SELECT FROM pg_locks l WHERE l.relation = c.oid AND l.mode = 'AccessExclusiveLock' AND l.granted)
+		THEN c.relpages * current_setting('block_size')::bigint ELSE ` + function + `(c.oid) END`
+}
+
 // TableSizes returns every table of ours, the largest first.
 func (db *DB) TableSizes(ctx context.Context) ([]TableSize, error) {
 	var sizes []TableSize
 	err := db.pool.SelectContext(ctx, &sizes, `
 		SELECT c.relname AS table_name, greatest(c.reltuples, 0)::bigint AS row_estimate,
 		       coalesce(pg_stat_get_dead_tuples(c.oid), 0) AS dead_rows,
-		       pg_table_size(c.oid) AS table_bytes, pg_indexes_size(c.oid) AS index_bytes, pg_total_relation_size(c.oid) AS total_bytes
+		       `+sizeOf("pg_table_size")+` AS table_bytes, `+sizeOf("pg_indexes_size")+` AS index_bytes, `+sizeOf("pg_total_relation_size")+` AS total_bytes
 		FROM pg_class c WHERE c.relkind = 'r' AND c.relnamespace = to_regnamespace($1)
-		ORDER BY pg_total_relation_size(c.oid) DESC, c.relname`, pq.QuoteIdentifier(db.cfg.Schema))
+		ORDER BY total_bytes DESC, c.relname`, pq.QuoteIdentifier(db.cfg.Schema))
 	if err == nil && len(sizes) == 0 {
 		err = fmt.Errorf("%w: it is missing: run `noggin init-db`", ErrSchema)
 	}
@@ -53,9 +61,9 @@ type IndexSize struct {
 func (db *DB) Indexes(ctx context.Context) ([]IndexSize, error) {
 	var indexes []IndexSize
 	err := db.pool.SelectContext(ctx, &indexes, `
-		SELECT i.relname AS index_name, t.relname AS table_name, pg_relation_size(i.oid) AS bytes, x.indisvalid AS valid
-		FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class t ON t.oid = x.indrelid
-		WHERE t.relkind = 'r' AND t.relnamespace = to_regnamespace($1) ORDER BY pg_relation_size(i.oid) DESC, i.relname`,
+		SELECT c.relname AS index_name, t.relname AS table_name, `+sizeOf("pg_relation_size")+` AS bytes, x.indisvalid AS valid
+		FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid JOIN pg_class t ON t.oid = x.indrelid
+		WHERE t.relkind = 'r' AND t.relnamespace = to_regnamespace($1) ORDER BY bytes DESC, c.relname`,
 		pq.QuoteIdentifier(db.cfg.Schema))
 	return indexes, describe(ctx, "read the indexes", err)
 }
@@ -68,54 +76,44 @@ var leftover = regexp.MustCompile(`_cc(new|old)[0-9]*$`)
 func (i IndexSize) Leftover() bool { return !i.Valid && leftover.MatchString(i.Index) }
 
 // Analyze renews the planner's statistics of a table.
-func (db *DB) Analyze(ctx context.Context, table string, lockTimeout time.Duration) error {
-	return db.maintain(ctx, "analyse "+table, "ANALYZE "+db.quoted(table), lockTimeout)
+func (db *DB) Analyze(ctx context.Context, table string) error {
+	return db.maintain(ctx, "analyse "+table, "ANALYZE "+db.quoted(table))
 }
 
 // Vacuum frees a table's dead rows and renews its statistics. full rewrites the
 // table, which gives the room back to the volume, but needs as much beforehand and
 // keeps everybody else off the table meanwhile.
-func (db *DB) Vacuum(ctx context.Context, table string, full bool, lockTimeout time.Duration) error {
+func (db *DB) Vacuum(ctx context.Context, table string, full bool) error {
 	statement := "VACUUM (ANALYZE) "
 	if full {
 		statement = "VACUUM (FULL, ANALYZE) "
 	}
-	return db.maintain(ctx, "vacuum "+table, statement+db.quoted(table), lockTimeout)
+	return db.maintain(ctx, "vacuum "+table, statement+db.quoted(table))
 }
 
 // Reindex builds an index anew beside the old one, which stays in use meanwhile.
-func (db *DB) Reindex(ctx context.Context, index string, lockTimeout time.Duration) error {
-	return db.maintain(ctx, "rebuild index "+index, "REINDEX INDEX CONCURRENTLY "+db.quoted(index), lockTimeout)
+func (db *DB) Reindex(ctx context.Context, index string) error {
+	return db.maintain(ctx, "rebuild index "+index, "REINDEX INDEX CONCURRENTLY "+db.quoted(index))
 }
 
 // DropLeftover removes an index that [IndexSize.Leftover] tells.
-func (db *DB) DropLeftover(ctx context.Context, index string, lockTimeout time.Duration) error {
+func (db *DB) DropLeftover(ctx context.Context, index string) error {
 	if !leftover.MatchString(index) {
 		return fmt.Errorf("drop index %s: it is none that a rebuild left behind", index)
 	}
-	return db.maintain(ctx, "drop index "+index, "DROP INDEX CONCURRENTLY IF EXISTS "+db.quoted(index), lockTimeout)
+	return db.maintain(ctx, "drop index "+index, "DROP INDEX CONCURRENTLY IF EXISTS "+db.quoted(index))
 }
 
 func (db *DB) quoted(name string) string {
 	return pq.QuoteIdentifier(db.cfg.Schema) + "." + pq.QuoteIdentifier(name)
 }
 
-// maintain runs one of the statements that must stand outside a transaction, as
-// long as it needs, but waits for locks no longer than lockTimeout: whoever queues
-// behind a waiting maintenance would wait with it.
-func (db *DB) maintain(ctx context.Context, what, statement string, lockTimeout time.Duration) error {
-	conn, err := db.pool.Connx(ctx)
-	if err != nil {
-		return describe(ctx, what, err)
-	}
-	defer discard(conn.Conn) // its settings are no use to others
-	_, err = conn.ExecContext(ctx, fmt.Sprintf("SET statement_timeout = 0; SET lock_timeout = %d", lockTimeout.Milliseconds()))
-	if err == nil {
-		_, err = conn.ExecContext(ctx, statement)
-	}
-	if hasCode(err, "55P03") {
-		return fmt.Errorf("%s: %w for longer than lock_timeout = %s", what, ErrBusy, lockTimeout)
-	}
+// maintain runs one of the statements that must stand outside a transaction. It
+// takes as long as it needs, but waits for a lock only as long as
+// [Config.LockTimeout] allows: whoever queues behind a waiting maintenance would
+// wait with it.
+func (db *DB) maintain(ctx context.Context, what, statement string) error {
+	_, err := db.pool.ExecContext(ctx, statement)
 	return describe(ctx, what, err)
 }
 

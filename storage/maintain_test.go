@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -33,7 +34,7 @@ func TestPruningDeletesWhatIsTooOldAndNothingElse(t *testing.T) {
 		('old', 'vehicle', now() - interval '4 months'), ('old', 'team', now() - interval '4 months'),
 		('new', 'vehicle', now() - interval '1 month'), ('open', 'vehicle', NULL)`)
 	var batches int
-	p := Pruner{DB: db, LockTimeout: time.Second, Deleted: func(string, int64) { batches++ }}
+	p := Pruner{DB: db, Deleted: func(string, int64) { batches++ }}
 	if n, err := p.Errors(t.Context(), "6 months"); err != nil || n != 3*PruneBatch/2+6000 || batches < 3 {
 		t.Errorf("%d errors in %d batches, %v", n, batches, err)
 	}
@@ -57,7 +58,7 @@ func TestPruningKeepsEachCommandsNewestAndNewestGoodRun(t *testing.T) {
 			('maintain backup', 5, 30, 0), ('report', 6, 13, 0), ('report', 7, 1, 0)) AS v (command, id, months, exit_code)`)
 	foreign(t, db, `INSERT INTO noggin_schema.circuit_transitions (from_state, to_state, reason, created_at)
 		VALUES ('closed', 'open', 'x', now() - interval '13 months'), ('open', 'half_open', 'x', now())`)
-	runs, transitions, err := Pruner{DB: db, LockTimeout: time.Second}.Runs(t.Context(), "1 year")
+	runs, transitions, err := Pruner{DB: db}.Runs(t.Context(), "1 year")
 	if err != nil || runs != 3 || transitions != 1 {
 		t.Errorf("deleted %d runs, %d transitions, %v", runs, transitions, err)
 	}
@@ -78,7 +79,7 @@ func TestPruningLeavesRowsThatSomebodyHolds(t *testing.T) {
 	if _, err := tx.Exec(db.sql(`SELECT FROM noggin_schema.processing_errors WHERE id = 3 FOR UPDATE`)); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := (Pruner{DB: db, LockTimeout: time.Second}).Errors(t.Context(), "6 months"); err != nil || n != 4 {
+	if n, err := (Pruner{DB: db}).Errors(t.Context(), "6 months"); err != nil || n != 4 {
 		t.Errorf("deleted %d, %v", n, err)
 	}
 }
@@ -97,7 +98,7 @@ func TestPruningGoesOnBesideClaims(t *testing.T) {
 	pruning := make(chan struct{})
 	go func() {
 		started := false
-		_, err := Pruner{DB: db, LockTimeout: time.Second, Deleted: func(string, int64) {
+		_, err := Pruner{DB: db, Deleted: func(string, int64) {
 			if !started {
 				started = true
 				close(pruning)
@@ -155,14 +156,14 @@ func TestARebuildClearsUpAfterOneThatFailed(t *testing.T) {
 	if len(left) != 1 || left[0] != "twice_n_ccnew1" {
 		t.Fatalf("left over: %v", left)
 	}
-	if err := db.DropLeftover(t.Context(), left[0], time.Second); err != nil {
+	if err := db.DropLeftover(t.Context(), left[0]); err != nil {
 		t.Fatal(err)
 	}
-	if err := db.DropLeftover(t.Context(), "noggin_data_pkey", time.Second); err == nil {
+	if err := db.DropLeftover(t.Context(), "noggin_data_pkey"); err == nil {
 		t.Error("it would have dropped an index in use")
 	}
 	for _, index := range indexesOf(t, db) {
-		if err := db.Reindex(t.Context(), index.Index, time.Second); err != nil {
+		if err := db.Reindex(t.Context(), index.Index); err != nil {
 			t.Errorf("%s: %v", index.Index, err)
 		}
 	}
@@ -179,23 +180,37 @@ func indexesOf(t *testing.T, db *DB) []IndexSize {
 
 func TestMaintenanceGivesUpWaitingForATable(t *testing.T) {
 	t.Parallel()
-	db := testDB(t)
-	tx, err := db.pool.Beginx()
+	holder := testDB(t)
+	cfg := holder.cfg
+	cfg.StatementTimeout, cfg.LockTimeout = 0, 50*time.Millisecond
+	db := openDB(t, cfg)
+	tx, err := holder.pool.Beginx()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = tx.Rollback() }()
-	if _, err := tx.Exec(db.sql(`LOCK TABLE noggin_schema.attachments IN SHARE MODE`)); err != nil {
+	// As VACUUM FULL does, which may take an hour.
+	if _, err := tx.Exec(db.sql(`LOCK TABLE noggin_schema.attachments IN ACCESS EXCLUSIVE MODE`)); err != nil {
 		t.Fatal(err)
 	}
+	_, counted := Pruner{DB: db}.run(t.Context(), pruning{"attachments", `SELECT count(*) AS deleted, '' AS place FROM noggin_schema.attachments`}, "")
 	for what, err := range map[string]error{
-		"analyze": db.Analyze(t.Context(), "attachments", 50*time.Millisecond),
-		"vacuum":  db.Vacuum(t.Context(), "attachments", false, 50*time.Millisecond),
-		"reindex": db.Reindex(t.Context(), "attachments_pkey", 50*time.Millisecond),
+		"analyze": db.Analyze(t.Context(), "attachments"),
+		"vacuum":  db.Vacuum(t.Context(), "attachments", false),
+		"reindex": db.Reindex(t.Context(), "attachments_pkey"),
+		"prune":   counted,
 	} {
 		if !errors.Is(err, ErrBusy) {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+	// The other tables are not to wait for this one: their sizes are asked first.
+	sizes, err := db.TableSizes(t.Context())
+	if err != nil || !slices.ContainsFunc(sizes, func(s TableSize) bool { return s.Table == "attachments" }) {
+		t.Errorf("%d tables, %v", len(sizes), err)
+	}
+	if indexes := indexesOf(t, db); !slices.ContainsFunc(indexes, func(i IndexSize) bool { return i.Index == "attachments_pkey" }) {
+		t.Errorf("the indexes of the table are missing: %v", indexes)
 	}
 }
 
@@ -212,7 +227,7 @@ func TestMaintenanceInAnotherSchema(t *testing.T) {
 		t.Fatalf("%d tables, %v", len(sizes), err)
 	}
 	for _, table := range sizes {
-		if err := db.Vacuum(t.Context(), table.Table, true, time.Second); err != nil {
+		if err := db.Vacuum(t.Context(), table.Table, true); err != nil {
 			t.Errorf("%s: %v", table.Table, err)
 		}
 	}

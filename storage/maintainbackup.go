@@ -129,7 +129,7 @@ func (db *DB) NewScratch(ctx context.Context, schema string) (*Scratch, error) {
 	}
 	s := &Scratch{Name: own.Prefix + strconv.FormatInt(own.Now, 10), owner: db}
 	err = db.maintain(ctx, what, fmt.Sprintf("CREATE DATABASE %s TEMPLATE template0 ENCODING %s LC_COLLATE %s LC_CTYPE %s",
-		pq.QuoteIdentifier(s.Name), pq.QuoteLiteral(own.Encoding), pq.QuoteLiteral(own.Collate), pq.QuoteLiteral(own.CharType)), db.cfg.ConnectTimeout)
+		pq.QuoteIdentifier(s.Name), pq.QuoteLiteral(own.Encoding), pq.QuoteLiteral(own.Collate), pq.QuoteLiteral(own.CharType)))
 	if hasCode(err, "42501") {
 		return nil, fmt.Errorf("%w: the role may not create databases: as an administrator of the server, "+
 			"ALTER ROLE … CREATEDB, or verify the backup on another server", err)
@@ -156,7 +156,7 @@ func (s *Scratch) Drop(ctx context.Context) error {
 }
 
 func (db *DB) dropDatabase(ctx context.Context, name string) error {
-	return db.maintain(ctx, "drop database "+name, "DROP DATABASE IF EXISTS "+pq.QuoteIdentifier(name)+" WITH (FORCE)", db.cfg.ConnectTimeout)
+	return db.maintain(ctx, "drop database "+name, "DROP DATABASE IF EXISTS "+pq.QuoteIdentifier(name)+" WITH (FORCE)")
 }
 
 // InvalidIndexes returns the names of our indexes that cannot be used.

@@ -2,7 +2,6 @@ package storage
 
 import (
 	"context"
-	"strconv"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -53,9 +52,8 @@ const PruneBatch = 5000
 // Pruner deletes old rows, a batch a transaction, and rests between two batches for
 // as long as the last one took, so that it costs a drain of the queue little.
 type Pruner struct {
-	DB          *DB
-	LockTimeout time.Duration
-	Deleted     func(what string, rows int64) // called after each batch; nil is harmless
+	DB      *DB
+	Deleted func(what string, rows int64) // called after each batch; nil is harmless
 }
 
 // Errors deletes the errors that are older than keep, an interval such as "6
@@ -88,9 +86,6 @@ func (p Pruner) run(ctx context.Context, what pruning, keep string) (total int64
 		}
 		started := time.Now()
 		err := p.DB.tx(ctx, "prune "+what.what, func(tx *sqlx.Tx) error {
-			if _, err := tx.ExecContext(ctx, `SELECT set_config('lock_timeout', $1, true)`, strconv.FormatInt(p.LockTimeout.Milliseconds(), 10)); err != nil {
-				return err
-			}
 			return tx.GetContext(ctx, &batch, p.DB.sql(what.query), keep, place, PruneBatch)
 		})
 		if err != nil {

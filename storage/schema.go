@@ -99,8 +99,8 @@ func (db *DB) Init(ctx context.Context, schemaSQL string, opts InitOptions) (Ini
 		}
 		return db.build(ctx, tx, schemaSQL, opts, &result)
 	})
-	if hasCode(err, "55P03") {
-		return result, fmt.Errorf("%w: another session holds a table; try again when it is done (`noggin report database` shows it)", err)
+	if errors.Is(err, ErrBusy) {
+		return result, fmt.Errorf("%w: try again when it is done (`noggin report database` shows it)", err)
 	}
 	if err != nil {
 		return result, err
