@@ -33,7 +33,8 @@ func newCSVRows(r io.Reader) (*csvRows, error) {
 	if bytes.HasPrefix(c.data, []byte("\xef\xbb\xbf")) {
 		c.pos = 3
 	}
-	if bytes.IndexByte(c.data, '\n') < 0 && bytes.IndexByte(c.data, '\r') >= 0 {
+	// A line break in a cell stays LF: the first line end decides.
+	if i := bytes.IndexAny(c.data, "\r\n"); i >= 0 && c.data[i] == '\r' && !bytes.HasPrefix(c.data[i:], []byte("\r\n")) {
 		c.src = carriageReturns{c.src}
 		endLines(c.data)
 	}

@@ -73,6 +73,9 @@ func (m *Maintenance) findBackup(path string) (Backup, error) {
 		if _, err := os.Lstat(path); err != nil && filepath.Base(path) == path {
 			path = filepath.Join(dir, path)
 		}
+		if _, err := os.Stat(path); err != nil {
+			return Backup{}, fmt.Errorf("look for the backup: %w", err)
+		}
 		absolute, err := filepath.Abs(path)
 		if err != nil {
 			return Backup{}, err

@@ -3,6 +3,7 @@ package batch
 import (
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -93,6 +94,9 @@ func (n *NameReader) Next() (NameRow, error) {
 		return NameRow{}, n.rows.bad("it has no hash")
 	}
 	hash, ok := ParseTip(UnguardFormula(string(text)))
+	if !ok && numberForm.Match(text) {
+		return NameRow{}, n.rows.bad("its hash is a number that a spreadsheet program made of it: export it again, and open the file with that column as text")
+	}
 	if !ok {
 		return NameRow{}, n.rows.bad("its hash is not 1 to 64 letters, digits, - or _")
 	}
@@ -114,7 +118,12 @@ func (n *NameReader) Next() (NameRow, error) {
 	return row, nil
 }
 
-// cleanName is a name as it is kept, on one line; else why it can't be.
+// numberForm matches what a spreadsheet program makes of a hash that happens to be
+// all digits, or digits around an e.
+var numberForm = regexp.MustCompile(`^[0-9]+([.,][0-9]+)?E[+-]?[0-9]+$`)
+
+// cleanName is a name as it is kept, on one line; else why it can't be. One that
+// nobody could see is empty.
 func cleanName(s string) (name, reason string) {
 	switch {
 	case !utf8.ValidString(s):
@@ -122,7 +131,11 @@ func cleanName(s string) (name, reason string) {
 	case len(s) > maxName:
 		return "", fmt.Sprintf("is longer than %d bytes", maxName)
 	}
-	return strings.TrimSpace(strings.Map(spaceForControl, s)), ""
+	s = strings.TrimSpace(strings.Map(spaceForControl, s))
+	if strings.TrimFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.Is(unicode.Cf, r) }) == "" {
+		return "", ""
+	}
+	return s, ""
 }
 
 // spaceForControl makes line breaks and other control characters spaces.

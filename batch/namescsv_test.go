@@ -50,6 +50,10 @@ func TestNamesOfEveryLayout(t *testing.T) {
 			tipA + ",,x,LCD - 1,3,2025-09-17\n'-abc,'=SUM(A1),x,LCD - 1,3,2025-09-17\n", LayoutNames, []NameRow{
 			{2, tipA, "", ""}, {3, "-abc", "=SUM(A1)", ""},
 		}},
+		{"saved on an old Macintosh, with a line break in a name", "hash;name\ra;\"Two\nlines\"\rb;'-1\r", LayoutNames, []NameRow{
+			{2, "a", "Two lines", ""}, {4, "b", "-1", ""},
+		}},
+		{"invisible", "hash,name\na,\u200b\ufeff\nb,👩\u200d🔧\n", LayoutNames, []NameRow{{2, "a", "", ""}, {3, "b", "👩\u200d🔧", ""}}},
 		{"long", "hash,name\na," + strings.Repeat("n", 300), LayoutNames, []NameRow{{2, "a", strings.Repeat("n", 300), ""}}},
 	}
 	for _, tt := range tests {
@@ -63,17 +67,19 @@ func TestNamesOfEveryLayout(t *testing.T) {
 }
 
 func TestNamesThatCannotBeUsedAreReported(t *testing.T) {
-	rows, bad, _ := readNames(t, "hash,name\na b,x\n,x\nc,Smith, John\nd,caf\xe9\ne,"+strings.Repeat("n", 5000)+"\nf,good,\n")
-	if want := []NameRow{{7, "f", "good", ""}}; !slices.Equal(rows, want) {
+	rows, bad, _ := readNames(t, "hash,name\na b,x\n,x\nc,Smith, John\nd,caf\xe9\ne,"+strings.Repeat("n", 5000)+"\n1.23E+12,x\n\"1,23457E+63\",y\nf,good,\n")
+	if want := []NameRow{{9, "f", "good", ""}}; !slices.Equal(rows, want) {
 		t.Errorf("got %+v", rows)
 	}
 	var reasons []string
 	for _, b := range bad {
 		reasons = append(reasons, b.Reason)
 	}
+	const madeNumber = "its hash is a number that a spreadsheet program made of it: export it again, and open the file with that column as text"
 	want := []string{
 		"its hash is not 1 to 64 letters, digits, - or _", "it has no hash", "it has more values than columns; a name with a comma needs quotes",
 		"its name is not UTF-8 (save the file as CSV UTF-8)", "its name is longer than 4096 bytes",
+		madeNumber, madeNumber,
 	}
 	if !slices.Equal(reasons, want) {
 		t.Errorf("got %q", reasons)

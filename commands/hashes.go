@@ -29,6 +29,7 @@ Examples:
 			hashesImportCommand(env),
 			hashesResolveCommand(env),
 			hashesSetCommand(env),
+			hashesForgetCommand(env),
 			hashesExportCommand(env),
 			hashesStatsCommand(env),
 			hashesListCommand(env),

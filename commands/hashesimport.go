@@ -142,7 +142,10 @@ func printImport(r importResult, out output) error {
 		}
 	}
 	if r.Elsewhere > 0 {
-		fmt.Fprintf(&b, "note        %d rows are of another kind by their own account; `noggin hashes import auto` goes by it\n", r.Elsewhere)
+		fmt.Fprintf(&b, "note        %d rows are of another kind by their own account: `noggin hashes import auto` goes by it\n", r.Elsewhere)
+		if !r.DryRun && r.File != "-" {
+			fmt.Fprintf(&b, "            `noggin hashes forget %s --from %s` takes these names back\n", r.Type, quoted(filepath.Base(r.File)))
+		}
 	}
 	if r.DryRun {
 		fmt.Fprintf(&b, "would resolve %d unknown hashes and renew %d records; nothing was changed\n", r.Resolved, r.Marked)
@@ -243,6 +246,78 @@ func runHashesSet(c *cli.Context, env *environment, s *session) error {
 		result.HealSummary, err = env.heal(c, s, run)
 		text := fmt.Sprintf("%-11s %s %s is %s\n%s", result.Outcome, kind, hash, quoted(name), healLines(result.HealSummary))
 		err = errors.Join(env.output(c).line(strings.TrimSuffix(text, "\n"), result), afterNames("the name is set", err))
+	}
+	s.endRun(c.Context, env, run, result, err)
+	return err
+}
+
+func hashesForgetCommand(env *environment) *cli.Command {
+	return &cli.Command{
+		Name:      "forget",
+		Usage:     "take names back, and renew every record that shows them",
+		ArgsUsage: "TYPE|all [HASH…]",
+		Description: `For names that were imported as the wrong type, or belong to something else: their
+hashes are unknown again, until the right names are imported. TYPE may be all. The
+history keeps what was taken back.`,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "from", Usage: "every name whose SOURCE in noggin hashes list is `FILE`"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "show how many names would go, and from how many records"},
+			formatFlag(formatText, formatJSON),
+		},
+		Action: func(c *cli.Context) error {
+			s, err := env.hashSession(c)
+			if err != nil {
+				return err
+			}
+			defer s.close()
+			f := storage.Forget{Source: filepath.Base(c.String("from")), DryRun: c.Bool("dry-run")}
+			if c.String("from") == "" {
+				f.Source = ""
+			}
+			if f.Type, err = entityType(s.types, c.Args().First(), allTypes); err != nil {
+				return err
+			}
+			for _, given := range c.Args().Tail() {
+				hash, err := parseHash(given)
+				if err != nil {
+					return err
+				}
+				f.Hashes = append(f.Hashes, hash)
+			}
+			if f.Source == "" && len(f.Hashes) == 0 {
+				return usagef("which names? HASH or --from FILE")
+			}
+			return runHashesForget(c, env, s, f)
+		},
+	}
+}
+
+func runHashesForget(c *cli.Context, env *environment, s *session, f storage.Forget) error {
+	result := struct {
+		Type   string `json:"entity_type"`
+		DryRun bool   `json:"dry_run"`
+		storage.Forgotten
+		batch.HealSummary
+	}{Type: f.Type, DryRun: f.DryRun}
+	if f.Type == allTypes {
+		f.Type = ""
+	}
+	var err error
+	if f.DryRun {
+		if result.Forgotten, err = s.db.ForgetNames(c.Context, f); err != nil {
+			return err
+		}
+		return env.output(c).line(fmt.Sprintf("would forget %d names, of which records refer to %d, and renew %d records; nothing was changed",
+			result.Names, result.Unknown, result.Marked), result)
+	}
+	run, err := s.db.StartRun(c.Context, commandName(c), readVersion(env.assets.Version).Version)
+	if err != nil {
+		return err
+	}
+	if result.Forgotten, err = s.db.ForgetNames(c.Context, f); err == nil {
+		result.HealSummary, err = env.heal(c, s, run)
+		text := fmt.Sprintf("%-11s %d names; %d hashes are unknown again\n%s", "forgotten", result.Names, result.Unknown, healLines(result.HealSummary))
+		err = errors.Join(env.output(c).line(strings.TrimSuffix(text, "\n"), result), afterNames("the names are forgotten", err))
 	}
 	s.endRun(c.Context, env, run, result, err)
 	return err

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
 )
 
 // namesLock is the key of the lock that keeps an import of names and the storing of
@@ -179,6 +180,67 @@ func (db *DB) applyNames(ctx context.Context, tx *sqlx.Tx, source string) error 
 		return err
 	}
 	return db.markStale(ctx, tx, `SELECT record_tip FROM pg_temp.noggin_marked`)
+}
+
+// Forget says which names are taken back: those that belong to the hashes, or came
+// from the source.
+type Forget struct {
+	Type   string // "": any
+	Hashes []string
+	Source string // a file's name; "": none
+	DryRun bool   // change nothing
+}
+
+// Forgotten is what taking names back did, or in a dry run would do.
+type Forgotten struct {
+	Names   int64 `db:"names" json:"names_forgotten"`
+	Unknown int64 `db:"unknown" json:"unknown_hashes"` // of these, the ones that records refer to
+	Marked  int64 `db:"marked" json:"records_to_renew"`
+}
+
+// ForgetNames takes names back, as if they had never been imported but for the
+// history: those that records refer to are unknown again, and these records are
+// marked to be healed.
+func (db *DB) ForgetNames(ctx context.Context, f Forget) (Forgotten, error) {
+	var done Forgotten
+	err := db.tx(ctx, "forget the names", func(tx *sqlx.Tx) error {
+		if _, err := tx.ExecContext(ctx, db.sql(`SELECT pg_advisory_xact_lock(`+namesLock+`)`)); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `
+			CREATE TEMP TABLE noggin_forgotten (hash_value text, entity_type text) ON COMMIT DROP;
+			CREATE TEMP TABLE noggin_marked (record_tip text) ON COMMIT DROP`); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, db.sql(`
+			INSERT INTO pg_temp.noggin_forgotten SELECT hash_value, entity_type FROM noggin_schema.entity_hashes
+			WHERE ($1 = '' OR entity_type = $1) AND (hash_value = ANY($2::text[]) OR $3 <> '' AND source = $3)`), f.Type, pq.Array(f.Hashes), f.Source); err != nil {
+			return err
+		}
+		if err := tx.GetContext(ctx, &done, db.sql(`
+			WITH used AS (SELECT r.record_tip, r.hash_value, r.entity_type
+					FROM noggin_schema.record_hashes r JOIN pg_temp.noggin_forgotten f USING (hash_value, entity_type)),
+				marked AS (INSERT INTO pg_temp.noggin_marked SELECT DISTINCT record_tip FROM used RETURNING 1)
+			SELECT (SELECT count(*) FROM pg_temp.noggin_forgotten) AS names, (SELECT count(DISTINCT (hash_value, entity_type)) FROM used) AS unknown,
+			       (SELECT count(*) FROM marked) AS marked`)); err != nil || f.DryRun {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, db.sql(`
+			WITH gone AS (DELETE FROM noggin_schema.entity_hashes e USING pg_temp.noggin_forgotten f
+				WHERE e.hash_value = f.hash_value AND e.entity_type = f.entity_type RETURNING e.*)
+			INSERT INTO noggin_schema.entity_hash_history (hash_value, entity_type, entity_name, source, valid_from)
+			SELECT hash_value, entity_type, entity_name, source, updated_at FROM gone ORDER BY hash_value, entity_type;
+			INSERT INTO noggin_schema.unknown_hashes AS u (hash_value, entity_type, first_seen_tip, occurrence_count)
+			SELECT r.hash_value, r.entity_type, min(r.record_tip), count(*)
+			FROM noggin_schema.record_hashes r JOIN pg_temp.noggin_forgotten f USING (hash_value, entity_type)
+			GROUP BY r.hash_value, r.entity_type ORDER BY r.hash_value, r.entity_type
+			ON CONFLICT (hash_value, entity_type) DO UPDATE SET resolved_at = NULL, resolved_name = NULL,
+				occurrence_count = greatest(u.occurrence_count, excluded.occurrence_count)`)); err != nil {
+			return err
+		}
+		return db.markStale(ctx, tx, `SELECT record_tip FROM pg_temp.noggin_marked`)
+	})
+	return done, err
 }
 
 // markStale marks the records whose tips the query returns, to be healed. Locked in

@@ -157,6 +157,46 @@ func TestTheWrongTypeImportedAndThenTheRightOne(t *testing.T) {
 	}
 }
 
+func TestForgottenNamesAreUnknownAgain(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	storedRecords(t, db, 2)
+	importNames(t, db, ImportOptions{Source: "right.csv"}, NamedHash{2, "team", "bb", "Night"}, NamedHash{3, "trailer", "aa", "No trailer"})
+	importNames(t, db, ImportOptions{Source: "wrong.csv"}, NamedHash{2, "vehicle", "aa", "Port Hedland"}, NamedHash{3, "vehicle", "zz", "Nobody's"})
+	healAll(t, db, 7)
+	// Long resolved ones are pruned.
+	foreign(t, db, `DELETE FROM noggin_schema.unknown_hashes WHERE hash_value = 'aa'`)
+
+	want := Forgotten{Names: 2, Unknown: 1, Marked: 2}
+	if dry, err := db.ForgetNames(t.Context(), Forget{Type: "vehicle", Source: "wrong.csv", DryRun: true}); err != nil || dry != want {
+		t.Errorf("a dry run found %+v, %v", dry, err)
+	}
+	if n := healAll(t, db, 7); n != 0 {
+		t.Errorf("the dry run marked %d records", n)
+	}
+	if done, err := db.ForgetNames(t.Context(), Forget{Type: "vehicle", Source: "wrong.csv"}); err != nil || done != want {
+		t.Errorf("found %+v, %v", done, err)
+	}
+	if n := healAll(t, db, 7); n != 2 {
+		t.Errorf("healed %d records", n)
+	}
+	if got := columnsOf(t, db, tip(0)); got != "Unknown (aa)|Night|t|f" {
+		t.Errorf("columns are %s", got)
+	}
+	if got := scalar[string](t, db, `SELECT concat_ws('|', occurrence_count, resolved_at) FROM noggin_schema.unknown_hashes WHERE hash_value = 'aa' AND entity_type = 'vehicle'`); got != "2" {
+		t.Errorf("the unknown hash is %s", got)
+	}
+	if former, err := db.HashHistory(t.Context(), "aa"); err != nil || len(former) != 1 || former[0].Name != "Port Hedland" {
+		t.Errorf("the history is %+v, %v", former, err)
+	}
+	if done, err := db.ForgetNames(t.Context(), Forget{Hashes: []string{"bb"}}); err != nil || done != (Forgotten{1, 1, 2}) {
+		t.Errorf("by its hash: %+v, %v", done, err)
+	}
+	if left := scalar[string](t, db, `SELECT string_agg(entity_name, '|') FROM noggin_schema.entity_hashes`); left != "No trailer" {
+		t.Errorf("left: %s", left)
+	}
+}
+
 func TestOfRowsForOneHashTheLastCounts(t *testing.T) {
 	t.Parallel()
 	db := testDB(t)
