@@ -449,6 +449,34 @@ func TestARestoredRecordIsAsBefore(t *testing.T) {
 	s.mustVerify()
 }
 
+func TestADamagedFileKeepsNoOtherFromBeingRestored(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, apitest.Options{Records: 8, Photos: apitest.Fixed(2), MediaBytes: apitest.Range{Min: 5000, Max: 6000}, Days: 3, FirstDay: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC)})
+	archive := s.mustCreate(everything).Archives[0]
+	flipBit(t, archive.Path, archive.SizeBytes/2)
+	elsewhere := t.TempDir()
+	for _, opts := range []RestoreOptions{{Target: archive.Name, To: elsewhere}, {Target: archive.Name, InPlace: true}} {
+		summary, err := s.Restore(t.Context(), opts)
+		if err != nil || summary.LeftOutCount == 0 || summary.LeftOutCount > 2 || summary.Files+summary.LeftOutCount != len(s.originals) {
+			t.Errorf("%+v: %+v, %v", opts, summary, err)
+		}
+	}
+	whole := s.onDisk()
+	if !maps.Equal(hashes(t, elsewhere), whole) {
+		t.Error("in place is not what is elsewhere")
+	}
+	for name, sum := range whole {
+		if s.originals[name] != sum {
+			t.Errorf("%s is not as it was", name)
+		}
+	}
+	flipBit(t, archive.Path, archive.SizeBytes/2)
+	again, err := s.Restore(t.Context(), RestoreOptions{Target: archive.Name, InPlace: true})
+	if err != nil || again.AlreadyThere != len(whole) || again.Records != 1 || !maps.Equal(s.onDisk(), s.originals) {
+		t.Errorf("whole again: %+v, %v", again, err)
+	}
+}
+
 func TestAnArchivedRecordThatComesAgainKeepsItsPhotographsInTheArchive(t *testing.T) {
 	t.Parallel()
 	s := newShelf(t, apitest.Options{Records: 2, Photos: apitest.Range{Min: 2, Max: 2}, MediaBytes: apitest.Range{Min: 2000, Max: 3000}, Days: 3, FirstDay: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC)})
@@ -474,8 +502,8 @@ func TestAnArchivedRecordThatComesAgainKeepsItsPhotographsInTheArchive(t *testin
 		t.Errorf("the new report: %+v", second)
 	}
 	dir := t.TempDir()
-	if _, err := s.Restore(t.Context(), RestoreOptions{Target: tip, To: dir}); err != nil || len(hashes(t, dir)) != 3 {
-		t.Errorf("restored: %v, %v", hashes(t, dir), err)
+	if one, err := s.Restore(t.Context(), RestoreOptions{Target: tip, To: dir}); err != nil || one.Records != 1 || len(hashes(t, dir)) != 3 {
+		t.Errorf("restored from two archives: %+v, %v, %v", one, hashes(t, dir), err)
 	}
 	s.mustVerify()
 }

@@ -45,7 +45,7 @@ func (c *creation) archiveMonth(ctx context.Context, month storage.ArchiveMonth)
 
 // logPhase tells how far the run is and how long that took.
 func (c *creation) logPhase(done string, archive storage.Archive, files int, bytes int64, since time.Time) {
-	c.Log.Info(done, "archive", archive.Name, "files", files, "bytes", bytes, "seconds", time.Since(since).Seconds(), "run_id", c.summary.RunID)
+	c.Log.Info(done, "archive", archive.Name, "files", files, "bytes", bytes, "seconds", time.Since(since).Round(time.Millisecond).Seconds(), "run_id", c.summary.RunID)
 }
 
 // checkRoom refuses at once what cannot fit: photographs do not shrink.

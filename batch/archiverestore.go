@@ -19,6 +19,10 @@ import (
 // ErrNotArchived says that there is nothing to restore under a name.
 var ErrNotArchived = errors.New("neither an archive nor an archived record is known under this name")
 
+// errOtherContent says that a file of an archive is not what its manifest says; the
+// files behind it may be.
+var errOtherContent = errors.New("it holds another content")
+
 // RestoreOptions say what is restored, and where to.
 type RestoreOptions struct {
 	Target  string // a tip, an inspection id, or an archive's name
@@ -47,6 +51,7 @@ type restoration struct {
 	output  *Output
 	keeper  *claimKeeper    // in place only
 	done    map[string]bool // paths of the records that were named; nil: no two archives are read
+	last    string          // tip of the record that was counted last
 	summary RestoreSummary
 }
 
@@ -234,6 +239,11 @@ func (r *restoration) restoreGroup(ctx context.Context, archive storage.Archive,
 		}
 		// What came again since is newer than the archive, and on disk already.
 		in := filesIn(filed[i], archive.ID, files)
+		for _, f := range onDisk(filed[i]) {
+			if slices.ContainsFunc(files, func(m ManifestFile) bool { return isSame(m, f) }) {
+				r.summary.AlreadyThere++ // restored before
+			}
+		}
 		files = slices.DeleteFunc(files, func(m ManifestFile) bool {
 			return !slices.ContainsFunc(in, func(f storage.File) bool { return isSame(m, f) })
 		})
@@ -279,16 +289,25 @@ func (r *restoration) extract(reader *archiveReader, files []ManifestFile) (ther
 	if len(wanted) > 0 {
 		written, err := r.extractFrame(reader, files[0].Frame, wanted)
 		there = append(there, written...)
-		if err != nil {
+		if err != nil && !errors.Is(err, ErrDamaged) {
 			return there, err
 		}
+		// Every record is a frame of its own: the others may be whole.
+		for _, f := range files {
+			if _, missing := wanted[f.Path]; missing {
+				r.leaveOut(f, err)
+			}
+		}
 	}
-	if len(there) > 0 {
+	if len(there) > 0 && files[0].Tip != r.last {
+		r.last = files[0].Tip
 		r.summary.Records++
 	}
 	return there, nil
 }
 
+// extractFrame writes the wanted files of a record's frame, and takes each that is
+// dealt with out of wanted.
 func (r *restoration) extractFrame(reader *archiveReader, frame int64, wanted map[string]ManifestFile) (written []string, err error) {
 	content, end, err := reader.stream(reader.section(frame))
 	if err != nil {
@@ -305,15 +324,14 @@ func (r *restoration) extractFrame(reader *archiveReader, frame int64, wanted ma
 		if !ok {
 			continue
 		}
-		delete(wanted, header.Name)
 		alreadyThere, err := r.write(f, header.ModTime, members)
-		switch {
-		case err == nil:
-		case errors.Is(err, ErrDiffers), errors.Is(err, ErrObstacle):
+		if err != nil && !errors.Is(err, ErrDiffers) && !errors.Is(err, ErrObstacle) && !errors.Is(err, errOtherContent) {
+			return written, err
+		}
+		delete(wanted, header.Name)
+		if err != nil {
 			r.leaveOut(f, err)
 			continue
-		default:
-			return written, err
 		}
 		written = append(written, f.Path)
 		r.summary.Files++
@@ -335,7 +353,7 @@ func (r *restoration) write(f ManifestFile, modified time.Time, content io.Reade
 		return false, damaged(f.Path, err)
 	}
 	if temp.Size() != f.Size || !strings.EqualFold(temp.SHA256(), f.SHA256) {
-		return false, fmt.Errorf("%w: %s has SHA-256 %s instead of %s", ErrDamaged, f.Path, temp.SHA256(), f.SHA256)
+		return false, fmt.Errorf("%w: %w: SHA-256 %s instead of %s", ErrDamaged, errOtherContent, temp.SHA256(), f.SHA256)
 	}
 	// The day of the photograph, not of its return; that it fails does no harm.
 	_ = r.output.root.Chtimes(path.Join(TempFolder, temp.name), modified, modified)

@@ -92,7 +92,7 @@ func (m *Maintenance) RunStep(ctx context.Context, step Step) StepResult {
 	effect, err := step.Do(ctx)
 	r.Seconds = time.Since(r.StartedAt).Seconds()
 	r.OK, r.Effect, r.Lines, r.Details, r.Err = err == nil, effect.Text, effect.Lines, effect.Details, err
-	attributes := []any{"step", step.Name, "seconds", r.Seconds, "effect", r.Effect}
+	attributes := []any{"step", step.Name, "seconds", time.Since(r.StartedAt).Round(time.Millisecond).Seconds(), "effect", r.Effect}
 	if err != nil {
 		r.Error = err.Error()
 		m.Log.Error("maintenance failed", append(attributes, "error", err)...)
