@@ -45,7 +45,7 @@ Examples:
 // archiveSession opens the database for a command of archive and makes sure that
 // its schema is there. What it does may take longer than a statement usually may.
 func (env *environment) archiveSession(c *cli.Context, unit string) (*session, *batch.Archiver, *progress, error) {
-	s, err := env.hashSession(c)
+	s, err := env.openReady(c)
 	if err != nil {
 		return nil, nil, nil, err
 	}

@@ -2,6 +2,8 @@ package commands
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -39,18 +41,25 @@ Examples:
 	}
 }
 
-// hashSession opens the database for a command of hashes and makes sure that its
-// schema is there. An import may take longer than a statement usually may.
-func (env *environment) hashSession(c *cli.Context) (*session, error) {
-	s, err := env.openUnbound(c)
-	if err != nil {
-		return nil, err
+// withHashes is the action of a command of hashes, which do is.
+func (env *environment) withHashes(do func(c *cli.Context, s *session) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		s, err := env.openReady(c)
+		if err != nil {
+			return err
+		}
+		defer s.close()
+		return do(c, s)
 	}
-	if _, err := s.db.Standing(c.Context); err != nil {
-		s.close()
-		return nil, err
+}
+
+// typeOrAll checks the argument TYPE|all; all is "".
+func typeOrAll(types *batch.ObjectTypes, given string) (string, error) {
+	kind, err := entityType(types, given, allTypes)
+	if kind == allTypes {
+		kind = ""
 	}
-	return s, nil
+	return kind, err
 }
 
 // entityType checks the argument TYPE; also are words that stand for more than one.
@@ -74,6 +83,50 @@ func parseHash(given string) (string, error) {
 		return "", usagef("hash %s: want 1 to 64 letters, digits, - or _", quoted(given))
 	}
 	return hash, nil
+}
+
+// namesChanged says what a change to the names did.
+type namesChanged struct {
+	text    string // the lines for people
+	done    string // "the names are imported": begins the error where not every record could be renewed
+	partial error  // what is wrong although the names are changed
+}
+
+// changeNames changes names, as a run of its own, renews the records that show them,
+// and prints result, of which renewed is a part.
+func (env *environment) changeNames(c *cli.Context, s *session, result any, renewed *batch.HealSummary, change func() (namesChanged, error)) error {
+	run, err := s.db.StartRun(c.Context, commandName(c), readVersion(env.assets.Version).Version)
+	if err != nil {
+		return err
+	}
+	changed, err := change()
+	if err == nil {
+		*renewed, err = env.heal(c, s, run)
+		err = errors.Join(env.output(c).line(changed.text+healText(*renewed), result), afterNames(changed.done, err))
+	}
+	if err == nil {
+		err = changed.partial
+	}
+	s.endRun(c.Context, env, run, result, err)
+	return err
+}
+
+// afterNames is the error of a command that did what it says, but could not renew
+// every record.
+func afterNames(done string, err error) error {
+	if err == nil || errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrSchema) {
+		return err
+	}
+	return hint(partialf("%s, but %w", done, err), "`noggin process` and `noggin hashes resolve` go on with it")
+}
+
+// healText tells people what was renewed.
+func healText(h batch.HealSummary) string {
+	text := fmt.Sprintf("%-11s %d records, %d text reports", "renewed", h.Healed, h.Reports)
+	if held := h.Waiting - int64(h.Failed); held > 0 {
+		text += fmt.Sprintf("\n%-11s %d records are in the hands of another run and are renewed after it", "waiting", held)
+	}
+	return text
 }
 
 // heal renews the records whose names changed, with a progress bar.

@@ -39,21 +39,13 @@ func hashesExportCommand(env *environment) *cli.Command {
 come first. Names that are filled in in the file already, but not imported yet, are
 kept.`,
 		Flags: []cli.Flag{formatFlag(formatText, formatJSON)},
-		Action: func(c *cli.Context) error {
-			s, err := env.hashSession(c)
+		Action: env.withHashes(func(c *cli.Context, s *session) error {
+			kind, err := typeOrAll(s.types, c.Args().Get(0))
 			if err != nil {
 				return err
-			}
-			defer s.close()
-			kind, err := entityType(s.types, c.Args().Get(0), allTypes)
-			if err != nil {
-				return err
-			}
-			if kind == allTypes {
-				kind = ""
 			}
 			return runHashesExport(c.Context, env, s, kind, c.Args().Get(1), env.output(c))
-		},
+		}),
 	}
 }
 

@@ -43,14 +43,9 @@ listed, and the exit code is 3.`,
 			&cli.BoolFlag{Name: "dry-run", Usage: "show what would change, and in how many records"},
 			formatFlag(formatText, formatJSON),
 		},
-		Action: func(c *cli.Context) error {
-			s, err := env.hashSession(c)
-			if err != nil {
-				return err
-			}
-			defer s.close()
+		Action: env.withHashes(func(c *cli.Context, s *session) error {
 			return runHashesImport(c, env, s, c.Args().Get(0), c.Args().Get(1))
-		},
+		}),
 	}
 }
 
@@ -74,21 +69,20 @@ func runHashesImport(c *cli.Context, env *environment, s *session, given, name s
 		if result.NameImportSummary, err = importNames(c, s, in, opts); err != nil {
 			return err
 		}
-		return printImport(result, env.output(c))
+		return env.output(c).line(importText(result)+fmt.Sprintf("would resolve %d unknown hashes and renew %d records; nothing was changed",
+			result.Resolved, result.Marked), result)
 	}
-	run, err := s.db.StartRun(c.Context, commandName(c), readVersion(env.assets.Version).Version)
-	if err != nil {
-		return err
-	}
-	if result.NameImportSummary, err = importNames(c, s, in, opts); err == nil {
-		result.HealSummary, err = env.heal(c, s, run)
-		err = errors.Join(printImport(result, env.output(c)), afterNames("the names are imported", err))
-	}
-	if err == nil && result.Bad > 0 {
-		err = partialf("%d of %d rows could not be used", result.Bad, result.Rows)
-	}
-	s.endRun(c.Context, env, run, result, err)
-	return err
+	return env.changeNames(c, s, &result, &result.HealSummary, func() (changed namesChanged, err error) {
+		result.NameImportSummary, err = importNames(c, s, in, opts)
+		changed = namesChanged{
+			text: importText(result) + fmt.Sprintf("%-11s %d unknown hashes\n", "resolved", result.Resolved),
+			done: "the names are imported",
+		}
+		if result.Bad > 0 {
+			changed.partial = partialf("%d of %d rows could not be used", result.Bad, result.Rows)
+		}
+		return changed, err
+	})
 }
 
 func importNames(c *cli.Context, s *session, in io.Reader, opts batch.NameImportOptions) (batch.NameImportSummary, error) {
@@ -102,20 +96,8 @@ func importNames(c *cli.Context, s *session, in io.Reader, opts batch.NameImport
 	return summary, nil
 }
 
-// afterNames is the error of a command that did what it says, but could not renew
-// every record.
-func afterNames(done string, err error) error {
-	if err == nil || errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrSchema) {
-		return err
-	}
-	return hint(partialf("%s, but %w", done, err), "`noggin process` and `noggin hashes resolve` go on with it")
-}
-
-// printImport prints what an import did.
-func printImport(r importResult, out output) error {
-	if out.format == formatJSON {
-		return out.json(r)
-	}
+// importText tells people what became of the rows of an import.
+func importText(r importResult) string {
 	var b strings.Builder
 	count := func(label string, n int64, notes ...string) {
 		line := fmt.Sprintf("%-11s %d", label, n)
@@ -147,14 +129,7 @@ func printImport(r importResult, out output) error {
 			fmt.Fprintf(&b, "            `noggin hashes forget %s --from %s` takes these names back\n", r.Type, quoted(filepath.Base(r.File)))
 		}
 	}
-	if r.DryRun {
-		fmt.Fprintf(&b, "would resolve %d unknown hashes and renew %d records; nothing was changed\n", r.Resolved, r.Marked)
-	} else {
-		fmt.Fprintf(&b, "%-11s %d unknown hashes\n", "resolved", r.Resolved)
-		b.WriteString(healLines(r.HealSummary))
-	}
-	_, err := fmt.Fprint(out, b.String())
-	return err
+	return b.String()
 }
 
 // perType lists the counts by type, where there are several types.
@@ -180,181 +155,4 @@ func skippedNotes(s batch.NameImportSummary) []string {
 		notes = append(notes, fmt.Sprintf("%d of the kind %s", s.LeftKinds[kind], quoted(kind)))
 	}
 	return notes
-}
-
-// healLines tell people what was renewed.
-func healLines(h batch.HealSummary) string {
-	text := fmt.Sprintf("%-11s %d records, %d text reports\n", "renewed", h.Healed, h.Reports)
-	if held := h.Waiting - int64(h.Failed); held > 0 {
-		text += fmt.Sprintf("%-11s %d records are in the hands of another run and are renewed after it\n", "waiting", held)
-	}
-	return text
-}
-
-func hashesSetCommand(env *environment) *cli.Command {
-	return &cli.Command{
-		Name:      "set",
-		Usage:     "give one hash a name and renew every record that shows it",
-		ArgsUsage: "TYPE HASH NAME",
-		Flags:     []cli.Flag{formatFlag(formatText, formatJSON)},
-		Action: func(c *cli.Context) error {
-			s, err := env.hashSession(c)
-			if err != nil {
-				return err
-			}
-			defer s.close()
-			return runHashesSet(c, env, s)
-		},
-	}
-}
-
-func runHashesSet(c *cli.Context, env *environment, s *session) error {
-	kind, err := entityType(s.types, c.Args().Get(0))
-	if err != nil {
-		return err
-	}
-	hash, err := parseHash(c.Args().Get(1))
-	if err != nil {
-		return err
-	}
-	name, err := batch.ParseName(c.Args().Get(2))
-	if err != nil {
-		return usagef("the name %w", err)
-	}
-	run, err := s.db.StartRun(c.Context, commandName(c), readVersion(env.assets.Version).Version)
-	if err != nil {
-		return err
-	}
-	result := struct {
-		Type     string `json:"entity_type"`
-		Hash     string `json:"hash"`
-		Name     string `json:"name"`
-		Outcome  string `json:"outcome"` // new, changed or unchanged
-		Resolved int64  `json:"unknown_hashes_resolved"`
-		batch.HealSummary
-	}{Type: kind, Hash: hash, Name: name, Outcome: "unchanged"}
-	done, err := batch.SetName(c.Context, s.db, kind, hash, name)
-	if err == nil {
-		for _, t := range done.Types {
-			if t.New > 0 {
-				result.Outcome = "new"
-			} else if t.Changed > 0 {
-				result.Outcome = "changed"
-			}
-		}
-		result.Resolved = done.Resolved
-		result.HealSummary, err = env.heal(c, s, run)
-		text := fmt.Sprintf("%-11s %s %s is %s\n%s", result.Outcome, kind, hash, quoted(name), healLines(result.HealSummary))
-		err = errors.Join(env.output(c).line(strings.TrimSuffix(text, "\n"), result), afterNames("the name is set", err))
-	}
-	s.endRun(c.Context, env, run, result, err)
-	return err
-}
-
-func hashesForgetCommand(env *environment) *cli.Command {
-	return &cli.Command{
-		Name:      "forget",
-		Usage:     "take names back, and renew every record that shows them",
-		ArgsUsage: "TYPE|all [HASH…]",
-		Description: `For names that were imported as the wrong type, or belong to something else: their
-hashes are unknown again, until the right names are imported. TYPE may be all. The
-history keeps what was taken back.`,
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "from", Usage: "every name whose SOURCE in noggin hashes list is `FILE`"},
-			&cli.BoolFlag{Name: "dry-run", Usage: "show how many names would go, and from how many records"},
-			formatFlag(formatText, formatJSON),
-		},
-		Action: func(c *cli.Context) error {
-			s, err := env.hashSession(c)
-			if err != nil {
-				return err
-			}
-			defer s.close()
-			f := storage.Forget{Source: filepath.Base(c.String("from")), DryRun: c.Bool("dry-run")}
-			if c.String("from") == "" {
-				f.Source = ""
-			}
-			if f.Type, err = entityType(s.types, c.Args().First(), allTypes); err != nil {
-				return err
-			}
-			for _, given := range c.Args().Tail() {
-				hash, err := parseHash(given)
-				if err != nil {
-					return err
-				}
-				f.Hashes = append(f.Hashes, hash)
-			}
-			if f.Source == "" && len(f.Hashes) == 0 {
-				return usagef("which names? HASH or --from FILE")
-			}
-			return runHashesForget(c, env, s, f)
-		},
-	}
-}
-
-func runHashesForget(c *cli.Context, env *environment, s *session, f storage.Forget) error {
-	result := struct {
-		Type   string `json:"entity_type"`
-		DryRun bool   `json:"dry_run"`
-		storage.Forgotten
-		batch.HealSummary
-	}{Type: f.Type, DryRun: f.DryRun}
-	if f.Type == allTypes {
-		f.Type = ""
-	}
-	var err error
-	if f.DryRun {
-		if result.Forgotten, err = s.db.ForgetNames(c.Context, f); err != nil {
-			return err
-		}
-		return env.output(c).line(fmt.Sprintf("would forget %d names, of which records refer to %d, and renew %d records; nothing was changed",
-			result.Names, result.Unknown, result.Marked), result)
-	}
-	run, err := s.db.StartRun(c.Context, commandName(c), readVersion(env.assets.Version).Version)
-	if err != nil {
-		return err
-	}
-	if result.Forgotten, err = s.db.ForgetNames(c.Context, f); err == nil {
-		result.HealSummary, err = env.heal(c, s, run)
-		text := fmt.Sprintf("%-11s %d names; %d hashes are unknown again\n%s", "forgotten", result.Names, result.Unknown, healLines(result.HealSummary))
-		err = errors.Join(env.output(c).line(strings.TrimSuffix(text, "\n"), result), afterNames("the names are forgotten", err))
-	}
-	s.endRun(c.Context, env, run, result, err)
-	return err
-}
-
-func hashesResolveCommand(env *environment) *cli.Command {
-	return &cli.Command{
-		Name:  "resolve",
-		Usage: "renew every record that still shows an old name or none",
-		Description: `An import renews the records itself. This finishes the work of one that was killed,
-and takes up names that came into the database by another way.`,
-		Flags: []cli.Flag{formatFlag(formatText, formatJSON)},
-		Action: func(c *cli.Context) error {
-			s, err := env.hashSession(c)
-			if err != nil {
-				return err
-			}
-			defer s.close()
-			return runHashesResolve(c, env, s)
-		},
-	}
-}
-
-func runHashesResolve(c *cli.Context, env *environment, s *session) error {
-	run, err := s.db.StartRun(c.Context, commandName(c), readVersion(env.assets.Version).Version)
-	if err != nil {
-		return err
-	}
-	var result struct {
-		Resolved int64 `json:"unknown_hashes_resolved"`
-		batch.HealSummary
-	}
-	if result.Resolved, err = s.db.ResolveKnown(c.Context); err == nil {
-		result.HealSummary, err = env.heal(c, s, run)
-		text := fmt.Sprintf("%-11s %d unknown hashes\n%s", "resolved", result.Resolved, healLines(result.HealSummary))
-		err = errors.Join(env.output(c).line(strings.TrimSuffix(text, "\n"), result), afterNames("what could be renewed is", err))
-	}
-	s.endRun(c.Context, env, run, result, err)
-	return err
 }

@@ -18,14 +18,9 @@ func hashesStatsCommand(env *environment) *cli.Command {
 		Name:  "stats",
 		Usage: "count the known and unknown hashes of each type, and the records affected",
 		Flags: []cli.Flag{formatFlag(formatText, formatJSON, formatCSV)},
-		Action: func(c *cli.Context) error {
-			s, err := env.hashSession(c)
-			if err != nil {
-				return err
-			}
-			defer s.close()
+		Action: env.withHashes(func(c *cli.Context, s *session) error {
 			return runHashesStats(c.Context, s, env.output(c))
-		},
+		}),
 	}
 }
 
@@ -85,25 +80,17 @@ func hashesListCommand(env *environment) *cli.Command {
 			&cli.IntFlag{Name: "limit", Usage: "at most `N` (default: all)"},
 			formatFlag(formatText, formatJSON, formatCSV),
 		},
-		Action: func(c *cli.Context) error {
-			s, err := env.hashSession(c)
+		Action: env.withHashes(func(c *cli.Context, s *session) error {
+			kind, err := typeOrAll(s.types, c.Args().Get(0))
 			if err != nil {
 				return err
-			}
-			defer s.close()
-			kind, err := entityType(s.types, c.Args().Get(0), allTypes)
-			if err != nil {
-				return err
-			}
-			if kind == allTypes {
-				kind = ""
 			}
 			f := storage.HashFilter{Type: kind, Known: c.Bool("known"), Unknown: c.Bool("unknown"), Limit: c.Int("limit")}
 			if f.Known && f.Unknown {
 				return usagef("--known and --unknown exclude each other")
 			}
 			return runHashesList(c.Context, s.db, f, env.output(c), "no such hashes")
-		},
+		}),
 	}
 }
 
@@ -116,18 +103,13 @@ func hashesSearchCommand(env *environment) *cli.Command {
 			&cli.IntFlag{Name: "limit", Usage: "at most `N`; 0: all", Value: 100},
 			formatFlag(formatText, formatJSON, formatCSV),
 		},
-		Action: func(c *cli.Context) error {
-			s, err := env.hashSession(c)
-			if err != nil {
-				return err
-			}
-			defer s.close()
+		Action: env.withHashes(func(c *cli.Context, s *session) error {
 			text := strings.TrimSpace(c.Args().First())
 			if text == "" {
 				return usagef("nothing to search for")
 			}
 			return runHashesList(c.Context, s.db, storage.HashFilter{Text: text, Limit: c.Int("limit")}, env.output(c), "nothing found")
-		},
+		}),
 	}
 }
 
@@ -166,7 +148,7 @@ func hashesShowCommand(env *environment) *cli.Command {
 			&cli.IntFlag{Name: "limit", Usage: "show at most `N` records; 0: all", Value: 20},
 			formatFlag(formatText, formatJSON, formatCSV),
 		},
-		Action: func(c *cli.Context) error {
+		Action: env.withHashes(func(c *cli.Context, s *session) error {
 			hash, err := parseHash(c.Args().First())
 			if err != nil {
 				return err
@@ -174,13 +156,8 @@ func hashesShowCommand(env *environment) *cli.Command {
 			if c.Int("limit") < 0 {
 				return usagef("--limit %d: want 0 or more", c.Int("limit"))
 			}
-			s, err := env.hashSession(c)
-			if err != nil {
-				return err
-			}
-			defer s.close()
 			return runHashesShow(c.Context, s.db, hash, c.Int("limit"), env.output(c))
-		},
+		}),
 	}
 }
 

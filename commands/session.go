@@ -29,6 +29,20 @@ func (env *environment) openUnbound(c *cli.Context) (*session, error) {
 	return env.openWith(c, func(cfg *config) { cfg.storage.StatementTimeout = 0 })
 }
 
+// openReady is openUnbound for a command that would do harm by halves: the schema is
+// known to be there.
+func (env *environment) openReady(c *cli.Context) (*session, error) {
+	s, err := env.openUnbound(c)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.db.Standing(c.Context); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
 // openWith is open with a change to the configuration.
 func (env *environment) openWith(c *cli.Context, change func(*config)) (*session, error) {
 	cfg, err := env.config(c)
