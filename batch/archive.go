@@ -128,29 +128,33 @@ func (a *Archiver) Create(ctx context.Context, opts ArchiveOptions) (ArchiveSumm
 		c.measureFree()
 		return c.summary, err
 	}
-	unlock, err := a.DB.Lock(ctx, "archive create")
-	if err != nil {
-		return c.summary, err
-	}
-	defer unlock()
-	if c.summary.RunID, err = a.DB.StartRun(ctx, "archive create", a.Version); err != nil {
-		return c.summary, err
-	}
-	keeper, end := a.keepClaims(ctx, c.summary.RunID)
-	defer end()
-	c.keeper = keeper
-	err = c.do(ctx)
+	err = a.alone(ctx, "archive create", func(keeper *claimKeeper) error {
+		c.keeper, c.summary.RunID = keeper, keeper.run
+		return c.do(ctx)
+	})
 	c.measureFree()
 	return c.summary, err
 }
 
-// keepClaims starts to renew claims; end stops it.
-func (a *Archiver) keepClaims(ctx context.Context, run int64) (k *claimKeeper, end func()) {
-	k = &claimKeeper{db: a.DB, log: a.Log, run: run, lease: a.Config.Processing.ClaimLease}
+// alone does the work of a command as a run of its own under the maintenance lock.
+// The claims that it takes are renewed as long as it is at work.
+func (a *Archiver) alone(ctx context.Context, command string, do func(*claimKeeper) error) error {
+	unlock, err := a.DB.Lock(ctx, command)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	run, err := a.DB.StartRun(ctx, command, a.Version)
+	if err != nil {
+		return err
+	}
+	k := &claimKeeper{db: a.DB, log: a.Log, run: run, lease: a.Config.Processing.ClaimLease}
 	renewing, stop := context.WithCancel(context.WithoutCancel(ctx))
-	var done sync.WaitGroup
-	done.Go(func() { k.keep(renewing) })
-	return k, func() { stop(); done.Wait() }
+	var renewer sync.WaitGroup
+	renewer.Go(func() { k.keep(renewing) })
+	defer renewer.Wait()
+	defer stop()
+	return do(k)
 }
 
 // openFolder finds the archive folder. [paths] archive is created; what --to names

@@ -54,18 +54,11 @@ func (a *Archiver) Register(ctx context.Context, file string) (RegisterSummary, 
 		return r.summary, err
 	}
 	defer release(r.output)
-	unlock, err := a.DB.Lock(ctx, "archive register")
-	if err != nil {
-		return r.summary, err
-	}
-	defer unlock()
-	if r.summary.RunID, err = a.DB.StartRun(ctx, "archive register", a.Version); err != nil {
-		return r.summary, err
-	}
-	keeper, end := a.keepClaims(ctx, r.summary.RunID)
-	defer end()
-	r.keeper = keeper
-	return r.summary, r.do(ctx)
+	err = a.alone(ctx, "archive register", func(keeper *claimKeeper) error {
+		r.keeper, r.summary.RunID = keeper, keeper.run
+		return r.do(ctx)
+	})
+	return r.summary, err
 }
 
 func (r *registration) do(ctx context.Context) error {

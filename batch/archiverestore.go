@@ -71,18 +71,11 @@ func (a *Archiver) Restore(ctx context.Context, opts RestoreOptions) (RestoreSum
 		_, tidyErr := r.output.removeEmpty(TempFolder)
 		return r.summary, errors.Join(err, tidyErr)
 	}
-	unlock, err := a.DB.Lock(ctx, "archive restore")
-	if err != nil {
-		return r.summary, err
-	}
-	defer unlock()
-	if r.summary.RunID, err = a.DB.StartRun(ctx, "archive restore", a.Version); err != nil {
-		return r.summary, err
-	}
-	keeper, end := a.keepClaims(ctx, r.summary.RunID)
-	defer end()
-	r.keeper = keeper
-	return r.summary, r.do(ctx)
+	err := a.alone(ctx, "archive restore", func(keeper *claimKeeper) error {
+		r.keeper, r.summary.RunID = keeper, keeper.run
+		return r.do(ctx)
+	})
+	return r.summary, err
 }
 
 func (r *restoration) openFolder() (err error) {

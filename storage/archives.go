@@ -98,42 +98,30 @@ func (db *DB) BeginArchive(ctx context.Context, a Archive) (id int64, ok bool, e
 
 // DropArchive forgets an archive from which nothing was removed.
 func (db *DB) DropArchive(ctx context.Context, id int64) error {
-	return db.tx(ctx, "forget the unfinished archive", func(tx *sqlx.Tx) error {
-		_, err := tx.ExecContext(ctx, db.sql(`
-			DELETE FROM noggin_schema.archives WHERE id = $1 AND state IN ('writing', 'verified', 'kept')`), id)
-		return err
-	})
+	return db.change(ctx, "forget the unfinished archive", `
+		DELETE FROM noggin_schema.archives WHERE id = $1 AND state IN ('writing', 'verified', 'kept')`, id)
 }
 
 // SaveVerified records that the archive was read back and found to be right, and
 // what it holds; a new one becomes [ArchiveVerified].
 func (db *DB) SaveVerified(ctx context.Context, a Archive) error {
-	return db.tx(ctx, "record the archive's verification", func(tx *sqlx.Tx) error {
-		_, err := tx.ExecContext(ctx, db.sql(`
-			UPDATE noggin_schema.archives SET record_count = $2, file_count = $3, source_bytes = $4, size_bytes = $5,
-				hash_sha256 = $6, last_date = $7::date, problem = NULL, verified_at = now(),
-				state = CASE state WHEN 'writing' THEN 'verified' ELSE state END
-			WHERE id = $1`), a.ID, a.Records, a.Files, a.SourceBytes, a.SizeBytes, a.SHA256, a.LastDate)
-		return err
-	})
+	return db.change(ctx, "record the archive's verification", `
+		UPDATE noggin_schema.archives SET record_count = $2, file_count = $3, source_bytes = $4, size_bytes = $5,
+			hash_sha256 = $6, last_date = $7::date, problem = NULL, verified_at = now(),
+			state = CASE state WHEN 'writing' THEN 'verified' ELSE state END
+		WHERE id = $1`, a.ID, a.Records, a.Files, a.SourceBytes, a.SizeBytes, a.SHA256, a.LastDate)
 }
 
 // SaveProblem records what a verification found wrong.
 func (db *DB) SaveProblem(ctx context.Context, id int64, problem string) error {
-	return db.tx(ctx, "record what is wrong with the archive", func(tx *sqlx.Tx) error {
-		_, err := tx.ExecContext(ctx, db.sql(`UPDATE noggin_schema.archives SET problem = $2 WHERE id = $1`), id, cleanText(problem))
-		return err
-	})
+	return db.change(ctx, "record what is wrong with the archive", `UPDATE noggin_schema.archives SET problem = $2 WHERE id = $1`, id, cleanText(problem))
 }
 
 // SetArchiveState moves an archive to another state.
 func (db *DB) SetArchiveState(ctx context.Context, id int64, state string) error {
-	return db.tx(ctx, "record the archive's state", func(tx *sqlx.Tx) error {
-		_, err := tx.ExecContext(ctx, db.sql(`
-			UPDATE noggin_schema.archives SET state = $2, removed_at = CASE $2 WHEN 'done' THEN now() ELSE removed_at END
-			WHERE id = $1`), id, state)
-		return err
-	})
+	return db.change(ctx, "record the archive's state", `
+		UPDATE noggin_schema.archives SET state = $2, removed_at = CASE $2 WHEN 'done' THEN now() ELSE removed_at END
+		WHERE id = $1`, id, state)
 }
 
 // RegisterArchive records an archive that was made elsewhere or before the
@@ -157,26 +145,20 @@ func (db *DB) RegisterArchive(ctx context.Context, a Archive) (id int64, err err
 // AddArchiveRecords records that the archive holds files of the records. Tips that
 // are no record's are left out.
 func (db *DB) AddArchiveRecords(ctx context.Context, id int64, tips []string) error {
-	return db.tx(ctx, "record what the archive holds", func(tx *sqlx.Tx) error {
-		_, err := tx.ExecContext(ctx, db.sql(`
-			INSERT INTO noggin_schema.archive_records (record_tip, archive_id)
-			SELECT d.tip, $1::bigint FROM noggin_schema.noggin_data d WHERE d.tip = ANY($2::text[]) ORDER BY d.tip
-			ON CONFLICT DO NOTHING`), id, pq.Array(tips))
-		return err
-	})
+	return db.change(ctx, "record what the archive holds", `
+		INSERT INTO noggin_schema.archive_records (record_tip, archive_id)
+		SELECT d.tip, $1::bigint FROM noggin_schema.noggin_data d WHERE d.tip = ANY($2::text[]) ORDER BY d.tip
+		ON CONFLICT DO NOTHING`, id, pq.Array(tips))
 }
 
 // DropArchiveRecords undoes [DB.AddArchiveRecords] for records that changed since
 // and are left to another archive. What left the disk stays recorded.
 func (db *DB) DropArchiveRecords(ctx context.Context, id int64, tips []string) error {
-	return db.tx(ctx, "record what the archive holds", func(tx *sqlx.Tx) error {
-		_, err := tx.ExecContext(ctx, db.sql(`
-			DELETE FROM noggin_schema.archive_records r USING noggin_schema.noggin_data d
-			WHERE r.archive_id = $1 AND r.record_tip = ANY($2::text[]) AND d.tip = r.record_tip
-			  AND d.report_archive_id IS DISTINCT FROM $1
-			  AND NOT EXISTS (SELECT FROM noggin_schema.attachments a WHERE a.record_tip = d.tip AND a.archive_id = $1)`), id, pq.Array(tips))
-		return err
-	})
+	return db.change(ctx, "record what the archive holds", `
+		DELETE FROM noggin_schema.archive_records r USING noggin_schema.noggin_data d
+		WHERE r.archive_id = $1 AND r.record_tip = ANY($2::text[]) AND d.tip = r.record_tip
+		  AND d.report_archive_id IS DISTINCT FROM $1
+		  AND NOT EXISTS (SELECT FROM noggin_schema.attachments a WHERE a.record_tip = d.tip AND a.archive_id = $1)`, id, pq.Array(tips))
 }
 
 // RecordsIn returns up to limit records of the archive, by tip, from behind after.

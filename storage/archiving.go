@@ -182,97 +182,73 @@ func (db *DB) filedRecords(ctx context.Context, where string, arg any) ([]FiledR
 // MarkArchived records that the files of the claimed records are in the archive
 // from now on, and returns the records whose claim still held. It may be repeated.
 func (db *DB) MarkArchived(ctx context.Context, run, archive int64, claims []Claim, files []File) ([]string, error) {
-	doc, err := json.Marshal(append([]File{}, files...)) // never null
-	if err != nil {
-		return nil, err
-	}
-	var owned []string
-	err = db.tx(ctx, "record what is archived", func(tx *sqlx.Tx) error {
-		if owned, err = db.lockOwned(ctx, tx, run, claims); err != nil {
-			return err
-		}
-		return db.exec(ctx, tx, []any{archive, pq.Array(owned), string(doc)},
-			`UPDATE noggin_schema.attachments a SET archive_id = $1::bigint
-			FROM jsonb_to_recordset($3::jsonb) AS v (record_tip text, attachment_tip text, hash text)
-			WHERE a.record_tip = v.record_tip AND a.attachment_tip = v.attachment_tip AND a.file_hash_sha256 = v.hash
-			  AND a.record_tip = ANY($2::text[]) AND a.archive_id IS NULL`,
-			`UPDATE noggin_schema.noggin_data d SET archived = true, archived_at = now(),
-				report_archive_id = CASE WHEN EXISTS (SELECT FROM jsonb_to_recordset($3::jsonb) AS v (record_tip text, attachment_tip text, hash text)
-					WHERE v.record_tip = d.tip AND v.attachment_tip = '' AND v.hash = d.report_hash_sha256) AND d.report_archive_id IS NULL
-					THEN $1::bigint ELSE d.report_archive_id END
-			WHERE d.tip = ANY($2::text[])`,
-			`INSERT INTO noggin_schema.archive_records (record_tip, archive_id)
-			SELECT v.record_tip, $1::bigint FROM (SELECT DISTINCT record_tip FROM jsonb_to_recordset($3::jsonb) AS v (record_tip text)) v
-			WHERE v.record_tip = ANY($2::text[]) ORDER BY 1 ON CONFLICT DO NOTHING`)
-	})
-	return owned, err
+	return db.noteFiles(ctx, "record what is archived", run, archive, claims, files,
+		`UPDATE noggin_schema.attachments a SET archive_id = $1::bigint
+		FROM jsonb_to_recordset($3::jsonb) AS v (record_tip text, attachment_tip text, hash text)
+		WHERE a.record_tip = v.record_tip AND a.attachment_tip = v.attachment_tip AND a.file_hash_sha256 = v.hash
+		  AND a.record_tip = ANY($2::text[]) AND a.archive_id IS NULL`,
+		`UPDATE noggin_schema.noggin_data d SET archived = true, archived_at = now(),
+			report_archive_id = CASE WHEN EXISTS (SELECT FROM jsonb_to_recordset($3::jsonb) AS v (record_tip text, attachment_tip text, hash text)
+				WHERE v.record_tip = d.tip AND v.attachment_tip = '' AND v.hash = d.report_hash_sha256) AND d.report_archive_id IS NULL
+				THEN $1::bigint ELSE d.report_archive_id END
+		WHERE d.tip = ANY($2::text[])`,
+		`INSERT INTO noggin_schema.archive_records (record_tip, archive_id)
+		SELECT v.record_tip, $1::bigint FROM (SELECT DISTINCT record_tip FROM jsonb_to_recordset($3::jsonb) AS v (record_tip text)) v
+		WHERE v.record_tip = ANY($2::text[]) ORDER BY 1 ON CONFLICT DO NOTHING`)
 }
 
 // MarkRestored records that the files of the claimed records are in the output
 // folder again, and returns the records whose claim still held. A record with no
 // file in any archive is not archived any more. It may be repeated.
 func (db *DB) MarkRestored(ctx context.Context, run, archive int64, claims []Claim, files []File) ([]string, error) {
+	return db.noteFiles(ctx, "record what is restored", run, archive, claims, files,
+		`UPDATE noggin_schema.attachments a SET archive_id = NULL
+		FROM jsonb_to_recordset($3::jsonb) AS v (record_tip text, attachment_tip text)
+		WHERE a.record_tip = v.record_tip AND a.attachment_tip = v.attachment_tip AND a.archive_id = $1 AND a.record_tip = ANY($2::text[])`,
+		`UPDATE noggin_schema.noggin_data d SET report_archive_id = NULL
+		FROM jsonb_to_recordset($3::jsonb) AS v (record_tip text, attachment_tip text)
+		WHERE d.tip = v.record_tip AND v.attachment_tip = '' AND d.report_archive_id = $1 AND d.tip = ANY($2::text[])`,
+		`UPDATE noggin_schema.noggin_data d SET archived = false, archived_at = NULL
+		WHERE d.tip = ANY($2::text[]) AND d.report_archive_id IS NULL AND $3::text IS NOT NULL AND $1::bigint IS NOT NULL
+		  AND NOT EXISTS (SELECT FROM noggin_schema.attachments a WHERE a.record_tip = d.tip AND a.archive_id IS NOT NULL)`)
+}
+
+// noteFiles runs statements on the files of the claimed records and an archive, and
+// returns the records whose claim still held. $1 is the archive, $2 these records,
+// $3 the files as a JSON array; each statement uses all of them.
+func (db *DB) noteFiles(ctx context.Context, what string, run, archive int64, claims []Claim, files []File, statements ...string) (owned []string, err error) {
 	doc, err := json.Marshal(append([]File{}, files...)) // never null
 	if err != nil {
 		return nil, err
 	}
-	var owned []string
-	err = db.tx(ctx, "record what is restored", func(tx *sqlx.Tx) error {
+	err = db.tx(ctx, what, func(tx *sqlx.Tx) error {
 		if owned, err = db.lockOwned(ctx, tx, run, claims); err != nil {
 			return err
 		}
-		return db.exec(ctx, tx, []any{archive, pq.Array(owned), string(doc)},
-			`UPDATE noggin_schema.attachments a SET archive_id = NULL
-			FROM jsonb_to_recordset($3::jsonb) AS v (record_tip text, attachment_tip text)
-			WHERE a.record_tip = v.record_tip AND a.attachment_tip = v.attachment_tip AND a.archive_id = $1 AND a.record_tip = ANY($2::text[])`,
-			`UPDATE noggin_schema.noggin_data d SET report_archive_id = NULL
-			FROM jsonb_to_recordset($3::jsonb) AS v (record_tip text, attachment_tip text)
-			WHERE d.tip = v.record_tip AND v.attachment_tip = '' AND d.report_archive_id = $1 AND d.tip = ANY($2::text[])`,
-			`UPDATE noggin_schema.noggin_data d SET archived = false, archived_at = NULL
-			WHERE d.tip = ANY($2::text[]) AND d.report_archive_id IS NULL AND $3::text IS NOT NULL AND $1::bigint IS NOT NULL
-			  AND NOT EXISTS (SELECT FROM noggin_schema.attachments a WHERE a.record_tip = d.tip AND a.archive_id IS NOT NULL)`)
+		return db.exec(ctx, tx, []any{archive, pq.Array(owned), string(doc)}, statements...)
 	})
 	return owned, err
-}
-
-// exec runs statements that all take the same arguments.
-func (db *DB) exec(ctx context.Context, tx *sqlx.Tx, args []any, statements ...string) error {
-	for _, statement := range statements {
-		if _, err := tx.ExecContext(ctx, db.sql(statement), args...); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // AddArchivedFiles records files of the claimed records that only the archive
 // knows: photographs that were never heard of, and reports that are nowhere else.
 // It may be repeated.
 func (db *DB) AddArchivedFiles(ctx context.Context, run, archive int64, claims []Claim, files []File) error {
-	doc, err := json.Marshal(append([]File{}, files...)) // never null
-	if err != nil {
-		return err
-	}
-	return db.tx(ctx, "record what the archive holds", func(tx *sqlx.Tx) error {
-		owned, err := db.lockOwned(ctx, tx, run, claims)
-		if err != nil {
-			return err
-		}
-		return db.exec(ctx, tx, []any{archive, pq.Array(owned), string(doc)},
-			`INSERT INTO noggin_schema.attachments (record_tip, attachment_tip, attachment_sequence, field_name, filename, file_path,
-				attachment_status, attachment_validation_status, file_size_bytes, file_hash_sha256, content_type, archive_id)
-			SELECT v.record_tip, v.attachment_tip, v.sequence, v.field, regexp_replace(v.path, '^.*/', ''), v.path,
-				'complete', coalesce(nullif(v.validation, ''), 'not_validated'), v.size, v.hash, nullif(v.content_type, ''), $1::bigint
-			FROM jsonb_to_recordset($3::jsonb) AS v (record_tip text, attachment_tip text, sequence integer, field text, path text,
-				size bigint, hash text, content_type text, validation text)
-			WHERE v.attachment_tip <> '' AND v.record_tip = ANY($2::text[]) ON CONFLICT DO NOTHING`,
-			`UPDATE noggin_schema.noggin_data d SET report_path = v.path, report_size_bytes = v.size, report_hash_sha256 = v.hash, report_archive_id = $1::bigint
-			FROM jsonb_to_recordset($3::jsonb) AS v (record_tip text, attachment_tip text, path text, size bigint, hash text)
-			WHERE d.tip = v.record_tip AND v.attachment_tip = '' AND d.tip = ANY($2::text[]) AND d.report_archive_id IS NULL`,
-			`UPDATE noggin_schema.noggin_data d SET archived = true, archived_at = now()
-			WHERE d.tip = ANY($2::text[]) AND NOT d.archived AND $1::bigint IS NOT NULL
-			  AND EXISTS (SELECT FROM jsonb_to_recordset($3::jsonb) AS v (record_tip text) WHERE v.record_tip = d.tip)`)
-	})
+	_, err := db.noteFiles(ctx, "record what the archive holds", run, archive, claims, files,
+		`INSERT INTO noggin_schema.attachments (record_tip, attachment_tip, attachment_sequence, field_name, filename, file_path,
+			attachment_status, attachment_validation_status, file_size_bytes, file_hash_sha256, content_type, archive_id)
+		SELECT v.record_tip, v.attachment_tip, v.sequence, v.field, regexp_replace(v.path, '^.*/', ''), v.path,
+			'complete', coalesce(nullif(v.validation, ''), 'not_validated'), v.size, v.hash, nullif(v.content_type, ''), $1::bigint
+		FROM jsonb_to_recordset($3::jsonb) AS v (record_tip text, attachment_tip text, sequence integer, field text, path text,
+			size bigint, hash text, content_type text, validation text)
+		WHERE v.attachment_tip <> '' AND v.record_tip = ANY($2::text[]) ON CONFLICT DO NOTHING`,
+		`UPDATE noggin_schema.noggin_data d SET report_path = v.path, report_size_bytes = v.size, report_hash_sha256 = v.hash, report_archive_id = $1::bigint
+		FROM jsonb_to_recordset($3::jsonb) AS v (record_tip text, attachment_tip text, path text, size bigint, hash text)
+		WHERE d.tip = v.record_tip AND v.attachment_tip = '' AND d.tip = ANY($2::text[]) AND d.report_archive_id IS NULL`,
+		`UPDATE noggin_schema.noggin_data d SET archived = true, archived_at = now()
+		WHERE d.tip = ANY($2::text[]) AND NOT d.archived AND $1::bigint IS NOT NULL
+		  AND EXISTS (SELECT FROM jsonb_to_recordset($3::jsonb) AS v (record_tip text) WHERE v.record_tip = d.tip)`)
+	return err
 }
 
 // CountFilesIn counts the files of which the database says that the archive holds

@@ -64,11 +64,8 @@ func (db *DB) StepCircuit(ctx context.Context, run int64, step func(c Circuit, n
 
 // PauseRequests makes every run on every host wait for d: the API answered 429.
 func (db *DB) PauseRequests(ctx context.Context, d time.Duration) error {
-	return db.tx(ctx, "pause the requests", func(tx *sqlx.Tx) error {
-		_, err := tx.ExecContext(ctx, db.sql(`UPDATE noggin_schema.circuit
-			SET paused_until = greatest(paused_until, now() + $1 * interval '1 second')`), d.Seconds())
-		return err
-	})
+	return db.change(ctx, "pause the requests", `UPDATE noggin_schema.circuit
+		SET paused_until = greatest(paused_until, now() + $1 * interval '1 second')`, d.Seconds())
 }
 
 // ReserveRequests takes n places under the rate limit that all hosts share and

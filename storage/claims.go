@@ -112,14 +112,11 @@ func (db *DB) Release(ctx context.Context, run int64, claims []Claim) error {
 		return nil
 	}
 	tips, tokens := tipsAndTokens(claims)
-	return db.tx(ctx, "release the claims", func(tx *sqlx.Tx) error {
-		_, err := tx.ExecContext(ctx, db.sql(`
-			UPDATE noggin_schema.noggin_data d SET claimed_by = NULL, claim_expires_at = NULL
-			FROM (SELECT n.tip FROM noggin_schema.noggin_data n JOIN unnest($2::text[], $3::bigint[]) AS v (tip, token)
-			      ON n.tip = v.tip AND n.claim_token = v.token AND n.claimed_by = $1 ORDER BY n.tip FOR UPDATE OF n) AS ours
-			WHERE d.tip = ours.tip`), run, tips, tokens)
-		return err
-	})
+	return db.change(ctx, "release the claims", `
+		UPDATE noggin_schema.noggin_data d SET claimed_by = NULL, claim_expires_at = NULL
+		FROM (SELECT n.tip FROM noggin_schema.noggin_data n JOIN unnest($2::text[], $3::bigint[]) AS v (tip, token)
+		      ON n.tip = v.tip AND n.claim_token = v.token AND n.claimed_by = $1 ORDER BY n.tip FOR UPDATE OF n) AS ours
+		WHERE d.tip = ours.tip`, run, tips, tokens)
 }
 
 // EnsureRecords inserts those of the tips that are new, as pending records of the

@@ -126,6 +126,21 @@ func (db *DB) txOnce(ctx context.Context, fn func(tx *sqlx.Tx) error) error {
 	return tx.Commit()
 }
 
+// exec runs statements that all take the same arguments.
+func (db *DB) exec(ctx context.Context, tx *sqlx.Tx, args []any, statements ...string) error {
+	for _, statement := range statements {
+		if _, err := tx.ExecContext(ctx, db.sql(statement), args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// change runs one statement in a transaction of its own, which may run twice; see tx.
+func (db *DB) change(ctx context.Context, what, statement string, args ...any) error {
+	return db.tx(ctx, what, func(tx *sqlx.Tx) error { return db.exec(ctx, tx, args, statement) })
+}
+
 // get reads one row into dest; sql.ErrNoRows is passed on.
 func (db *DB) get(ctx context.Context, what string, dest any, query string, args ...any) error {
 	err := db.pool.GetContext(ctx, dest, db.sql(query), args...)
