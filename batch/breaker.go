@@ -30,7 +30,7 @@ const flushEvery = time.Second
 
 // breaker is one run's view of the circuit in the database.
 type breaker struct {
-	db   *storage.DB
+	*Processor
 	run  int64
 	cfg  Circuit
 	stop func(error) // ends the run and its requests
@@ -43,10 +43,10 @@ type breaker struct {
 	wake    chan struct{}
 }
 
-func newBreaker(db *storage.DB, run int64, cfg Circuit, standing storage.Standing, stop func(error)) *breaker {
+func newBreaker(p *Processor, run int64, standing storage.Standing, stop func(error)) *breaker {
 	row := standing.Circuit
 	row.PausedUntil = onOurClock(row.PausedUntil, standing.Now)
-	return &breaker{db: db, run: run, cfg: cfg, row: row, since: time.Now(), stop: stop, wake: make(chan struct{}, 1)}
+	return &breaker{Processor: p, run: run, cfg: p.Config.Circuit, row: row, since: time.Now(), stop: stop, wake: make(chan struct{}, 1)}
 }
 
 // state returns the circuit as last seen.
@@ -128,7 +128,7 @@ func (b *breaker) flush(ctx context.Context) error {
 	b.ended = nil
 	b.mu.Unlock()
 	if len(ended) == 0 {
-		s, err := b.db.Standing(ctx)
+		s, err := b.Standing(ctx)
 		if err == nil {
 			b.see(s.Circuit, s.Now)
 		}
@@ -146,7 +146,7 @@ func (b *breaker) flush(ctx context.Context) error {
 }
 
 func (b *breaker) change(ctx context.Context, step func(storage.Circuit, time.Time) (storage.Circuit, []storage.Transition)) (storage.Circuit, error) {
-	row, now, err := b.db.StepCircuit(ctx, b.run, step)
+	row, now, err := b.DB.StepCircuit(ctx, b.run, step)
 	if err == nil {
 		b.see(row, now)
 	}

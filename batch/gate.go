@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,7 +26,8 @@ type gate struct {
 	sleep    time.Duration // after a 429 without Retry-After
 	seen     func(api.Outcome)
 	stop     func(error)
-	patience func() time.Duration // how long a pause may last before the run ends instead
+	makeSure func(context.Context) error // that the record is still this run's
+	patience func() time.Duration        // how long a pause may last before the run ends instead
 
 	mu          sync.Mutex
 	pausedUntil time.Time
@@ -65,7 +67,7 @@ func (g *gate) Admit(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		err := cmp.Or(context.Cause(ctx), g.refused())
+		err := cmp.Or(g.makeSure(ctx), g.refused())
 		if err == nil && g.pauseLeft() > 0 {
 			<-g.slots // a 429 came while we waited
 			continue
@@ -117,7 +119,7 @@ func (g *gate) pause(ctx context.Context, retryAfter time.Duration) {
 	if !longer {
 		return
 	}
-	g.log.Warn("the API asked for a pause (429): every run waits", "seconds", retryAfter.Seconds())
+	g.log.Warn("the API asked for a pause (429): every run waits", "seconds", math.Ceil(retryAfter.Seconds()))
 	if err := g.db.PauseRequests(ctx, retryAfter); err != nil {
 		g.log.Warn("the pause could not be shared with other runs", "error", err)
 	}

@@ -97,6 +97,20 @@ func TestAPauseLongerThanTheTimeLeftEndsTheRun(t *testing.T) {
 	m.nothingCounted()
 }
 
+func TestAPauseThatAClockSetWhileItWasAheadEndsInMidRun(t *testing.T) {
+	t.Parallel()
+	world := plainWorld(60)
+	world.Latency = 50 * time.Millisecond
+	m := newQueue(t, world)
+	acted := m.during(func() {
+		m.execute(`UPDATE noggin_schema.circuit SET paused_until = now() + interval '3 hours'; UPDATE noggin_schema.runs SET started_at = now() + interval '3 hours'`)
+	})
+	if s := m.mustRun(ProcessOptions{UntilEmpty: true, MaxTime: 6 * time.Hour}); s.Complete != 60 {
+		t.Errorf("summary %+v", s)
+	}
+	<-acted
+}
+
 func TestTheRateLimitHoldsForAllRunsTogether(t *testing.T) {
 	t.Parallel()
 	m := newQueue(t, plainWorld(30))

@@ -97,6 +97,7 @@ type run struct {
 	inHand   sync.WaitGroup
 	progress progressCounter
 
+	sureMu  sync.Mutex // one asks whose the records are, for all
 	mu      sync.Mutex
 	hands   map[string]*hand
 	summary Summary
@@ -113,6 +114,20 @@ type hand struct {
 type progressCounter struct {
 	records, attachments atomic.Int64
 	bytes                atomic.Int64
+}
+
+// Standing is [storage.DB.Standing], with the times brought back that the database's
+// clock set before it was set back.
+func (p *Processor) Standing(ctx context.Context) (storage.Standing, error) {
+	standing, err := p.DB.Standing(ctx)
+	if err != nil || !standing.ClockSetBack {
+		return standing, err
+	}
+	p.Log.Warn("the clock of the database's server was set back: what waited for a time still to come is due now; let the server take its time from NTP")
+	if err := p.DB.BringTimesBack(ctx, p.Config.Processing.ClaimLease); err != nil {
+		return standing, err
+	}
+	return p.DB.Standing(ctx)
 }
 
 // Run drains the queue as opts say. The summary is right also when an error ends
@@ -198,7 +213,7 @@ func (r *run) drain(ctx context.Context, standing storage.Standing) error {
 // connect makes the client with its gate, and the writers.
 func (r *run) connect(writes context.Context, standing storage.Standing) error {
 	g := &gate{
-		db: r.DB, log: r.Log, sleep: r.Config.Processing.TooManyRequestsSleep, stop: r.stop,
+		db: r.DB, log: r.Log, sleep: r.Config.Processing.TooManyRequestsSleep, stop: r.stop, makeSure: r.makeSure,
 		slots: make(chan struct{}, r.Config.Processing.Concurrency), patience: r.timeLeft,
 		seen: func(o api.Outcome) {
 			r.mu.Lock()
@@ -207,7 +222,7 @@ func (r *run) connect(writes context.Context, standing storage.Standing) error {
 			r.verdict.see(o)
 		},
 	}
-	r.breaker = newBreaker(r.DB, r.id, r.Config.Circuit, standing, g.refuse)
+	r.breaker = newBreaker(r.Processor, r.id, standing, g.refuse)
 	g.breaker = r.breaker
 	r.verdict = newVerdict(g.refuse)
 	if limit := r.Config.Processing.MaxRequestsPerSecond; limit > 0 {
@@ -251,72 +266,6 @@ func (r *run) watchGrace(claiming context.Context, endWork context.CancelCauseFu
 		}
 	}()
 	return func() { close(stopped) }
-}
-
-// renewLeases keeps the claims alive. A record whose claim was lost is dropped: its
-// new owner does it again.
-func (r *run) renewLeases(ctx context.Context) {
-	tick := time.NewTicker(r.Config.Processing.ClaimLease / 3)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		r.mu.Lock()
-		claims := make([]storage.Claim, 0, len(r.hands))
-		for _, h := range r.hands {
-			claims = append(claims, h.claim)
-		}
-		r.mu.Unlock()
-		if err := r.renew(ctx, claims); err != nil {
-			r.Log.Warn("the claims could not be renewed", "run_id", r.id, "error", err)
-		}
-	}
-}
-
-func (r *run) renew(ctx context.Context, claims []storage.Claim) error {
-	asked := time.Now()
-	kept, err := r.DB.Renew(ctx, r.id, claims, r.Config.Processing.ClaimLease)
-	if err != nil {
-		return err
-	}
-	ours := make(map[string]bool, len(kept))
-	for _, c := range kept {
-		ours[c.Tip] = true
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, c := range claims {
-		h, still := r.hands[c.Tip]
-		switch {
-		case !still || h.claim.Token != c.Token:
-		case ours[c.Tip]:
-			h.renewed = asked
-		default:
-			h.cancel(storage.ErrLost)
-		}
-	}
-	return nil
-}
-
-// makeSure returns [storage.ErrLost] when a lease that may have run out (the process
-// was frozen, or the database away) is another's by now: what its owner wrote is not
-// to be overwritten.
-func (r *run) makeSure(ctx context.Context, c storage.Claim) error {
-	r.mu.Lock()
-	fresh := time.Since(r.hands[c.Tip].renewed) < r.Config.Processing.ClaimLease
-	r.mu.Unlock()
-	if !fresh {
-		if err := r.renew(ctx, []storage.Claim{c}); err != nil {
-			return err
-		}
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return nil
 }
 
 func (r *run) reportProgress(ctx context.Context) {

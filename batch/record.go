@@ -59,7 +59,7 @@ func (w *work) do(ctx context.Context) error {
 	if err := w.download(ctx); err != nil {
 		return err
 	}
-	if err := w.makeSure(ctx, w.claim); err != nil {
+	if err := w.makeSure(ctx); err != nil {
 		return err
 	}
 	return w.writeReport()
@@ -230,11 +230,13 @@ func (w *work) judge(ctx context.Context, err error) (media bool) {
 		w.result.Status, w.result.Error = "interrupted", err.Error()
 		w.fail("", ownKind(err), err)
 		w.stop(err)
+	case errors.As(err, &apiErr) && apiErr.Class == api.ClassCredentials:
+		w.result.Status, w.result.Error = "interrupted", "interrupted: "+ErrCredentials.Error()
+		w.noteFailure("", apiErr.Kind, err) // the run says so once, for all its records
 	case errors.As(err, &apiErr) && apiErr.Class != api.ClassOwn && apiErr.Class != api.ClassCancelled:
 		w.result.Status, w.result.Error = "api_failed", apiErr.Error()
 		w.fail("", apiErr.Kind, err)
-		// A 429 and rejected credentials say nothing about the record.
-		w.result.Counted = apiErr.Class != api.ClassRateLimited && apiErr.Class != api.ClassCredentials
+		w.result.Counted = apiErr.Class != api.ClassRateLimited // which says nothing about the record
 		w.result.Permanent = apiErr.Class == api.ClassForbidden || apiErr.Status == 404 || apiErr.Status == 410
 	case errors.Is(err, ErrAPIUnavailable), errors.Is(err, ErrCredentials):
 		w.result.Status, w.result.Error = "interrupted", "interrupted: "+err.Error()
@@ -276,8 +278,15 @@ func ownKind(err error) string {
 	return "database"
 }
 
-// fail notes a row for processing_errors.
+// fail tells of a failure and notes it.
 func (w *work) fail(attachmentTip, kind string, err error) {
+	w.noteFailure(attachmentTip, kind, err)
+	w.Log.Warn("request failed", "tip", w.claim.Tip, "inspection_id", w.record.InspectionID, "attachment", attachmentTip,
+		"run_id", w.id, "error_type", kind, "error", err)
+}
+
+// noteFailure keeps a failure for processing_errors.
+func (w *work) noteFailure(attachmentTip, kind string, err error) {
 	f := storage.Failure{Tip: w.claim.Tip, AttachmentTip: attachmentTip, Type: kind, Message: err.Error()}
 	var apiErr *api.Error
 	if errors.As(err, &apiErr) {
@@ -293,8 +302,6 @@ func (w *work) fail(attachmentTip, kind string, err error) {
 		}
 	}
 	w.result.Failures = append(w.result.Failures, f)
-	w.Log.Warn("request failed", "tip", w.claim.Tip, "inspection_id", w.record.InspectionID, "attachment", attachmentTip,
-		"run_id", w.id, "error_type", kind, "error", err)
 }
 
 // lost counts a record whose end is not ours to record.

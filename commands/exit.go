@@ -43,18 +43,20 @@ var exitMeanings = []struct {
 // ErrInterrupted is the cause of a context that a signal ended.
 var ErrInterrupted = errors.New("interrupted")
 
-// exitKinds gives the exit code of the errors that batch and storage return.
+// exitKinds gives the exit code of the errors that batch and storage return, and a
+// line that says what to do.
 var exitKinds = []struct {
-	err  error
-	code int
+	err    error
+	code   int
+	advice string
 }{
-	{ErrInterrupted, ExitInterrupted},
-	{storage.ErrSchema, exitDatabase},
-	{storage.ErrUnavailable, exitDatabase},
-	{storage.ErrLocked, exitLocked},
-	{batch.ErrCredentials, exitCredentials},
-	{batch.ErrAPIUnavailable, exitAPI},
-	{batch.ErrIncomplete, exitPartial},
+	{ErrInterrupted, ExitInterrupted, ""},
+	{storage.ErrSchema, exitDatabase, ""}, // its text names the command
+	{storage.ErrUnavailable, exitDatabase, "nothing is lost, a later run carries on by itself; `noggin validate database` looks at the server"},
+	{storage.ErrLocked, exitLocked, ""},
+	{batch.ErrCredentials, exitCredentials, "nothing was counted against a record: put a valid token in place, `noggin validate api` tests it; a later run carries on by itself"},
+	{batch.ErrAPIUnavailable, exitAPI, "nothing is lost, a later run carries on by itself; `noggin validate api` asks the API once"},
+	{batch.ErrIncomplete, exitPartial, ""},
 }
 
 // commandError is an error that brings its own exit code, and hints for the
@@ -101,18 +103,24 @@ func exitCode(ctx context.Context, err error) int {
 	if ctx.Err() != nil {
 		return ExitInterrupted
 	}
+	code, _ := judge(err)
+	return code
+}
+
+// judge returns an error's exit code and advice.
+func judge(err error) (code int, advice string) {
 	var own *commandError
 	for e := err; errors.As(e, &own); e = own.err {
 		if own.code != 0 {
-			return own.code
+			return own.code, ""
 		}
 	}
 	for _, kind := range exitKinds {
 		if errors.Is(err, kind.err) {
-			return kind.code
+			return kind.code, kind.advice
 		}
 	}
-	return exitFailed
+	return exitFailed, ""
 }
 
 // hintsOf collects the hints of err and of what it wraps, outermost last.
@@ -129,6 +137,9 @@ func hintsOf(err error) []string {
 // record when the logs are JSON.
 func (env *environment) reportError(command string, code int, err error) {
 	message, hints := oneLine(err.Error()), hintsOf(err)
+	if kind, advice := judge(err); kind == code && advice != "" { // not what a signal broke off
+		hints = append(hints, advice)
+	}
 	if env.jsonLogs {
 		env.log.Error(message, "command", command, "exit_code", code, "hints", hints)
 		return

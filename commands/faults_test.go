@@ -62,17 +62,23 @@ func newDrill(t *testing.T, records int, config string) *drill {
 	d.configure(postgres.URL("noggin_db"), config)
 	d.mustRun("init-db")
 	d.enqueue(postgres.URL("noggin_db"))
-	var err error
-	if d.sql, err = sql.Open("postgres", postgres.URL("noggin_db")); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = d.sql.Close() })
+	d.sql = d.open("noggin_db")
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("stderr of the processes:\n%s", tail(d.logs.String(), 6000))
 		}
 	})
 	return d
+}
+
+func (d *drill) open(database string) *sql.DB {
+	d.t.Helper()
+	db, err := sql.Open("postgres", d.postgres.URL(database))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.t.Cleanup(func() { _ = db.Close() })
+	return db
 }
 
 func tail(s string, n int) string { return s[max(0, len(s)-n):] }

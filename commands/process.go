@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -104,7 +105,11 @@ func (env *environment) processor(c *cli.Context, s *session) (*batch.Processor,
 
 // runProcess drains the queue once and prints what was done.
 func runProcess(ctx context.Context, env *environment, s *session, p *batch.Processor, opts batch.ProcessOptions, dryRun bool, out output) error {
-	standing, err := s.db.Standing(ctx)
+	read := p.Standing
+	if dryRun {
+		read = s.db.Standing // it changes nothing
+	}
+	standing, err := read(ctx)
 	if err != nil {
 		return err
 	}
@@ -122,8 +127,7 @@ func runProcess(ctx context.Context, env *environment, s *session, p *batch.Proc
 		if err != nil {
 			return err
 		}
-		return hint(fmt.Errorf("%w; %d records wait", &batch.CircuitOpenError{Until: *standing.OpenUntil}, due.Due),
-			"nothing is lost: a later run carries on by itself", "`noggin report circuit` shows why, `noggin maintain reset-circuit` closes it")
+		return hint(fmt.Errorf("%w; %d records wait", &batch.CircuitOpenError{Until: *standing.OpenUntil}, due.Due), circuitHint)
 	}
 	if err := insertNamed(ctx, s.db, opts); err != nil {
 		return err
@@ -143,9 +147,11 @@ func runProcess(ctx context.Context, env *environment, s *session, p *batch.Proc
 		spent := time.Duration(summary.DurationSeconds * float64(time.Second))
 		summary.RecordsRenewed = renewNames(ctx, env, p, summary.RunID, opts.MaxTime, spent)
 	}
+	if _, opened := errors.AsType[*batch.CircuitOpenError](err); opened {
+		err = hint(err, circuitHint)
+	}
 	if err == nil && summary.Unsuccessful() > 0 {
-		err = hint(partialf("%d of %d records did not succeed", summary.Unsuccessful(), max(summary.Claimed, summary.Unsuccessful())),
-			"`noggin report errors` shows why; they are tried again by themselves until `noggin report failed` lists them as permanently failed")
+		err = unsuccessful(summary)
 	}
 	switch {
 	case summary.RunID == 0:
@@ -160,6 +166,21 @@ func runProcess(ctx context.Context, env *environment, s *session, p *batch.Proc
 	}
 	if printErr := printSummary(summary, out); err == nil {
 		err = printErr
+	}
+	return err
+}
+
+const circuitHint = "`noggin report circuit` shows why, `noggin maintain reset-circuit` closes it"
+
+// unsuccessful is the error of a run that ended well but for some of its records.
+func unsuccessful(s batch.Summary) error {
+	err := hint(partialf("%d of %d records did not succeed", s.Unsuccessful(), max(s.Claimed, s.Unsuccessful())),
+		"`noggin report errors` shows why; they are tried again by themselves until `noggin report failed` lists them as permanently failed")
+	switch {
+	case s.APIFailed > 0 && s.APIFailed == s.Claimed:
+		return hint(err, "the API gave not one record, so nothing was counted against them: if they should be there, check [api] base_url and namespace with `noggin validate api`")
+	case s.AttachmentsFailed > 1 && s.AttachmentsDownloaded+s.AttachmentsAdopted == 0:
+		return hint(err, "the API gave not one photograph: check [api] media_service_url with `noggin validate api`")
 	}
 	return err
 }

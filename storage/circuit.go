@@ -69,13 +69,16 @@ func (db *DB) PauseRequests(ctx context.Context, d time.Duration) error {
 }
 
 // ReserveRequests takes n places under the rate limit that all hosts share and
-// returns how long from now the first of them is; the others follow at the rate.
+// returns how long from now the first of them is; the others follow at the rate. A
+// queue of more than a minute and a hundred places is none: the server's clock was
+// set back meanwhile.
 func (db *DB) ReserveRequests(ctx context.Context, n int, perSecond float64) (time.Duration, error) {
 	var seconds float64
 	err := db.tx(ctx, "reserve requests", func(tx *sqlx.Tx) error {
 		return tx.GetContext(ctx, &seconds, db.sql(`
-			UPDATE noggin_schema.circuit SET rate_next_at = greatest(coalesce(rate_next_at, clock_timestamp()), clock_timestamp())
-				+ $1::int / $2::float8 * interval '1 second'
+			UPDATE noggin_schema.circuit SET rate_next_at = $1::int / $2::float8 * interval '1 second' +
+				CASE WHEN rate_next_at BETWEEN clock_timestamp() AND clock_timestamp() + (60 + 100 / $2::float8) * interval '1 second'
+				THEN rate_next_at ELSE clock_timestamp() END
 			RETURNING extract(epoch FROM rate_next_at - $1::int / $2::float8 * interval '1 second' - clock_timestamp())::float8`), n, perSecond)
 	})
 	return max(0, time.Duration(seconds*float64(time.Second))), err

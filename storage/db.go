@@ -98,7 +98,7 @@ func (db *DB) sql(query string) string {
 // fn may run although its first try took effect: what it writes must bear that.
 func (db *DB) tx(ctx context.Context, what string, fn func(tx *sqlx.Tx) error) error {
 	deadline := time.Now().Add(db.cfg.RetryFor)
-	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 3*time.Second) {
+	for pause := 100 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		err := db.txOnce(ctx, fn)
 		if err == nil {
 			return nil

@@ -61,7 +61,9 @@ func describe(ctx context.Context, what string, err error) error {
 		return fmt.Errorf("%s: %w (%w): run `noggin init-db`", what, ErrSchema, err)
 	case hasCode(err, "55P03"): // lock_not_available
 		return fmt.Errorf("%s: %w for longer than lock_timeout", what, ErrBusy)
-	case unavailable(err), hasCode(err, "53100"): // its disk is full: nothing that passes in seconds
+	case hasCode(err, "53100"): // nothing that passes in seconds
+		return fmt.Errorf("%s: %w: %w: free space on the volume of the database's server", what, ErrUnavailable, err)
+	case unavailable(err), isRefused(err):
 		return fmt.Errorf("%s: %w: %w", what, ErrUnavailable, err)
 	default:
 		return fmt.Errorf("%s: %w", what, err)
@@ -79,6 +81,13 @@ func isUndefined(err error) bool {
 		return true
 	}
 	return false
+}
+
+// isRefused reports that the server does not let us in: no such database, or not as
+// this user.
+func isRefused(err error) bool {
+	var pqErr *pq.Error
+	return errors.As(err, &pqErr) && (pqErr.Code == "3D000" || pqErr.Code.Class() == "28")
 }
 
 func hasCode(err error, code pqerror.Code) bool {

@@ -17,6 +17,9 @@ type Standing struct {
 	Now         time.Time  `db:"now"`         // the server's clock
 	Due         bool       `db:"due"`         // at least one record can be taken
 	HealNeeded  bool       `db:"heal_needed"` // a record refers to a name that changed
+	// ClockSetBack tells that the server's clock was ahead when it was last used:
+	// see [DB.BringTimesBack].
+	ClockSetBack bool `db:"clock_set_back"`
 	Circuit
 }
 
@@ -31,7 +34,10 @@ func (db *DB) Standing(ctx context.Context) (Standing, error) {
 		       EXISTS (SELECT FROM noggin_schema.noggin_data d WHERE `+dueFresh+` AND `+unclaimed+`)
 		       OR EXISTS (SELECT FROM noggin_schema.noggin_data d WHERE `+dueRetry+` AND `+unclaimed+`)
 		       OR EXISTS (SELECT FROM noggin_schema.noggin_data d WHERE `+dueCrashed+` AND `+unclaimed+`) AS due,
-		       EXISTS (SELECT FROM noggin_schema.noggin_data d WHERE d.names_stale) AS heal_needed
+		       EXISTS (SELECT FROM noggin_schema.noggin_data d WHERE d.names_stale) AS heal_needed,
+		       c.updated_at > now() + interval '1 minute'
+		       OR EXISTS (SELECT FROM (SELECT started_at, seen_at FROM noggin_schema.runs ORDER BY id DESC LIMIT 20) r
+		                  WHERE greatest(r.started_at, r.seen_at) > now() + interval '1 minute') AS clock_set_back
 		FROM noggin_schema.circuit c
 		LEFT JOIN noggin_schema.pause p ON p.paused_until IS NULL OR p.paused_until > now()`)
 	if err != nil {

@@ -1,0 +1,83 @@
+package storage
+
+import (
+	"errors"
+	"net/url"
+	"testing"
+	"time"
+)
+
+func TestTimesThatAClockSetWhileItWasAheadAreBroughtBack(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	if _, err := db.EnsureRecords(t.Context(), []string{"retry", "patient", "claimed", "held"}, "LCD", false); err != nil {
+		t.Fatal(err)
+	}
+	standing := func() Standing {
+		t.Helper()
+		s, err := db.Standing(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	if standing().ClockSetBack {
+		t.Error("a clock that is right is taken for one that was set back")
+	}
+	foreign(t, db, `
+		UPDATE noggin_schema.noggin_data SET processing_status = 'failed', next_retry_at = now() + interval '3 days' WHERE tip = 'retry';
+		UPDATE noggin_schema.noggin_data SET processing_status = 'failed', next_retry_at = now() + interval '1 hour' WHERE tip = 'patient';
+		UPDATE noggin_schema.circuit SET state = 'open', updated_at = now() + interval '3 days', open_until = now() + interval '3 days',
+			paused_until = now() + interval '3 days', rate_next_at = now() + interval '3 days';
+		INSERT INTO noggin_schema.runs (command, host, pid, started_at, seen_at) VALUES ('process', 'x', 1, now() + interval '3 days', now() + interval '3 days')`)
+	if _, err := db.pool.ExecContext(t.Context(), `UPDATE noggin_schema.noggin_data SET claimed_by = 1, claim_expires_at = now() + interval '3 days' WHERE tip = 'claimed'`); err != nil {
+		t.Fatal(err)
+	}
+	if wait, err := db.ReserveRequests(t.Context(), 1, 10); err != nil || wait > time.Second {
+		t.Errorf("the next request waits %s: %v", wait, err)
+	}
+	if !standing().ClockSetBack {
+		t.Fatal("the clock that was set back is not noticed")
+	}
+	if err := db.BringTimesBack(t.Context(), time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	s := standing()
+	if s.ClockSetBack || s.CircuitOpen() || s.Circuit.PausedUntil.After(s.Now) {
+		t.Errorf("standing %+v", s)
+	}
+	var waits []string
+	if err := db.pool.SelectContext(t.Context(), &waits, `
+		SELECT tip || ' ' || round(extract(epoch FROM coalesce(claim_expires_at, next_retry_at, now()) - now()) / 60) FROM noggin_schema.noggin_data ORDER BY tip`); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"claimed 1", "held 0", "patient 60", "retry 0"} {
+		if waits[i] != want {
+			t.Errorf("minutes to wait: %s, want %s", waits[i], want)
+		}
+	}
+}
+
+func TestAServerThatDoesNotLetUsInIsUnavailable(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	for name, spoil := range map[string]func(u *url.URL){
+		"no such database": func(u *url.URL) { u.Path = "/nothing" },
+		"wrong password":   func(u *url.URL) { u.User = url.UserPassword(u.User.Username(), "wrong") },
+	} {
+		cfg := db.cfg
+		u, err := url.Parse(cfg.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		spoil(u)
+		cfg.URL = u.String()
+		started := time.Now()
+		if _, err := openDB(t, cfg).StartRun(t.Context(), "test", ""); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("%s: error %v", name, err)
+		}
+		if took := time.Since(started); took > cfg.RetryFor/2 {
+			t.Errorf("%s: tried again for %s", name, took)
+		}
+	}
+}
