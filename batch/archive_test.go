@@ -440,11 +440,18 @@ func TestARestoredRecordIsAsBefore(t *testing.T) {
 	if n := s.scalar(`SELECT count(*) FROM noggin_data WHERE archived`) + s.scalar(`SELECT count(*) FROM attachments WHERE archive_id IS NOT NULL`); n != 0 {
 		t.Errorf("%d rows are still archived", n)
 	}
+	must(t, os.Remove(filepath.Join(s.Config.Paths.Archive, "noggin-2025-03.tar.zst")))
+	if _, err := s.Forget(t.Context(), "noggin-2025-03"); err != nil {
+		t.Errorf("with nothing in it: %v", err)
+	}
 	if _, err := s.Restore(t.Context(), RestoreOptions{Target: "LCD-nobody", To: elsewhere}); !errors.Is(err, ErrNotArchived) {
 		t.Errorf("an unknown name: %v", err)
 	}
-	if again := s.mustCreate(everything); again.Archives[0].Name != "noggin-2025-03-2.tar.zst" || len(s.onDisk()) != 0 {
+	if again := s.mustCreate(everything); again.Archives[0].Name != "noggin-2025-03.tar.zst" || len(s.onDisk()) != 0 {
 		t.Errorf("archived again: %+v", again)
+	}
+	if _, err := s.Forget(t.Context(), "noggin-2025-03"); err == nil || s.scalar(`SELECT count(*) FROM archives`) != 1 {
+		t.Errorf("an archive that holds files was forgotten: %v", err)
 	}
 	s.mustVerify()
 }

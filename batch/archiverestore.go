@@ -136,6 +136,25 @@ func (r *restoration) do(ctx context.Context) error {
 	return nil
 }
 
+// Forget makes the database forget an archive from which every file was restored, so
+// that nobody misses its file, which is left alone.
+func (a *Archiver) Forget(ctx context.Context, name string) (run int64, err error) {
+	err = a.alone(ctx, "archive forget", func(keeper *claimKeeper) error {
+		run = keeper.run
+		archive, err := a.DB.ArchiveByName(ctx, archiveNameOf(name))
+		if err != nil {
+			return err
+		}
+		held, err := a.DB.ForgetArchive(ctx, archive.ID)
+		if err == nil && held > 0 {
+			err = fmt.Errorf("forget %s: %s known to be in it and nowhere else: `noggin archive restore %s --in-place` first",
+				archive.Name, plural(int64(held), "file is|files are"), archive.Name)
+		}
+		return err
+	})
+	return run, err
+}
+
 // archiveNameOf completes noggin-2024-03.
 func archiveNameOf(given string) string {
 	return strings.TrimSuffix(filepath.Base(given), ArchiveExt) + ArchiveExt

@@ -38,6 +38,7 @@ Examples:
 			archiveVerifyCommand(env),
 			archiveRestoreCommand(env),
 			archiveRegisterCommand(env),
+			archiveForgetCommand(env),
 		},
 	}
 }
@@ -322,7 +323,7 @@ func printVerified(verified []batch.VerifiedArchive, out output) error {
 	}
 	if bad > 0 {
 		return hint(partialf("%d of %d archives are not as they should be", bad, len(verified)),
-			"take them from your copy, and tell where with `noggin archive register FILE`")
+			"take them from your copy, and tell where with `noggin archive register FILE`; `noggin archive forget NAME` is for those that nothing is in any more")
 	}
 	return nil
 }

@@ -129,3 +129,39 @@ func printRegistered(s batch.RegisterSummary, out output) error {
 	_, err := fmt.Fprint(out, b.String())
 	return err
 }
+
+func archiveForgetCommand(env *environment) *cli.Command {
+	return &cli.Command{
+		Name:      "forget",
+		Usage:     "forget an archive from which everything was restored",
+		ArgsUsage: "NAME",
+		Description: `For an archive whose file is gone for good and missed by noggin archive verify.
+Refused as long as anything is known to be in it. The file itself is left alone.`,
+		Flags: []cli.Flag{
+			&cli.DurationFlag{Name: "wait", Usage: "wait `DURATION` for another archive or maintain run to end"},
+			formatFlag(formatText, formatJSON),
+		},
+		Action: func(c *cli.Context) error {
+			s, archiver, _, err := env.archiveSession(c, "records")
+			if err != nil {
+				return err
+			}
+			defer s.close()
+			result := struct {
+				RunID int64  `json:"run_id"`
+				Name  string `json:"name"`
+			}{Name: c.Args().First()}
+			err = whenUnlocked(c, func() (err error) {
+				result.RunID, err = archiver.Forget(c.Context, result.Name)
+				return err
+			})
+			if result.RunID != 0 {
+				s.endRun(c.Context, env, result.RunID, result, err)
+			}
+			if err != nil {
+				return noSuchArchive(err)
+			}
+			return env.output(c).line("forgotten  "+printable(result.Name), result)
+		},
+	}
+}

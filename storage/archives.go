@@ -102,6 +102,20 @@ func (db *DB) DropArchive(ctx context.Context, id int64) error {
 		DELETE FROM noggin_schema.archives WHERE id = $1 AND state IN ('writing', 'verified', 'kept')`, id)
 }
 
+// ForgetArchive forgets an archive, unless files are known to be in it: how many
+// says held.
+func (db *DB) ForgetArchive(ctx context.Context, id int64) (held int, err error) {
+	err = db.tx(ctx, "forget the archive", func(tx *sqlx.Tx) error {
+		if err := tx.GetContext(ctx, &held, db.sql(`
+			SELECT (SELECT count(*) FROM noggin_schema.attachments WHERE archive_id = $1)
+			     + (SELECT count(*) FROM noggin_schema.noggin_data WHERE report_archive_id = $1)`), id); err != nil || held > 0 {
+			return err
+		}
+		return db.exec(ctx, tx, []any{id}, `DELETE FROM noggin_schema.archives WHERE id = $1`)
+	})
+	return held, err
+}
+
 // SaveVerified records that the archive was read back and found to be right, and
 // what it holds; a new one becomes [ArchiveVerified].
 func (db *DB) SaveVerified(ctx context.Context, a Archive) error {
