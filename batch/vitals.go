@@ -20,7 +20,7 @@ type Vitals struct {
 	OpeningsHour  int           // of the circuit, in the last hour
 	OpeningsToday int
 	Runs          []storage.RunRow // the last of each command
-	Backup        *storage.RunRow  // the last that succeeded
+	Succeeded     []storage.RunRow // the last of each command's that did
 	Processed     *time.Time       // when a run of process last ended well, or with some records failed
 	Activity      *time.Time       // when a record's status last changed, those that wait aside
 	Disk          *storage.Disk    // of the output folder; nil: see DiskError
@@ -42,7 +42,6 @@ type History struct {
 // ReadVitals reads the signs of life, in well under a second.
 func ReadVitals(ctx context.Context, db *storage.DB, standing storage.Standing, output string, zone *time.Location) (v Vitals, err error) {
 	v = Vitals{Now: standing.Now.In(zone), Standing: standing}
-	var succeeded []storage.RunRow
 	var samples []storage.Sample
 	for _, read := range []func() error{
 		func() (err error) { v.Totals, err = db.RecordTotals(ctx); return err },
@@ -53,7 +52,7 @@ func ReadVitals(ctx context.Context, db *storage.DB, standing storage.Standing, 
 			return err
 		},
 		func() (err error) { v.OpeningsHour, v.OpeningsToday, err = Openings(ctx, db, v.Now); return err },
-		func() (err error) { v.Runs, succeeded, err = db.LastRuns(ctx); return err },
+		func() (err error) { v.Runs, v.Succeeded, err = db.LastRuns(ctx); return err },
 		func() (err error) { v.Processed, err = db.LastDone(ctx, "process"); return err },
 		func() (err error) { v.Activity, err = db.LastActivity(ctx); return err },
 		func() (err error) { samples, err = db.Samples(ctx, v.Now.AddDate(0, 0, -31)); return err },
@@ -63,11 +62,6 @@ func ReadVitals(ctx context.Context, db *storage.DB, standing storage.Standing, 
 		}
 	}
 	slices.Reverse(v.Days)
-	for i := range succeeded {
-		if succeeded[i].Command == "maintain backup" {
-			v.Backup = &succeeded[i]
-		}
-	}
 	v.History = history(samples, standing.Circuit, v.Now)
 	if v.Disk, v.DiskError = ReadDisk(output); v.DiskError == nil {
 		v.Disk.Host = db.Host()
@@ -129,6 +123,15 @@ func (v *Vitals) Records() (all, givenUp, failed int64) {
 	return all, givenUp, failed
 }
 
+// Backup is the last backup that succeeded; nil: none did.
+func (v *Vitals) Backup() *storage.RunRow {
+	i := slices.IndexFunc(v.Succeeded, func(r storage.RunRow) bool { return r.Command == "maintain backup" })
+	if i < 0 {
+		return nil
+	}
+	return &v.Succeeded[i]
+}
+
 // Flags judges the signs of life.
 func (v *Vitals) Flags(output string) []Flag {
 	f := Figures{
@@ -150,8 +153,8 @@ func (v *Vitals) Flags(output string) []Flag {
 	if v.Standing.Paused {
 		f.PausedReason = v.Standing.PauseReason
 	}
-	if v.Backup != nil {
-		f.LastBackup = v.Backup.FinishedAt
+	if backup := v.Backup(); backup != nil {
+		f.LastBackup = backup.FinishedAt
 	}
 	for _, w := range v.Workers {
 		f.DeadClaims += w.Expired

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"html/template"
 	"image/color"
+	"math"
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
@@ -24,7 +26,7 @@ type chart struct {
 	Unit    string
 	Summary string
 	Legend  []legendEntry
-	SVG     template.HTML
+	SVG     template.HTML // empty: there is nothing to be drawn
 }
 
 // legendEntry names a line beside the drawing, where it hides nothing.
@@ -42,77 +44,67 @@ var (
 	dashed      = []vg.Length{vg.Points(5), vg.Points(3)}
 )
 
-// series is a line of a chart.
+// series is a line of a chart: the first of a chart is blue, the second orange and
+// dashed.
 type series struct {
 	name   string
-	colour color.Color
-	dashes []vg.Length
 	points plotter.XYs
 }
 
-// drawCharts draws the history of the mirror.
-func drawCharts(data pageData, samples []storage.Sample, now time.Time) ([]chart, error) {
-	days := func(value func(storage.Day) (float64, bool)) plotter.XYs {
-		var points plotter.XYs
-		for i := len(data.Days) - 1; i >= 0; i-- {
-			day, err := time.ParseInLocation(time.DateOnly, data.Days[i].Date, now.Location())
-			if y, ok := value(data.Days[i]); ok && err == nil {
-				points = append(points, plotter.XY{X: float64(day.Unix()), Y: y})
+// drawCharts draws the history of the mirror from first until now; days and samples
+// are the oldest first.
+func drawCharts(days []dayReport, samples []storage.Sample, errors []storage.ErrorCount, first, now time.Time) ([]chart, error) {
+	daily := func(name string, value func(dayReport) *float64) series {
+		s := series{name: name}
+		for _, d := range days {
+			at, err := time.ParseInLocation(time.DateOnly, d.Date, now.Location())
+			if y := value(d); y != nil && err == nil {
+				s.points = append(s.points, plotter.XY{X: float64(at.Unix()), Y: *y})
 			}
 		}
-		return points
+		return s
 	}
-	rate := func(rate *float64) (float64, bool) {
-		if rate == nil {
-			return 0, false
+	counted := func(name string, value func(dayReport) int64) series {
+		return daily(name, func(d dayReport) *float64 { return new(float64(value(d))) })
+	}
+	sampled := func(name string, value func(storage.Sample) int64) series {
+		s := series{name: name, points: make(plotter.XYs, len(samples))}
+		for i, sample := range samples {
+			s.points[i] = plotter.XY{X: float64(sample.At.Unix()), Y: float64(value(sample))}
 		}
-		return *rate, true
-	}
-	history := func(value func(storage.Sample) float64) plotter.XYs {
-		points := make(plotter.XYs, len(samples))
-		for i, s := range samples {
-			points[i] = plotter.XY{X: float64(s.At.Unix()), Y: value(s)}
-		}
-		return points
-	}
-	const gigabyte = 1e9
-	specs := []struct {
-		title, unit string
-		series      []series
-	}{
-		{"Throughput", "records a day", []series{
-			{"processed", chartBlue, nil, days(func(d storage.Day) (float64, bool) { return float64(d.Processed), true })},
-			{"complete", chartOrange, dashed, days(func(d storage.Day) (float64, bool) { return float64(d.Complete), true })},
-		}},
-		{"Completion and failure rate", "percent", []series{
-			{"complete", chartBlue, nil, days(func(d storage.Day) (float64, bool) { return rate(d.CompletionRate()) })},
-			{"API failures", chartOrange, dashed, days(func(d storage.Day) (float64, bool) { return rate(d.APIFailureRate()) })},
-		}},
-		{"Queue", "records", []series{
-			{"due", chartBlue, nil, history(func(s storage.Sample) float64 { return float64(s.Due) })},
-			{"waiting for a retry", chartOrange, dashed, history(func(s storage.Sample) float64 { return float64(s.Later) })},
-		}},
-		{"Storage", "GB", []series{
-			{"photographs", chartBlue, nil, history(func(s storage.Sample) float64 { return float64(s.AttachmentBytes) / gigabyte })},
-			{"database", chartOrange, dashed, history(func(s storage.Sample) float64 { return float64(s.DatabaseBytes) / gigabyte })},
-		}},
-		{"Attempts", "requests a day", []series{
-			{"requests", chartBlue, nil, days(func(d storage.Day) (float64, bool) { return float64(d.Requests), true })},
-			{"errors", chartOrange, dashed, days(func(d storage.Day) (float64, bool) { return float64(d.Errors), true })},
-		}},
-		{"Circuit", "openings a day", []series{
-			{"openings", chartOrange, nil, days(func(d storage.Day) (float64, bool) { return float64(d.Openings), true })},
-		}},
+		return s
 	}
 	var charts []chart
-	for _, spec := range specs {
-		drawn, err := drawChart(spec.title, spec.unit, spec.series)
+	for _, c := range []struct {
+		title, unit string
+		lines       []series
+	}{
+		{"Throughput", "records a day", []series{
+			counted("processed", func(d dayReport) int64 { return d.Processed }), counted("complete", func(d dayReport) int64 { return d.Complete }),
+		}},
+		{"Completion and failure rate", "percent", []series{
+			daily("complete", func(d dayReport) *float64 { return d.CompletionRate }),
+			daily("API failures", func(d dayReport) *float64 { return d.APIFailureRate }),
+		}},
+		{"Queue", "records", []series{
+			sampled("due", func(s storage.Sample) int64 { return s.Due }), sampled("waiting for a retry", func(s storage.Sample) int64 { return s.Later }),
+		}},
+		{"Storage", byteUnit, []series{
+			sampled("photographs", func(s storage.Sample) int64 { return s.AttachmentBytes }),
+			sampled("database", func(s storage.Sample) int64 { return s.DatabaseBytes }),
+		}},
+		{"Attempts", "a day", []series{
+			counted("requests", func(d dayReport) int64 { return d.Requests }), counted("errors", func(d dayReport) int64 { return d.Errors }),
+		}},
+		{"Circuit", "openings a day", []series{counted("openings", func(d dayReport) int64 { return d.Openings })}},
+	} {
+		drawn, err := drawLines(c.title, c.unit, c.lines, first, now)
 		if err != nil {
-			return nil, fmt.Errorf("draw %s: %w", spec.title, err)
+			return nil, fmt.Errorf("draw %s: %w", c.title, err)
 		}
 		charts = append(charts, drawn)
 	}
-	drawn, err := drawErrors(data.Errors)
+	drawn, err := drawErrors(errors)
 	if err != nil {
 		return nil, fmt.Errorf("draw the errors: %w", err)
 	}
@@ -121,62 +113,138 @@ func drawCharts(data pageData, samples []storage.Sample, now time.Time) ([]chart
 
 // drawErrors draws how often each kind of error came, as bars.
 func drawErrors(errors []storage.ErrorCount) (chart, error) {
+	c := chart{Title: "Errors by kind", Unit: "occurrences", Summary: "none"}
+	if len(errors) == 0 {
+		return c, nil
+	}
 	const bars = 8
+	shown := errors[:min(bars, len(errors))]
+	values, names, said := make(plotter.Values, len(shown)), make([]string, len(shown)), make([]string, len(shown))
+	for i, e := range shown {
+		at := len(shown) - 1 - i // the most frequent is on top
+		values[at], names[at] = float64(e.Occurrences), e.Type
+		said[i] = e.Type + ": " + humanize.Comma(e.Occurrences)
+	}
+	c.Summary = strings.Join(said, "; ")
 	p := newPlot()
-	values, names, said := plotter.Values{}, []string{}, []string{}
-	for _, e := range errors[:min(bars, len(errors))] {
-		values, names = append(values, float64(e.Occurrences)), append(names, e.Type)
-		said = append(said, fmt.Sprintf("%s: %d", e.Type, e.Occurrences))
+	drawn, err := plotter.NewBarChart(values, vg.Points(120/bars))
+	if err != nil {
+		return c, err
 	}
-	if len(values) > 0 {
-		drawn, err := plotter.NewBarChart(values, vg.Points(14))
-		if err != nil {
-			return chart{}, err
-		}
-		drawn.Color, drawn.Width = chartOrange, vg.Points(14)
-		drawn.LineStyle.Width = 0
-		p.Add(drawn)
-		p.NominalX(names...)
-		p.X.Min, p.X.Max = -0.7, float64(len(names))-0.3 // room for the outer bars
-		p.X.Tick.Label.Rotation, p.X.Tick.Label.XAlign, p.X.Tick.Label.YAlign = 0.5, draw.XRight, draw.YTop
-	} else {
-		said = append(said, "none")
-	}
-	svg, err := svgOf(p)
-	return chart{Title: "Errors by kind", Unit: "occurrences", Summary: strings.Join(said, "; "), SVG: svg}, err
+	drawn.Color, drawn.LineStyle.Width, drawn.Horizontal = chartOrange, 0, true
+	p.Add(drawn)
+	p.X.Min, p.X.Max, p.X.Tick.Marker = 0, 1.05*max(1, p.X.Max), wholeTicks{}
+	p.NominalY(names...)
+	p.Y.Min, p.Y.Max = -0.7, max(float64(len(names))-0.3, 3)
+	c.SVG, err = svgOf(p)
+	return c, err
 }
 
-func drawChart(title, unit string, lines []series) (chart, error) {
+// byteUnit has a chart's bytes shown in the unit that fits the largest of them.
+const byteUnit = "bytes"
+
+func drawLines(title, unit string, lines []series, first, now time.Time) (chart, error) {
+	if unit == byteUnit {
+		unit = scaleBytes(lines)
+	}
 	c := chart{Title: title, Unit: unit}
 	p := newPlot()
-	p.X.Tick.Marker = plot.TimeTicks{Format: "2 Jan"}
+	p.X.Tick.Marker, p.Y.Tick.Marker = dayTicks{now.Location()}, wholeTicks{}
 	said := make([]string, 0, len(lines))
-	for _, l := range lines {
-		r, g, b, _ := l.colour.RGBA()
-		c.Legend = append(c.Legend, legendEntry{l.name, fmt.Sprintf("#%02x%02x%02x", r>>8, g>>8, b>>8), l.dashes != nil})
+	for i, l := range lines {
+		colour, dashes := chartBlue, []vg.Length(nil)
+		if i > 0 {
+			colour, dashes = chartOrange, dashed
+		}
+		c.Legend = append(c.Legend, legendEntry{l.name, fmt.Sprintf("#%02x%02x%02x", colour.R, colour.G, colour.B), dashes != nil})
 		if len(l.points) == 0 {
 			said = append(said, l.name+": nothing yet")
 			continue
 		}
-		line, err := plotter.NewLine(l.points)
+		line, end, err := plotter.NewLinePoints(l.points)
 		if err != nil {
 			return chart{}, err
 		}
-		line.Color, line.Width, line.Dashes = l.colour, vg.Points(2), l.dashes
-		p.Add(line)
+		line.Color, line.Width, line.Dashes = colour, vg.Points(2), dashes
+		end.XYs = l.points[len(l.points)-1:] // now; a single point has no line
+		end.Color, end.Radius, end.Shape = colour, vg.Points(3), draw.CircleGlyph{}
+		p.Add(line, end)
 		least, most := plotter.Range(plotter.YValues{XYer: l.points})
 		said = append(said, fmt.Sprintf("%s: last %.4g, between %.4g and %.4g %s", l.name, l.points[len(l.points)-1].Y, least, most, unit))
 	}
+	p.X.Min, p.X.Max = float64(first.Unix()), float64(now.Unix()) // the same for all charts
+	p.Y.Min, p.Y.Max = 0, max(1, p.Y.Max)*1.05
 	c.Summary = strings.Join(said, "; ")
 	var err error
 	c.SVG, err = svgOf(p)
 	return c, err
 }
 
+// scaleBytes divides the values of the lines by the unit that it returns.
+func scaleBytes(lines []series) string {
+	most := 0.0
+	for _, l := range lines {
+		for _, p := range l.points {
+			most = max(most, p.Y)
+		}
+	}
+	divisor, unit := 1e6, "MB"
+	for _, larger := range []string{"GB", "TB", "PB"} {
+		if most >= 1000*divisor {
+			divisor, unit = 1000*divisor, larger
+		}
+	}
+	for _, l := range lines {
+		for i := range l.points {
+			l.points[i].Y /= divisor
+		}
+	}
+	return unit
+}
+
+// wholeTicks are the library's, without fractions.
+type wholeTicks struct{}
+
+// Ticks returns the ticks between two values.
+func (wholeTicks) Ticks(least, most float64) []plot.Tick {
+	ticks := plot.DefaultTicks{}.Ticks(least, most)
+	for i, tick := range ticks {
+		switch {
+		case tick.Value != math.Trunc(tick.Value):
+			ticks[i].Label = ""
+		case tick.Label != "":
+			ticks[i].Label = humanize.Comma(int64(tick.Value))
+		}
+	}
+	return ticks
+}
+
+// dayTicks are midnights in a zone, as far apart as it takes to have few of them.
+type dayTicks struct{ zone *time.Location }
+
+// Ticks returns the ticks between two times.
+func (t dayTicks) Ticks(least, most float64) []plot.Tick {
+	const few = 6
+	steps := []int{1, 2, 7, 14, 28, 91, 182, 364, 728}
+	for len(steps) > 1 && (most-least)/(24*60*60*float64(steps[0])) > few {
+		steps = steps[1:]
+	}
+	var ticks []plot.Tick
+	from := time.Unix(int64(least), 0).In(t.zone)
+	for at := time.Date(from.Year(), from.Month(), from.Day(), 0, 0, 0, 0, t.zone); float64(at.Unix()) <= most; at = at.AddDate(0, 0, steps[0]) {
+		if float64(at.Unix()) >= least {
+			ticks = append(ticks, plot.Tick{Value: float64(at.Unix()), Label: at.Format("2 Jan")})
+		}
+	}
+	return ticks
+}
+
 func newPlot() *plot.Plot {
 	p := plot.New()
 	p.BackgroundColor = color.Transparent
-	p.Y.Min = 0
+	for _, axis := range []*plot.Axis{&p.X, &p.Y} {
+		axis.Tick.Label.Font.Variant, axis.Tick.Label.Font.Size = "Sans", vg.Points(12)
+	}
 	grid := plotter.NewGrid()
 	grid.Vertical.Color, grid.Horizontal.Color = color.Transparent, color.Gray{Y: 0xd0}
 	p.Add(grid)
@@ -185,8 +253,7 @@ func newPlot() *plot.Plot {
 
 // svgOf draws small, so that the letters can still be read on a telephone.
 func svgOf(p *plot.Plot) (template.HTML, error) {
-	p.Y.Max = max(1, p.Y.Max) * 1.05
-	canvas := vgsvg.New(400, 200)
+	canvas := vgsvg.New(360, 190)
 	p.Draw(draw.New(canvas))
 	var b bytes.Buffer
 	if _, err := canvas.WriteTo(&b); err != nil {

@@ -1,7 +1,6 @@
 package commands
 
 import (
-	"bytes"
 	"context"
 	_ "embed"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -23,17 +23,19 @@ var pageText string
 
 // page is parsed once; it needs nothing but what it is handed.
 var page = template.Must(template.New("page").Funcs(template.FuncMap{
-	"bytes":   func(n int64) string { return humanize.Bytes(uint64(max(0, n))) },
-	"percent": percentText,
-	"time":    func(t time.Time) string { return t.Format("2006-01-02 15:04") },
+	"bytes": func(n int64) string { return size(n).human() },
+	"count": humanize.Comma,
+	"percent": func(rate *float64) string {
+		if rate == nil {
+			return "–"
+		}
+		return percent(*rate).human()
+	},
+	"time": func(t time.Time) string { return t.Format("2006-01-02 15:04") },
+	// The odd parts stood between backquotes: commands.
+	"parts": func(s string) []string { return strings.Split(s, "`") },
+	"odd":   func(i int) bool { return i%2 == 1 },
 }).Parse(pageText))
-
-func percentText(rate *float64) string {
-	if rate == nil {
-		return "–"
-	}
-	return fmt.Sprintf("%.1f %%", *rate)
-}
 
 func reportHTMLCommand(env *environment) *cli.Command {
 	return &cli.Command{
@@ -45,104 +47,89 @@ web server may serve it. Without --output it is noggin.html in [paths] reports.`
 			&cli.StringFlag{Name: "output", Usage: "write to `FILE`", DefaultText: "noggin.html in [paths] reports", TakesFile: true},
 			&cli.IntFlag{Name: "days", Usage: "show the last `N` days", Value: 30},
 		},
-		Action: func(c *cli.Context) error {
-			s, err := env.open(c)
-			if err != nil {
-				return err
-			}
-			defer s.close()
+		Action: env.reportingWith(func(ctx context.Context, c *cli.Context, r *reporter) error {
 			if days := c.Int("days"); days < 2 || days > 3660 {
 				return usagef("--days %d: want 2 to 3660", days)
 			}
 			path := c.String("output")
 			if path == "" {
-				path = filepath.Join(s.cfg.batch.Paths.Reports, "noggin.html")
+				path = filepath.Join(r.cfg.batch.Paths.Reports, "noggin.html")
 			}
-			return runReportHTML(c.Context, s, path, c.Int("days"), s.cfg.now())
-		},
+			return runReportHTML(ctx, r, path, c.Int("days"))
+		}),
 	}
 }
 
 // pageData is all that the page shows.
 type pageData struct {
-	At       time.Time
-	Days     []storage.Day // the latest first
-	Latest   storage.Measures
-	Queue    storage.QueueDepth
-	Circuit  storage.Circuit
-	Changes  []storage.Transition
-	Errors   []storage.ErrorCount
-	Statuses []statusCount
-	Runs     []storage.RunRow
-	Charts   []chart
+	Host        string
+	Status      statusReport
+	Unknown     int64 // hashes
+	Attachments fileTotal
+	Days        []pageDay            // the latest first
+	Errors      []storage.ErrorCount // in these days, by kind
+	Changes     []storage.Transition // of the circuit, in these days
+	Charts      []chart
 }
 
-type statusCount struct {
-	Status  string
-	Records int64
+// pageDay is a day with its last sample; nil: it has none.
+type pageDay struct {
+	dayReport
+	Last *storage.Sample
 }
 
-func runReportHTML(ctx context.Context, s *session, path string, days int, now time.Time) error {
-	standing, err := s.db.Standing(ctx)
+func runReportHTML(ctx context.Context, r *reporter, path string, days int) error {
+	if err := batch.Sample(ctx, r.db, r.cfg.batch.Paths.Output); err != nil {
+		return err
+	}
+	data, err := r.page(ctx, days)
 	if err != nil {
 		return err
 	}
-	data, err := readPage(ctx, s.db, days, now)
+	err = batch.WriteReplacing(path, 0o644, func(w io.Writer) error { return page.Execute(w, data) })
 	if err != nil {
-		return err
-	}
-	data.Circuit = standing.Circuit
-	if data.Latest, err = sampleNow(ctx, s); err != nil {
-		return err
-	}
-	samples, err := s.db.Samples(ctx, now.AddDate(0, 0, -days))
-	if err != nil {
-		return err
-	}
-	if data.Charts, err = drawCharts(data, samples, now); err != nil {
-		return err
-	}
-	var b bytes.Buffer
-	if err := page.Execute(&b, data); err != nil {
-		return fmt.Errorf("make the page: %w", err)
-	}
-	err = batch.WriteReplacing(path, 0o644, func(w io.Writer) error { _, err := b.WriteTo(w); return err })
-	if err != nil {
-		return fmt.Errorf("write the page: %w", err)
+		return hint(fmt.Errorf("write the page: %w", err), "its folder must be there, and noggin's user may write to it")
 	}
 	return nil
 }
 
-// readPage reads the tables of the page.
-func readPage(ctx context.Context, db *storage.DB, days int, now time.Time) (data pageData, err error) {
-	data.At = now
-	first := now.AddDate(0, 0, 1-days)
-	if data.Days, err = db.Days(ctx, first.Format(time.DateOnly), now.Format(time.DateOnly)); err != nil {
+// page reads what the page shows, and draws its charts.
+func (r *reporter) page(ctx context.Context, n int) (data pageData, err error) {
+	data.Host = r.db.Host()
+	if data.Status, err = r.status(ctx); err != nil {
 		return data, err
 	}
-	slices.Reverse(data.Days)
-	if data.Queue, err = db.QueueDepth(ctx); err != nil {
-		return data, err
+	for _, u := range data.Status.UnknownHashes {
+		data.Unknown += u.Hashes
 	}
-	if data.Changes, err = db.Transitions(ctx, first); err != nil {
-		return data, err
+	for _, f := range data.Status.Files {
+		if f.Status == "complete" {
+			data.Attachments = f
+		}
 	}
-	if data.Errors, err = db.ErrorTypes(ctx, first, now); err != nil {
-		return data, err
-	}
-	totals, err := db.RecordTotals(ctx)
+	days, err := r.days(ctx, n)
 	if err != nil {
 		return data, err
 	}
-	for _, status := range storage.Statuses() {
-		count := statusCount{Status: status}
-		for _, t := range totals {
-			if t.Status == status {
-				count.Records += t.Records
-			}
-		}
-		data.Statuses = append(data.Statuses, count)
+	first := r.dayStart(r.now.AddDate(0, 0, 1-n))
+	samples, err := r.db.Samples(ctx, first)
+	if err != nil {
+		return data, err
 	}
-	data.Runs, _, err = db.LastRuns(ctx)
+	last := map[string]*storage.Sample{}
+	for i := range samples {
+		last[samples[i].At.In(r.now.Location()).Format(time.DateOnly)] = &samples[i]
+	}
+	for _, d := range days {
+		data.Days = append(data.Days, pageDay{d, last[d.Date]})
+	}
+	if data.Changes, err = r.db.Transitions(ctx, first); err != nil {
+		return data, err
+	}
+	if data.Errors, err = r.db.ErrorTypes(ctx, first, r.now.Add(time.Minute)); err != nil {
+		return data, err
+	}
+	slices.Reverse(days) // a chart goes from left to right
+	data.Charts, err = drawCharts(days, samples, data.Errors, first, r.now)
 	return data, err
 }

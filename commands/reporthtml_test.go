@@ -1,10 +1,12 @@
 package commands
 
 import (
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"golang.org/x/net/html"
@@ -43,12 +45,20 @@ func filledSession(t *testing.T, records int) *session {
 	return &session{cfg: cfg, db: db}
 }
 
+func filledReporter(t *testing.T, records int) *reporter {
+	t.Helper()
+	r, err := newReporter(t.Context(), &environment{log: slog.New(slog.DiscardHandler)}, filledSession(t, records), output{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 func TestThePageNeedsNothingFromAnywhere(t *testing.T) {
 	t.Parallel()
 	for _, records := range []int{0, 500} {
-		s := filledSession(t, records)
 		path := filepath.Join(t.TempDir(), "noggin.html")
-		if err := runReportHTML(t.Context(), s, path, 30, s.cfg.now()); err != nil {
+		if err := runReportHTML(t.Context(), filledReporter(t, records), path, 30); err != nil {
 			t.Fatal(err)
 		}
 		text, err := os.ReadFile(path)
@@ -59,11 +69,19 @@ func TestThePageNeedsNothingFromAnywhere(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		figures := 0
+		figures, drawn := 0, 0
 		for node := range root.Descendants() {
 			switch node.Data {
-			case "script", "link", "img", "iframe", "object":
+			case "script", "img", "iframe", "object":
 				t.Errorf("the page has a <%s>", node.Data)
+			case "th":
+				if attribute(node, "scope") == "" {
+					t.Error("a heading of a table does not say what it heads")
+				}
+			case "link": // else a browser asks for /favicon.ico
+				if attribute(node, "rel") != "icon" || attribute(node, "href") != "data:," {
+					t.Errorf("the page has a link: %v", node.Attr)
+				}
 			case "figure":
 				figures++
 			}
@@ -71,25 +89,69 @@ func TestThePageNeedsNothingFromAnywhere(t *testing.T) {
 				if strings.Contains(a.Val, "//") && !strings.HasPrefix(a.Val, "http://www.w3.org/") {
 					t.Errorf("the page refers to %s", a.Val)
 				}
-				if node.Data == "figure" && a.Key == "aria-label" && len(a.Val) < 15 {
-					t.Errorf("a chart says only %q to a screen reader", a.Val)
+			}
+			if attribute(node, "role") == "img" {
+				drawn++
+				if label := attribute(node, "aria-label"); len(label) < 15 {
+					t.Errorf("a chart says only %q to a screen reader", label)
 				}
 			}
 		}
-		if figures != 7 {
-			t.Errorf("%d charts with %d records, want 7", figures, records)
+		want := 7
+		if records == 0 {
+			want = 6 // no errors
+		}
+		if figures != 7 || drawn != want {
+			t.Errorf("%d charts, %d of them drawn, with %d records, want %d of 7", figures, drawn, records, want)
+		}
+		if !strings.Contains(string(text), "Needs attention") || strings.Contains(string(text), "`") {
+			t.Error("what needs attention is not there as it should be")
+		}
+	}
+}
+
+func attribute(node *html.Node, key string) string {
+	for _, a := range node.Attr {
+		if a.Key == key {
+			return a.Val
+		}
+	}
+	return ""
+}
+
+// A day begins at the site's midnight, wherever the program runs.
+func TestAChartsDaysAreTheSites(t *testing.T) {
+	t.Parallel()
+	perth, err := time.LoadLocation("Australia/Perth")
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Date(2025, 10, 22, 7, 30, 0, 0, perth)
+	for days, want := range map[int]string{
+		2:    "21 Oct, 22 Oct",
+		7:    "16 Oct, 18 Oct, 20 Oct, 22 Oct",
+		30:   "23 Sep, 30 Sep, 7 Oct, 14 Oct, 21 Oct",
+		3660: "",
+	} {
+		first := time.Date(2025, 10, 22+1-days, 0, 0, 0, 0, perth)
+		var labels []string
+		for _, tick := range (dayTicks{perth}).Ticks(float64(first.Unix()), float64(now.Unix())) {
+			labels = append(labels, tick.Label)
+		}
+		if got := strings.Join(labels, ", "); want != "" && got != want || len(labels) > 7 {
+			t.Errorf("%d days: %s, want %s", days, got, want)
 		}
 	}
 }
 
 func TestMetricsFollowTheConventions(t *testing.T) {
 	t.Parallel()
-	s := filledSession(t, 200)
-	state, err := readMirrorState(t.Context(), s)
+	r := filledReporter(t, 200)
+	status, err := r.status(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	registry := metricsOf(state)
+	registry := metricsOf(status)
 	problems, err := testutil.GatherAndLint(registry)
 	if err != nil {
 		t.Fatal(err)
@@ -98,7 +160,7 @@ func TestMetricsFollowTheConventions(t *testing.T) {
 		t.Errorf("%s: %s", p.Metric, p.Text)
 	}
 	path := filepath.Join(t.TempDir(), "noggin.prom")
-	if err := runReportMetrics(t.Context(), s, path); err != nil {
+	if err := runReportMetrics(t.Context(), r, path); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(path)

@@ -53,6 +53,7 @@ type statusReport struct {
 	DueDayAgo         *int64                 `json:"due_a_day_ago"`      // null: not known
 	FailedDayAgo      *int64                 `json:"failed_a_day_ago"`   // null: not known
 	Failed            int64                  `json:"failed_or_given_up"` // now
+	vitals            batch.Vitals
 }
 
 type statusRecords struct {
@@ -88,8 +89,8 @@ func (r *reporter) status(ctx context.Context) (s statusReport, err error) {
 	}
 	s = statusReport{
 		At: r.now, Timezone: r.now.Location().String(), Attention: v.Flags(output), Queue: v.Queue, InProgress: v.Workers,
-		Circuit: r.circuit(v.OpeningsHour, v.OpeningsToday), Runs: v.Runs, LastBackup: v.Backup, LastActivity: v.Activity,
-		HourRequests: v.HourRequests, HourFailures: v.HourFailures, DueDayAgo: v.DueDayAgo, FailedDayAgo: v.FailedDayAgo,
+		Circuit: r.circuit(v.OpeningsHour, v.OpeningsToday), Runs: v.Runs, LastBackup: v.Backup(), LastActivity: v.Activity,
+		HourRequests: v.HourRequests, HourFailures: v.HourFailures, DueDayAgo: v.DueDayAgo, FailedDayAgo: v.FailedDayAgo, vitals: v,
 	}
 	s.Records, s.PermanentlyFailed, s.Failed = v.Records()
 	by := map[string]int64{}
