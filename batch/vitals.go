@@ -20,8 +20,8 @@ type Vitals struct {
 	OpeningsHour  int           // of the circuit, in the last hour
 	OpeningsToday int
 	Runs          []storage.RunRow // the last of each command
-	Succeeded     []storage.RunRow // the last of each command's that did
-	Processed     *time.Time       // when a run of process last ended well, or with some records failed
+	Done          []storage.RunRow // of those that ended well, or with not everything succeeded
+	Succeeded     []storage.RunRow // of those that ended well
 	Activity      *time.Time       // when a record's status last changed, those that wait aside
 	Disk          *storage.Disk    // of the output folder; nil: see DiskError
 	DiskError     error
@@ -52,8 +52,9 @@ func ReadVitals(ctx context.Context, db *storage.DB, standing storage.Standing, 
 			return err
 		},
 		func() (err error) { v.OpeningsHour, v.OpeningsToday, err = Openings(ctx, db, v.Now); return err },
-		func() (err error) { v.Runs, v.Succeeded, err = db.LastRuns(ctx); return err },
-		func() (err error) { v.Processed, err = db.LastDone(ctx, "process"); return err },
+		func() (err error) { v.Runs, err = db.LastRuns(ctx, storage.AnyRun); return err },
+		func() (err error) { v.Done, err = db.LastRuns(ctx, storage.DoneRun); return err },
+		func() (err error) { v.Succeeded, err = db.LastRuns(ctx, storage.SucceededRun); return err },
 		func() (err error) { v.Activity, err = db.LastActivity(ctx); return err },
 		func() (err error) { samples, err = db.Samples(ctx, v.Now.AddDate(0, 0, -31)); return err },
 	} {
@@ -124,18 +125,21 @@ func (v *Vitals) Records() (all, givenUp, failed int64) {
 }
 
 // Backup is the last backup that succeeded; nil: none did.
-func (v *Vitals) Backup() *storage.RunRow {
-	i := slices.IndexFunc(v.Succeeded, func(r storage.RunRow) bool { return r.Command == "maintain backup" })
+func (v *Vitals) Backup() *storage.RunRow { return runOf("maintain backup", v.Succeeded) }
+
+// runOf is the run of a command; nil: there is none.
+func runOf(command string, runs []storage.RunRow) *storage.RunRow {
+	i := slices.IndexFunc(runs, func(r storage.RunRow) bool { return r.Command == command })
 	if i < 0 {
 		return nil
 	}
-	return &v.Succeeded[i]
+	return &runs[i]
 }
 
 // Flags judges the signs of life.
 func (v *Vitals) Flags(output string) []Flag {
 	f := Figures{
-		History: v.History, DiskPath: output, Runs: v.Runs, LastProcessed: v.Processed, LastActivity: v.Activity,
+		History: v.History, DiskPath: output, Runs: v.Runs, LastActivity: v.Activity,
 		Due: v.Queue.Due, OldestDue: v.Queue.OldestAt, Today: v.Days[0], Yesterday: v.Days[1], OpeningsHour: v.OpeningsHour,
 		CircuitState: v.Standing.State, OpenUntil: v.Standing.OpenUntil, RequestsPaused: v.Standing.Circuit.PausedUntil,
 		Crashing: v.Queue.Crashing,
@@ -152,6 +156,9 @@ func (v *Vitals) Flags(output string) []Flag {
 	}
 	if v.Standing.Paused {
 		f.PausedReason = v.Standing.PauseReason
+	}
+	if process := runOf("process", v.Done); process != nil {
+		f.LastProcessed = process.FinishedAt
 	}
 	if backup := v.Backup(); backup != nil {
 		f.LastBackup = backup.FinishedAt

@@ -151,13 +151,21 @@ func TestMetricsFollowTheConventions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	registry := metricsOf(status)
+	ended, err := r.db.LastRuns(t.Context(), storage.EndedRun)
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry := metricsOf(status, ended)
 	problems, err := testutil.GatherAndLint(registry)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, p := range problems {
 		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+	// A run at work leaves the figures of the one before it.
+	if run, err := r.db.StartRun(t.Context(), "process", "1.0"); err != nil || run == 0 {
+		t.Fatal(run, err)
 	}
 	path := filepath.Join(t.TempDir(), "noggin.prom")
 	if err := runReportMetrics(t.Context(), r, path); err != nil {
@@ -167,7 +175,9 @@ func TestMetricsFollowTheConventions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"noggin_records{", `noggin_circuit_state{state="closed"} 1`, "noggin_due_records ", "noggin_output_free_bytes "} {
+	for _, want := range []string{"noggin_records{", `noggin_circuit_state{state="closed"} 1`, "noggin_due_records ", "noggin_output_free_bytes ",
+		`noggin_last_exit_code{command="process"} 0`, `noggin_last_success_timestamp_seconds{command="process"} `,
+	} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("no %s in\n%s", want, text)
 		}

@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/urfave/cli/v2"
 
 	"noggin/batch"
+	"noggin/storage"
 )
 
 func reportMetricsCommand(env *environment) *cli.Command {
@@ -38,14 +38,18 @@ func runReportMetrics(ctx context.Context, r *reporter, path string) error {
 	if err != nil {
 		return err
 	}
-	if err := prometheus.WriteToTextfile(path, metricsOf(status)); err != nil {
+	ended, err := r.db.LastRuns(ctx, storage.EndedRun) // the last may be at work
+	if err != nil {
+		return err
+	}
+	if err := prometheus.WriteToTextfile(path, metricsOf(status, ended)); err != nil {
 		return fmt.Errorf("write the metrics: %w", err)
 	}
 	return nil
 }
 
 // metricsOf names the figures by Prometheus' conventions.
-func metricsOf(s statusReport) *prometheus.Registry {
+func metricsOf(s statusReport, ended []storage.RunRow) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
 		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "noggin_" + name, Help: help}, labels)
@@ -73,14 +77,12 @@ func metricsOf(s statusReport) *prometheus.Registry {
 		unknown.WithLabelValues(u.EntityType).Set(float64(u.Hashes))
 	}
 	exit := gauge("last_exit_code", "Exit code of the last run that ended, by command.", "command")
-	for _, r := range s.Runs {
-		if r.ExitCode != nil {
-			exit.WithLabelValues(r.Command).Set(float64(*r.ExitCode))
-		}
+	for _, r := range ended {
+		exit.WithLabelValues(r.Command).Set(float64(*r.ExitCode))
 	}
 	success := gauge("last_success_timestamp_seconds", "When a run last ended with exit code 0, by command.", "command")
-	for _, r := range slices.Concat(s.vitals.Succeeded, s.Runs) {
-		if r.ExitCode != nil && *r.ExitCode == 0 && r.FinishedAt != nil {
+	for _, r := range s.vitals.Succeeded {
+		if r.FinishedAt != nil {
 			success.WithLabelValues(r.Command).Set(seconds(*r.FinishedAt))
 		}
 	}

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"strconv"
 	"testing"
 	"time"
 
@@ -40,7 +41,7 @@ func reports(ctx context.Context, db *DB, now time.Time) map[string]func() error
 		},
 		"latest errors": func() error { _, err := db.LatestErrors(ctx, now.AddDate(0, 0, -7), now, 20); return err },
 		"unknown names": func() error { _, err := db.UnknownNames(ctx); return err },
-		"last runs":     func() error { _, _, err := db.LastRuns(ctx); return err },
+		"last runs":     func() error { _, err := db.LastRuns(ctx, DoneRun); return err },
 		"transitions":   func() error { _, err := db.Transitions(ctx, now.AddDate(0, 0, -7)); return err },
 		"last activity": func() error { _, err := db.LastActivity(ctx); return err },
 		"attachments":   func() error { _, err := db.AttachmentTotals(ctx); return err },
@@ -142,9 +143,21 @@ func TestReportsTellTheTruth(t *testing.T) {
 	if err != nil || len(workers) != 1 || workers[0].Records != 5 || workers[0].RunID != 77 || workers[0].Expired != 0 {
 		t.Errorf("workers %+v, %v", workers, err)
 	}
-	last, succeeded, err := db.LastRuns(ctx)
-	if err != nil || len(last) != 3 || len(succeeded) != 3 {
-		t.Errorf("%d commands ran, %d of them with success, %v", len(last), len(succeeded), err)
+	foreign(t, db, `UPDATE noggin_schema.runs SET exit_code = CASE id WHEN 1 THEN NULL WHEN 2 THEN 1 WHEN 5 THEN 3 ELSE 0 END WHERE command = 'process'`) // the ids of process rise into the past
+	for state, want := range map[RunState]string{AnyRun: "<nil>", EndedRun: "1", DoneRun: "3", SucceededRun: "0"} {
+		runs, err := db.LastRuns(ctx, state)
+		if err != nil || len(runs) != 3 {
+			t.Errorf("%s: %d commands, %v", state, len(runs), err)
+		}
+		for _, run := range runs {
+			got := "<nil>"
+			if run.ExitCode != nil {
+				got = strconv.Itoa(*run.ExitCode)
+			}
+			if run.Command == "process" && got != want {
+				t.Errorf("%s: process ended with %s, want %s", state, got, want)
+			}
+		}
 	}
 	some := scalar[string](t, db, `SELECT min(tip) FROM noggin_schema.noggin_data WHERE processing_status = 'complete'`)
 	for _, text := range []string{some, some[:10]} {

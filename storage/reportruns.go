@@ -23,38 +23,33 @@ type RunRow struct {
 
 const runColumns = `id, command, host, pid, version, started_at, seen_at, finished_at, exit_code, message, coalesce(summary, 'null') AS summary`
 
-// LastRuns returns the last run of every command, and of its successful runs the
-// last where that is another.
-func (db *DB) LastRuns(ctx context.Context) (last, succeeded []RunRow, err error) {
+// RunState is how a run stands, as a condition on it.
+type RunState string
+
+// The states of runs that reports ask for.
+const (
+	AnyRun       RunState = "true"
+	EndedRun     RunState = "exit_code IS NOT NULL"
+	DoneRun      RunState = "exit_code IN (0, 3)" // well, or with not everything succeeded
+	SucceededRun RunState = "exit_code = 0"
+)
+
+// LastRuns returns the last run of every command that has the state, if it is among
+// the command's last 3000; the latest first.
+func (db *DB) LastRuns(ctx context.Context, state RunState) ([]RunRow, error) {
+	var runs []RunRow
 	// One step of the index a command: SELECT DISTINCT would read every run.
-	const commands = `WITH RECURSIVE commands AS (
+	err := db.selectAll(ctx, "read the last runs", &runs, `
+		WITH RECURSIVE commands AS (
 			(SELECT command FROM noggin_schema.runs ORDER BY command LIMIT 1)
 			UNION ALL
 			SELECT (SELECT r.command FROM noggin_schema.runs r WHERE r.command > c.command ORDER BY r.command LIMIT 1)
-			FROM commands c WHERE c.command IS NOT NULL)`
-	err = db.selectAll(ctx, "read the last runs", &last, commands+`
+			FROM commands c WHERE c.command IS NOT NULL)
 		SELECT r.* FROM commands c CROSS JOIN LATERAL (
-			SELECT `+runColumns+` FROM noggin_schema.runs WHERE command = c.command ORDER BY started_at DESC LIMIT 1) AS r
+			SELECT `+runColumns+` FROM (SELECT * FROM noggin_schema.runs WHERE command = c.command ORDER BY started_at DESC LIMIT 3000) AS recent
+			WHERE `+string(state)+` ORDER BY started_at DESC LIMIT 1) AS r
 		ORDER BY r.started_at DESC`)
-	if err != nil {
-		return nil, nil, err
-	}
-	err = db.selectAll(ctx, "read the last runs", &succeeded, commands+`
-		SELECT r.* FROM commands c CROSS JOIN LATERAL (
-			SELECT `+runColumns+` FROM (SELECT * FROM noggin_schema.runs WHERE command = c.command ORDER BY started_at DESC LIMIT 2000) AS recent
-			WHERE exit_code = 0 ORDER BY started_at DESC LIMIT 1) AS r
-		ORDER BY r.started_at DESC`)
-	return last, succeeded, err
-}
-
-// LastDone returns when a run of the command last ended well, or with not everything
-// succeeded; nil: never, or not in its last 3000 runs.
-func (db *DB) LastDone(ctx context.Context, command string) (*time.Time, error) {
-	var at *time.Time
-	err := db.get(ctx, "read the last runs", &at, `
-		SELECT (SELECT r.finished_at FROM (SELECT * FROM noggin_schema.runs WHERE command = $1 ORDER BY started_at DESC LIMIT 3000) AS r
-		        WHERE r.exit_code IN (0, 3) ORDER BY r.started_at DESC LIMIT 1)`, command)
-	return at, err
+	return runs, err
 }
 
 // RunFilter chooses runs; the zero value chooses all.
