@@ -43,7 +43,7 @@ func (w *work) download(ctx context.Context) error {
 	}
 	for i := range w.stored.Attachments {
 		a := &w.stored.Attachments[i]
-		if a.Status == "complete" && !a.NotLookedAt() && w.isThere(a) {
+		if a.Status == "complete" && a.Validation != validationFailed && !a.NotLookedAt() && w.isThere(a) {
 			continue
 		}
 		places <- struct{}{}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"noggin/api/apitest"
+	"noggin/storage"
 	"noggin/storage/storagetest"
 )
 
@@ -224,6 +225,32 @@ func TestWhateverIsBrokenInTheDataIsFoundNamedAndMended(t *testing.T) {
 			t.Errorf("%s was said to be mended, and is not", b.check)
 		}
 	}
+}
+
+// What a finding says that mends it does, where that is to fetch the record again.
+func TestFetchingARecordAgainMendsWhatItsFindingSays(t *testing.T) {
+	t.Parallel()
+	m := finished(t, 20)
+	tips := m.tips()
+	m.exec(false, "SET search_path = noggin_schema",
+		`UPDATE noggin_data SET archived = true, archived_at = now() WHERE tip = '`+tips[0]+`'`,
+		`UPDATE noggin_data SET payload = NULL WHERE tip = '`+tips[1]+`'`,
+		`UPDATE noggin_data SET inspection_id = NULL WHERE tip = '`+tips[2]+`'`,
+		`UPDATE noggin_data SET inspection_date = NULL WHERE tip = '`+tips[3]+`'`,
+		`UPDATE attachments SET attachment_validation_status = 'validation_failed' WHERE record_tip = '`+tips[4]+`'`,
+		`UPDATE attachments SET file_hash_sha256 = NULL WHERE record_tip = '`+tips[5]+`'`,
+		`UPDATE noggin_data d SET inspection_id = o.inspection_id FROM noggin_data o
+			WHERE d.tip = '`+tips[6]+`' AND o.object_type = d.object_type AND o.tip <> d.tip`,
+	)
+	found := checksOf(m.lookAtData(m.validator()))
+	if len(found) != 7 {
+		t.Errorf("found %v", found)
+	}
+	for _, tip := range tips[:7] {
+		m.mustRun(ProcessOptions{Selector: storage.Selector{Tips: []string{tip}}, Batch: 1})
+	}
+	wantNothing(t, m.lookAtData(m.validator()))
+	wantNothing(t, m.lookAtFiles(m.validator(), FileOptions{Deep: true}))
 }
 
 // breakFiles breaks what may break on disk, and returns what must be found of it.

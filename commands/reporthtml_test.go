@@ -175,7 +175,8 @@ func TestMetricsFollowTheConventions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"noggin_records{", `noggin_circuit_state{state="closed"} 1`, "noggin_due_records ", "noggin_output_free_bytes ",
+	for _, want := range []string{
+		"noggin_records{", `noggin_circuit_state{state="closed"} 1`, "noggin_due_records ", "noggin_output_free_bytes ",
 		`noggin_last_exit_code{command="process"} 0`, `noggin_last_success_timestamp_seconds{command="process"} `,
 	} {
 		if !strings.Contains(string(text), want) {

@@ -116,6 +116,8 @@ func (db *DB) Finish(ctx context.Context, run int64, results []Result, backoff B
 				report_size_bytes = coalesce(v.report_size, d.report_size_bytes),
 				report_hash_sha256 = coalesce(v.report_hash, d.report_hash_sha256),
 				report_archive_id = CASE WHEN v.report_path IS NULL THEN d.report_archive_id END,
+				archived = d.archived AND (v.status <> 'complete' OR `+inArchive+`), -- else an operator only said so
+				archived_at = CASE WHEN NOT d.archived OR v.status <> 'complete' OR `+inArchive+` THEN d.archived_at END,
 				processed_at = CASE WHEN v.status IN ('complete', 'partial', 'failed') THEN now() ELSE d.processed_at END,
 				processing_seconds = v.seconds, crash_count = 0, claimed_by = NULL, claim_expires_at = NULL,
 				retry_requested_by = NULL

@@ -140,20 +140,25 @@ func recordChecks(objectTypes []string) []Check {
 		},
 		{
 			Name: "archived_nowhere", Warning: true, Message: "records are marked as archived, but no archive of noggin has their files", Remedy: "if they were archived by hand, keep those archives; else: noggin process --tip TIP",
-			query: records(unclaimed + ` AND d.archived AND d.report_archive_id IS NULL
-				AND NOT EXISTS (SELECT FROM noggin_schema.attachments a WHERE a.record_tip = d.tip AND a.archive_id IS NOT NULL)`),
+			query: records(unclaimed + ` AND d.archived AND NOT ` + inArchive),
 		},
 		{
 			Name: "duplicate_tips", Message: "records are there more than once", Remedy: fixData + " keeps the latest of each, then: noggin init-db --repair", Fixable: true,
 			query: `SELECT tip, tip AS example FROM noggin_schema.noggin_data GROUP BY tip HAVING count(*) > 1`,
 		},
 		{
-			Name: "duplicate_inspection_ids", Warning: true, Message: "inspection ids are those of several records of the same form", Remedy: "compare them with noggin report tip INSPECTION-ID; the platform made them",
+			Name: "duplicate_inspection_ids", Warning: true, Message: "inspection ids are those of several records of the same form", Remedy: "compare them with noggin report tip INSPECTION-ID; noggin process --tip TIP fetches each again, in case the platform did not make them",
 			query: `SELECT min(tip) AS tip, inspection_id AS example FROM noggin_schema.noggin_data WHERE inspection_id IS NOT NULL
 				GROUP BY object_type, inspection_id HAVING count(*) > 1`,
 		},
 	}
 }
+
+// inArchive says that an archive has a file of the record d, an older text report
+// perhaps.
+const inArchive = `(d.report_archive_id IS NOT NULL
+	OR EXISTS (SELECT FROM noggin_schema.archive_records r WHERE r.record_tip = d.tip)
+	OR EXISTS (SELECT FROM noggin_schema.attachments a WHERE a.record_tip = d.tip AND a.archive_id IS NOT NULL))`
 
 // countChecks come first: what the others say depends on the counts.
 var countChecks = []Check{
