@@ -59,9 +59,10 @@ type RecordStory struct {
 	PayloadBytes      int64      `db:"payload_bytes" json:"payload_bytes"`
 }
 
-// FindRecords returns the tips of the records that a tip, the beginning of one (8
-// digits or more), or one of the spellings of an inspection id means, at most
-// limit. A whole tip or an inspection id goes before the beginning of a tip.
+// FindRecords returns the tips of the records that a tip, the beginning of a platform's
+// one (8 hexadecimal digits or more), or one of the spellings of an inspection id
+// means, at most limit. A whole tip or an inspection id goes before the beginning of a
+// tip. Other tips are short and may begin alike: "load-0001" is not "load-00012".
 func (db *DB) FindRecords(ctx context.Context, text string, spellings []string, limit int) ([]string, error) {
 	var tips []string
 	err := db.selectAll(ctx, "look for the record", &tips, `
@@ -70,15 +71,13 @@ func (db *DB) FindRecords(ctx context.Context, text string, spellings []string, 
 		UNION SELECT tip FROM noggin_schema.noggin_data
 			WHERE inspection_id IS NULL AND expected_inspection_id IS NOT NULL AND expected_inspection_id = ANY($2::text[])
 		ORDER BY 1 LIMIT $3`, text, pq.Array(spellings), limit)
-	if err != nil || len(tips) > 0 || len(text) < 8 || strings.ContainsAny(text, " %") {
+	if err != nil || len(tips) > 0 || len(text) < 8 || strings.Trim(text, "0123456789abcdefABCDEF") != "" {
 		return tips, err
 	}
 	// A literal, so that the planner sees the prefix and takes the primary key.
-	pattern := strings.ReplaceAll(text, "_", `\_`) + "%"
 	err = db.selectAll(ctx, "look for the record", &tips, `
-		SELECT tip FROM noggin_schema.noggin_data WHERE tip LIKE `+pq.QuoteLiteral(pattern)+`
-		UNION SELECT tip FROM noggin_schema.noggin_data WHERE tip LIKE `+pq.QuoteLiteral(strings.ToLower(pattern))+`
-		ORDER BY 1 LIMIT $1`, limit)
+		SELECT tip FROM noggin_schema.noggin_data WHERE tip LIKE `+pq.QuoteLiteral(strings.ToLower(text)+"%")+` AND octet_length(tip) = 64
+		ORDER BY tip LIMIT $1`, limit)
 	return tips, err
 }
 
