@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -21,7 +22,8 @@ func reportDailyCommand(env *environment) *cli.Command {
 		Usage: "the end-of-day summary; --save keeps it as a file",
 		Description: `What became of the records whose status last changed that day, against the
 manual's targets. --save also writes daily_report_YYYYMMDD.txt into [paths] reports,
-in the place of an earlier one of that day.`,
+in the place of an earlier one of that day; without --date yesterday's too, where it
+is missing (the host was down that evening) and noggin ran that day.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "date", Usage: "the `DAY`, such as 2025-10-22, today or yesterday", Value: "today"},
 			&cli.BoolFlag{Name: "save", Usage: "also write it to [paths] reports"},
@@ -31,6 +33,11 @@ in the place of an earlier one of that day.`,
 			day, err := r.dateFlag(c.String("date"))
 			if err != nil {
 				return err
+			}
+			if c.Bool("save") && !c.IsSet("date") {
+				if err := r.saveMissed(ctx, day.AddDate(0, 0, -1)); err != nil {
+					return err
+				}
 			}
 			return runReportDaily(ctx, r, day, c.Bool("save"))
 		}),
@@ -91,14 +98,38 @@ func runReportDaily(ctx context.Context, r *reporter, day time.Time, save bool) 
 	}
 	page := r.dailySheet(d, day)
 	if save {
-		d.SavedAs = filepath.Join(r.cfg.batch.Paths.Reports, "daily_report_"+day.Format("20060102")+".txt")
-		err := batch.WriteReplacing(d.SavedAs, 0o644, func(w io.Writer) error { return output{Writer: w, width: 100}.sheet(page) })
-		if err != nil {
-			return hint(fmt.Errorf("save the report: %w", err), "[paths] reports must be a folder that noggin's user may write to")
+		if err := r.saveDaily(page, day); err != nil {
+			return err
 		}
+		d.SavedAs = r.dailyPath(day)
 		page.sections = append(page.sections, section{lines: []string{"Saved as " + d.SavedAs}})
 	}
 	return r.out.report(d, table{}, func() sheet { return page })
+}
+
+func (r *reporter) dailyPath(day time.Time) string {
+	return filepath.Join(r.cfg.batch.Paths.Reports, "daily_report_"+day.Format("20060102")+".txt")
+}
+
+func (r *reporter) saveDaily(page sheet, day time.Time) error {
+	err := batch.WriteReplacing(r.dailyPath(day), 0o644, func(w io.Writer) error { return output{Writer: w, width: 100}.sheet(page) })
+	if err != nil {
+		return hint(fmt.Errorf("save the report: %w", err), "[paths] reports must be a folder that noggin's user may write to")
+	}
+	return nil
+}
+
+// saveMissed saves the report of a day that has none, unless nothing ran on it.
+func (r *reporter) saveMissed(ctx context.Context, day time.Time) error {
+	if _, err := os.Lstat(r.dailyPath(day)); err == nil {
+		return nil
+	}
+	d, err := r.daily(ctx, day)
+	if err != nil || len(d.Runs) == 0 {
+		return err
+	}
+	r.env.log.Info("saved the report that was missing", "file", r.dailyPath(day))
+	return r.saveDaily(r.dailySheet(d, day), day)
 }
 
 func (r *reporter) daily(ctx context.Context, day time.Time) (d dailyReport, err error) {
