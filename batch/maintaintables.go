@@ -201,5 +201,5 @@ func (m *Maintenance) Prune(ctx context.Context) (Effect, error) {
 			plural(n.Errors, "error"), keep.ErrorsKeep, plural(n.ResolvedHashes, "resolved hash|resolved hashes"), keep.ResolvedHashesKeep,
 			plural(n.Runs, "run"), plural(n.Transitions, "change of the circuit|changes of the circuit"), keep.RunsKeep, plural(n.Samples, "sample")),
 		Details: n,
-	}, errors.Join(errs...)
+	}, incomplete(errs)
 }

@@ -3,9 +3,11 @@ package commands
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -214,6 +216,35 @@ func TestAListGoesOnAfterAStepThatFails(t *testing.T) {
 	}
 	for _, step := range document[batch.MaintenanceSummary](i, 0, "maintain", "monthly").Steps {
 		if !step.OK || step.Earlier {
+			t.Errorf("%+v", step)
+		}
+	}
+}
+
+func TestATableInUseHoldsUpNoMaintenance(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t, "[maintain]\nlock_timeout = 1\n")
+	db, err := sql.Open("postgres", i.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	tx, err := db.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	if _, err := tx.ExecContext(t.Context(), `LOCK TABLE noggin_schema.processing_errors IN ACCESS EXCLUSIVE MODE`); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []string{"analyze", "vacuum", "prune"} {
+		stdout, stderr := i.run(exitPartial, "maintain", step)
+		if !strings.Contains(stderr, "it is in use by another session for longer than lock_timeout") {
+			t.Errorf("%s: %s%s", step, stdout, stderr)
+		}
+	}
+	for _, step := range document[batch.MaintenanceSummary](i, exitPartial, "maintain", "weekly").Steps {
+		if busy := strings.Contains(step.Error, "it is in use"); busy != slices.Contains([]string{"analyze", "vacuum", "errors"}, step.Step) {
 			t.Errorf("%+v", step)
 		}
 	}
