@@ -18,7 +18,7 @@ type CircuitOpenError struct {
 
 // Error tells until when nothing is requested.
 func (e *CircuitOpenError) Error() string {
-	return fmt.Sprintf("the circuit is open until %s: too many requests failed", e.Until.Format(time.RFC3339))
+	return fmt.Sprintf("the circuit is open until %s: the API failed too often", e.Until.Format(time.RFC3339))
 }
 
 // Unwrap makes the error an [ErrAPIUnavailable].

@@ -130,7 +130,7 @@ func attachmentTip(ref AttachmentRef) string {
 		return ref.Tip
 	}
 	sum := sha256.Sum256([]byte(withoutNamespace(ref.Ref)))
-	return "unusable-" + hex.EncodeToString(sum[:6])
+	return storage.UnusablePrefix + hex.EncodeToString(sum[:6])
 }
 
 // optional is nil for a zero value.
@@ -228,11 +228,11 @@ func (w *work) judge(ctx context.Context, err error) (media bool) {
 		w.result.Status, w.result.Error = "interrupted", "interrupted: "+context.Cause(ctx).Error()
 	case IsDiskError(err), errors.Is(err, storage.ErrUnavailable):
 		w.result.Status, w.result.Error = "interrupted", err.Error()
-		w.fail("", ownKind(err), err)
-		w.stop(err)
+		w.noteFailure("", ownKind(err), err)
+		w.stop(err) // and the run says why
 	case errors.As(err, &apiErr) && apiErr.Class == api.ClassCredentials:
 		w.result.Status, w.result.Error = "interrupted", "interrupted: "+ErrCredentials.Error()
-		w.noteFailure("", apiErr.Kind, err) // the run says so once, for all its records
+		w.noteFailure("", apiErr.Kind, err)
 	case errors.As(err, &apiErr) && apiErr.Class != api.ClassOwn && apiErr.Class != api.ClassCancelled:
 		w.result.Status, w.result.Error = "api_failed", apiErr.Error()
 		w.fail("", apiErr.Kind, err)

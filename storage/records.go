@@ -20,6 +20,9 @@ type Reference struct {
 	Hash       string `json:"hash_value"`
 }
 
+// UnusablePrefix begins the key of an attachment whose reference named none.
+const UnusablePrefix = "unusable-"
+
 // PlannedAttachment is an attachment that a record's answer names.
 type PlannedAttachment struct {
 	Tip   string `json:"attachment_tip"`
@@ -346,6 +349,14 @@ func (db *DB) planAttachments(ctx context.Context, tx *sqlx.Tx, answers []Answer
 		return err
 	}
 	for _, a := range attachments {
+		named := func(r row) bool { return r.Tip == a.RecordTip && r.PlannedAttachment.Tip == a.Tip }
+		if strings.HasPrefix(a.Tip, UnusablePrefix) && a.Status != "complete" && !slices.ContainsFunc(rows, named) {
+			// The platform has mended its reference: it stood for no file.
+			if _, err := tx.ExecContext(ctx, db.sql(`DELETE FROM noggin_schema.attachments WHERE record_tip = $1 AND attachment_tip = $2`), a.RecordTip, a.Tip); err != nil {
+				return err
+			}
+			continue
+		}
 		s := stored[keys[a.RecordTip]]
 		s.Attachments = append(s.Attachments, a)
 		stored[keys[a.RecordTip]] = s
