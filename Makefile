@@ -23,7 +23,7 @@ test: setup
 
 # The whole fault suite; `make test` has its short form.
 test-faults: setup
-	NOGGIN_FAULTS=full CGO_ENABLED=1 go test -race -timeout 30m -count 1 ./commands ./batch -run 'Killed|Restarted|Mixed|Several|Signal|Disk|GoesAway|Lost|Frozen|Clock' -v
+	NOGGIN_FAULTS=full CGO_ENABLED=1 go test -race -timeout 30m -count 1 ./commands ./batch -run 'Killed|Restarted|Mixed|Several|Signal|Disk|GoesAway|FailsOver|Lost|Frozen|Clock' -v
 
 # Ratios against curl, psql and plain SQL; BENCH="--short --only claims" for less.
 bench: setup build
