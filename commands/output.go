@@ -92,6 +92,15 @@ func (o output) line(text string, doc any) error {
 // renamed, and its heading for people.
 type column struct{ key, heading string }
 
+// headings are the columns of a table that only people see.
+func headings(names ...string) []column {
+	columns := make([]column, len(names))
+	for i, name := range names {
+		columns[i].heading = name
+	}
+	return columns
+}
+
 // table is a result of rows; each has a value for each column. Values are
 // strings, numbers, booleans, times, or nil where there is none.
 type table struct {

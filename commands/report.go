@@ -10,7 +10,7 @@ import (
 )
 
 func reportCommand(env *environment) *cli.Command {
-	return &cli.Command{
+	return env.report(&cli.Command{
 		Name:  "report",
 		Usage: "show how the mirror does: status, queue, errors, storage, one record, …",
 		Description: `Alone it is "report status". What needs attention comes first, each with its
@@ -23,8 +23,6 @@ Examples:
   noggin report tip 'LCD - 045289'
   noggin report inspections --from 2025-01-01 --format csv > 2025.csv
   noggin report daily --date yesterday --format json`,
-		Flags:  []cli.Flag{formatFlag(formatText, formatJSON, formatCSV)},
-		Action: env.reporting(runReportStatus),
 		Subcommands: []*cli.Command{
 			reportStatusCommand(env),
 			reportQueueCommand(env),
@@ -42,7 +40,7 @@ Examples:
 			reportHTMLCommand(env),
 			reportMetricsCommand(env),
 		},
-	}
+	}, runReportStatus)
 }
 
 // reporter is what every report works with.
@@ -54,15 +52,22 @@ type reporter struct {
 	out      output
 }
 
-// reporting makes a command's action of a report: it opens the database and makes
-// sure of the schema.
-func (env *environment) reporting(run func(context.Context, *reporter) error) cli.ActionFunc {
-	return env.reportingWith(func(ctx context.Context, _ *cli.Context, r *reporter) error { return run(ctx, r) })
+// report completes the command of a report: with its formats, and what runs it.
+func (env *environment) report(c *cli.Command, run func(context.Context, *cli.Context, *reporter) error) *cli.Command {
+	c.Flags = append(c.Flags, formatFlag(formatText, formatJSON, formatCSV))
+	c.Action = env.reporting(run)
+	return c
 }
 
-// reportingWith is reporting for a report with flags or arguments.
-func (env *environment) reportingWith(run func(context.Context, *cli.Context, *reporter) error) cli.ActionFunc {
+// reporting makes a command's action of a report: it opens the database and makes
+// sure of the schema.
+func (env *environment) reporting(run func(context.Context, *cli.Context, *reporter) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
+		for _, flag := range []string{"limit", "latest"} {
+			if c.Int(flag) < 0 {
+				return usagef("--%s %d: want 0 or more", flag, c.Int(flag))
+			}
+		}
 		s, err := env.open(c)
 		if err != nil {
 			return err
@@ -101,15 +106,11 @@ func limitFlag(rows int) cli.Flag {
 	return &cli.IntFlag{Name: "limit", Usage: "at most `N` rows; 0: all of them", Value: rows, DefaultText: plainText(rows) + " in text, all in JSON and CSV"}
 }
 
-func limitOf(c *cli.Context, out output) (int, error) {
-	limit := c.Int("limit")
-	switch {
-	case limit < 0:
-		return 0, usagef("--limit %d: want 0 or more", limit)
-	case !c.IsSet("limit") && out.format != formatText:
-		return 0, nil
+func limitOf(c *cli.Context, out output) int {
+	if !c.IsSet("limit") && out.format != formatText {
+		return 0
 	}
-	return limit, nil
+	return c.Int("limit")
 }
 
 // sinceFlag is how far back a report looks.

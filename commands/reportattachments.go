@@ -10,20 +10,13 @@ import (
 )
 
 func reportAttachmentsCommand(env *environment) *cli.Command {
-	return &cli.Command{
+	return env.report(&cli.Command{
 		Name:  "attachments",
 		Usage: "photographs by status, today's, failed ones, download speeds, largest files",
-		Flags: []cli.Flag{
-			&cli.IntFlag{Name: "limit", Usage: "list `N` failed ones and `N` of the largest", Value: 10},
-			formatFlag(formatText, formatJSON, formatCSV),
-		},
-		Action: env.reportingWith(func(ctx context.Context, c *cli.Context, r *reporter) error {
-			if c.Int("limit") < 0 {
-				return usagef("--limit %d: want 0 or more", c.Int("limit"))
-			}
-			return runReportAttachments(ctx, r, c.Int("limit"))
-		}),
-	}
+		Flags: []cli.Flag{&cli.IntFlag{Name: "limit", Usage: "list `N` failed ones and `N` of the largest", Value: 10}},
+	}, func(ctx context.Context, c *cli.Context, r *reporter) error {
+		return runReportAttachments(ctx, r, c.Int("limit"))
+	})
 }
 
 type attachmentsReport struct {
@@ -80,11 +73,11 @@ func runReportAttachments(ctx context.Context, r *reporter, limit int) (err erro
 }
 
 func (r *reporter) attachmentsSheet(a attachmentsReport, totals *table) sheet {
-	days := &table{columns: []column{{"", "Day"}, {"", "Downloaded"}, {"", "Failed"}, {"", "Size"}, {"", "Speed"}}}
+	days := &table{columns: headings("Day", "Downloaded", "Failed", "Size", "Speed")}
 	for _, d := range a.Days {
 		days.rows = append(days.rows, []any{d.Date, count(d.Files), count(d.Failed), size(d.Bytes), as[speed](d.Speed)})
 	}
-	failed := &table{columns: []column{{"", "Tried"}, {"", "Inspection"}, {"", "Record"}, {"", "File"}, {"", "Tries"}, {"", "Error"}}, spare: []string{"Tries", "Record"}}
+	failed := &table{columns: headings("Tried", "Inspection", "Record", "File", "Tries", "Error"), spare: []string{"Tries", "Record"}}
 	for _, f := range a.Failed {
 		at := ""
 		if f.StartedAt != nil {
@@ -92,7 +85,7 @@ func (r *reporter) attachmentsSheet(a attachmentsReport, totals *table) sheet {
 		}
 		failed.rows = append(failed.rows, []any{at, value(f.InspectionID), shortTip(f.RecordTip), either(f.Filename, &f.Field), f.RetryCount, value(f.LastError)})
 	}
-	largest := &table{columns: []column{{"", "Size"}, {"", "Type"}, {"", "Inspection"}, {"", "File"}}, spare: []string{"Type", "Inspection"}}
+	largest := &table{columns: headings("Size", "Type", "Inspection", "File"), spare: []string{"Type", "Inspection"}}
 	for _, f := range a.Largest {
 		path := either(f.Path, f.Filename)
 		if f.Archive != nil {

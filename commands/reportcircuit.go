@@ -14,20 +14,19 @@ import (
 )
 
 func reportCircuitCommand(env *environment) *cli.Command {
-	return &cli.Command{
+	return env.report(&cli.Command{
 		Name:  "circuit",
 		Usage: "the circuit: its state, failure rate, requests and failures, and its history",
 		Description: `Open, nothing is requested from the API until the time shown; then a few probes
 decide. ` + "`noggin maintain reset-circuit`" + ` closes it at once.`,
-		Flags: []cli.Flag{daysFlag(7), formatFlag(formatText, formatJSON, formatCSV)},
-		Action: env.reportingWith(func(ctx context.Context, c *cli.Context, r *reporter) error {
-			days, err := daysOf(c, 3660)
-			if err != nil {
-				return err
-			}
-			return runReportCircuit(ctx, r, days)
-		}),
-	}
+		Flags: []cli.Flag{daysFlag(7)},
+	}, func(ctx context.Context, c *cli.Context, r *reporter) error {
+		days, err := daysOf(c, 3660)
+		if err != nil {
+			return err
+		}
+		return runReportCircuit(ctx, r, days)
+	})
 }
 
 // circuitState is the circuit as a report shows it.

@@ -17,7 +17,7 @@ import (
 )
 
 func reportDailyCommand(env *environment) *cli.Command {
-	return &cli.Command{
+	return env.report(&cli.Command{
 		Name:  "daily",
 		Usage: "the end-of-day summary; --save keeps it as a file",
 		Description: `What became of the records whose status last changed that day, against the
@@ -27,21 +27,19 @@ is missing (the host was down that evening) and noggin ran that day.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "date", Usage: "the `DAY`, such as 2025-10-22, today or yesterday", Value: "today"},
 			&cli.BoolFlag{Name: "save", Usage: "also write it to [paths] reports"},
-			formatFlag(formatText, formatJSON, formatCSV),
 		},
-		Action: env.reportingWith(func(ctx context.Context, c *cli.Context, r *reporter) error {
-			day, err := r.dateFlag(c.String("date"))
-			if err != nil {
+	}, func(ctx context.Context, c *cli.Context, r *reporter) error {
+		day, err := r.dateFlag(c.String("date"))
+		if err != nil {
+			return err
+		}
+		if c.Bool("save") && !c.IsSet("date") {
+			if err := r.saveMissed(ctx, day.AddDate(0, 0, -1)); err != nil {
 				return err
 			}
-			if c.Bool("save") && !c.IsSet("date") {
-				if err := r.saveMissed(ctx, day.AddDate(0, 0, -1)); err != nil {
-					return err
-				}
-			}
-			return runReportDaily(ctx, r, day, c.Bool("save"))
-		}),
-	}
+		}
+		return runReportDaily(ctx, r, day, c.Bool("save"))
+	})
 }
 
 // dateFlag reads a day that is not to come.
@@ -276,15 +274,15 @@ func (r *reporter) dailySheet(d dailyReport, day time.Time) sheet {
 		traffic = append(traffic, fact{"queue at the end", humanize.Comma(*d.DueAtEnd) + " due"})
 	}
 	traffic = append(traffic, fact{"unknown names", humanize.Comma(d.Unknown) + " now"})
-	kinds := &table{columns: []column{{"", "Error"}, {"", "Count"}, {"", "Records"}, {"", "Sample"}}}
+	kinds := &table{columns: headings("Error", "Count", "Records", "Sample")}
 	for _, e := range d.ErrorTypes {
 		kinds.rows = append(kinds.rows, []any{e.Type, count(e.Occurrences), count(e.Records), e.Sample})
 	}
-	openings := &table{columns: []column{{"", "Circuit opened at"}, {"", "Reason"}}}
+	openings := &table{columns: headings("Circuit opened at", "Reason")}
 	for _, t := range d.OpenedAt {
 		openings.rows = append(openings.rows, []any{t.At.In(r.now.Location()).Format("15:04:05"), t.Reason})
 	}
-	runs := &table{columns: []column{{"", "Command"}, {"", "Runs"}, {"", "Done"}, {"", "Not 0"}, {"", "Not ended"}}}
+	runs := &table{columns: headings("Command", "Runs", "Done", "Not 0", "Not ended")}
 	for _, c := range d.Runs {
 		runs.rows = append(runs.rows, []any{c.Command, count(c.Runs), count(c.Done), count(c.Failed), count(c.Open)})
 	}

@@ -12,19 +12,15 @@ import (
 )
 
 func reportDatabaseCommand(env *environment) *cli.Command {
-	return &cli.Command{
+	return env.report(&cli.Command{
 		Name:  "database",
 		Usage: "table and index sizes, dead rows, sessions, long transactions, cache, slow queries",
 		Description: `The manual's weekly and monthly look at the database, and the first look when
 processing is slow. Slow statements are shown where pg_stat_statements is there.`,
-		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "all", Usage: "also every index, and the column statistics"},
-			formatFlag(formatText, formatJSON, formatCSV),
-		},
-		Action: env.reportingWith(func(ctx context.Context, c *cli.Context, r *reporter) error {
-			return runReportDatabase(ctx, r, c.Bool("all"))
-		}),
-	}
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "all", Usage: "also every index, and the column statistics"}},
+	}, func(ctx context.Context, c *cli.Context, r *reporter) error {
+		return runReportDatabase(ctx, r, c.Bool("all"))
+	})
 }
 
 type databaseReport struct {
@@ -87,9 +83,7 @@ func tablesTable(tables []storage.TableState) table {
 }
 
 func (r *reporter) databaseSheet(d databaseReport, statements, all bool) sheet {
-	tables := &table{columns: []column{
-		{"", "Table"}, {"", "Size"}, {"", "Indexes"}, {"", "Rows"}, {"", "Dead"}, {"", "Vacuum"}, {"", "Analyse"},
-	}}
+	tables := &table{columns: headings("Table", "Size", "Indexes", "Rows", "Dead", "Vacuum", "Analyse")}
 	day := func(at *time.Time) any {
 		if at == nil {
 			return "never"
@@ -107,7 +101,7 @@ func (r *reporter) databaseSheet(d databaseReport, statements, all bool) sheet {
 		r.indexSection(d.Indexes, all), r.sessionSection(d.Sessions), r.statementSection(d.Statements, statements),
 	}}
 	if all {
-		columns := &table{columns: []column{{"", "Table"}, {"", "Column"}, {"", "Distinct"}, {"", "Correlation"}}}
+		columns := &table{columns: headings("Table", "Column", "Distinct", "Correlation")}
 		for _, c := range d.Columns {
 			columns.rows = append(columns.rows, []any{c.Table, c.Column, distinct(c.Distinct), correlation(c.Correlation)})
 		}
@@ -159,7 +153,7 @@ func (r *reporter) databaseFacts(d databaseReport) []fact {
 
 func (r *reporter) indexSection(indexes []storage.IndexState, all bool) section {
 	const largest = 10
-	t := &table{columns: []column{{"", "Index"}, {"", "Table"}, {"", "Size"}, {"", "Scans"}, {"", ""}}}
+	t := &table{columns: headings("Index", "Table", "Size", "Scans", "")}
 	for i, x := range indexes {
 		state := ""
 		if !x.Valid {
@@ -177,7 +171,7 @@ func (r *reporter) indexSection(indexes []storage.IndexState, all bool) section 
 }
 
 func (r *reporter) sessionSection(sessions []storage.SessionState) section {
-	t := &table{columns: []column{{"", "Process"}, {"", "User"}, {"", "Application"}, {"", "State"}, {"", "For"}, {"", "Transaction"}, {"", "Waits for"}, {"", "Query"}}, spare: []string{"User", "State", "Transaction"}}
+	t := &table{columns: headings("Process", "User", "Application", "State", "For", "Transaction", "Waits for", "Query"), spare: []string{"User", "State", "Transaction"}}
 	long := 0
 	for _, s := range sessions {
 		waits := either(s.WaitsFor, nil)
@@ -209,7 +203,7 @@ func (r *reporter) statementSection(statements []storage.StatementState, there b
 		s.lines = []string{"pg_stat_statements is not there, or not readable for this role."}
 		return s
 	}
-	s.table = &table{columns: []column{{"", "Calls"}, {"", "Average"}, {"", "Longest"}, {"", "In all"}, {"", "Rows"}, {"", "Statement"}}, spare: []string{"Rows", "Longest"}}
+	s.table = &table{columns: headings("Calls", "Average", "Longest", "In all", "Rows", "Statement"), spare: []string{"Rows", "Longest"}}
 	for _, q := range statements {
 		s.table.rows = append(s.table.rows, []any{count(q.Calls), seconds3(q.MeanSeconds), seconds3(q.MaxSeconds), duration(q.TotalSeconds), count(q.Rows), q.Query})
 	}

@@ -34,9 +34,7 @@ func rateDay(d storage.Day) dayReport {
 
 // daysTable is what the dashboard shows of each day.
 func daysTable(days []dayReport) *table {
-	t := &table{columns: []column{
-		{"", "Day"}, {"", "Processed"}, {"", "Complete"}, {"", "Rate"}, {"", "API failed"}, {"", "Rate"}, {"", "Circuit opened"},
-	}}
+	t := &table{columns: headings("Day", "Processed", "Complete", "Rate", "API failed", "Rate", "Circuit opened")}
 	for _, d := range days {
 		t.rows = append(t.rows, []any{
 			d.Date, count(d.Processed), count(d.Complete), as[percent](d.CompletionRate), count(d.APIFailed), as[percent](d.APIFailureRate), count(d.Openings),
@@ -46,21 +44,20 @@ func daysTable(days []dayReport) *table {
 }
 
 func reportPerformanceCommand(env *environment) *cli.Command {
-	return &cli.Command{
+	return env.report(&cli.Command{
 		Name:  "performance",
 		Usage: "per day: records, seconds a record, photographs, requests, the slowest",
 		Description: `Seconds are the processing time of complete records: the fetch, all downloads and
 writes. "Waited" is how long they took since their import on average, which is what
 the manual's performance review measured. Over five minutes a record is its limit.`,
-		Flags: []cli.Flag{daysFlag(7), formatFlag(formatText, formatJSON, formatCSV)},
-		Action: env.reportingWith(func(ctx context.Context, c *cli.Context, r *reporter) error {
-			days, err := daysOf(c, storage.DaysCounted)
-			if err != nil {
-				return err
-			}
-			return runReportPerformance(ctx, r, days)
-		}),
-	}
+		Flags: []cli.Flag{daysFlag(7)},
+	}, func(ctx context.Context, c *cli.Context, r *reporter) error {
+		days, err := daysOf(c, storage.DaysCounted)
+		if err != nil {
+			return err
+		}
+		return runReportPerformance(ctx, r, days)
+	})
 }
 
 func runReportPerformance(ctx context.Context, r *reporter, n int) error {
@@ -79,7 +76,7 @@ func runReportPerformance(ctx context.Context, r *reporter, n int) error {
 		{"bytes", "Size"},
 		{"requests", "Requests"},
 	}}
-	slowest := table{columns: []column{{"", "Day"}, {"", "Seconds"}, {"", "Slowest record"}}}
+	slowest := table{columns: headings("Day", "Seconds", "Slowest record")}
 	for _, d := range days {
 		main.rows = append(main.rows, []any{
 			d.Date, count(d.Complete), as[duration](d.AverageSeconds), as[duration](d.ShortestSeconds), as[duration](d.LongestSeconds),

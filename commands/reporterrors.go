@@ -11,7 +11,7 @@ import (
 )
 
 func reportErrorsCommand(env *environment) *cli.Command {
-	return &cli.Command{
+	return env.report(&cli.Command{
 		Name:  "errors",
 		Usage: "errors by kind, with what to do about each, and by message",
 		Description: `The manual's weekly review of errors, and with --since 1h the first look at an
@@ -19,23 +19,15 @@ incident. An error is an attempt that failed; the record is tried again.`,
 		Flags: []cli.Flag{
 			sinceFlag("7d"),
 			&cli.IntFlag{Name: "latest", Usage: "also list the latest `N` errors"},
-			limitFlag(20), formatFlag(formatText, formatJSON, formatCSV),
+			limitFlag(20),
 		},
-		Action: env.reportingWith(func(ctx context.Context, c *cli.Context, r *reporter) error {
-			since, err := r.since(c)
-			if err != nil {
-				return err
-			}
-			limit, err := limitOf(c, r.out)
-			if err != nil {
-				return err
-			}
-			if c.Int("latest") < 0 {
-				return usagef("--latest %d: want 0 or more", c.Int("latest"))
-			}
-			return runReportErrors(ctx, r, since, limit, c.Int("latest"))
-		}),
-	}
+	}, func(ctx context.Context, c *cli.Context, r *reporter) error {
+		since, err := r.since(c)
+		if err != nil {
+			return err
+		}
+		return runReportErrors(ctx, r, since, limitOf(c, r.out), c.Int("latest"))
+	})
 }
 
 // allMessages bounds the kinds of message of a report without a limit.
@@ -96,11 +88,11 @@ func (r *reporter) errorsSheet(e errorsReport) sheet {
 		return page
 	}
 	kinds := section{title: "By kind, and what to do"}
-	kinds.table = &table{columns: []column{{"", "Error"}, {"", "Count"}, {"", "Records"}, {"", "Last"}, {"", "Advice"}}, spare: []string{"Records"}}
+	kinds.table = &table{columns: headings("Error", "Count", "Records", "Last", "Advice"), spare: []string{"Records"}}
 	for _, t := range e.Types {
 		kinds.table.rows = append(kinds.table.rows, []any{t.Type, count(t.Occurrences), count(t.Records), t.Last.In(r.now.Location()).Format("01-02 15:04:05"), t.Advice})
 	}
-	messages := &table{columns: []column{{"", "Error"}, {"", "Count"}, {"", "Message"}, {"", "Last record"}}}
+	messages := &table{columns: headings("Error", "Count", "Message", "Last record")}
 	for _, m := range e.Messages {
 		last := any(nil)
 		if m.LastTip != nil {
@@ -115,7 +107,7 @@ func (r *reporter) errorsSheet(e errorsReport) sheet {
 
 // errorsTable lists errors; tip says whether each names its record.
 func errorsTable(rows []storage.ErrorRow, now time.Time, tip bool) *table {
-	t := &table{columns: []column{{"", "At"}, {"", "Error"}, {"", "Message"}, {"", "Run"}}}
+	t := &table{columns: headings("At", "Error", "Message", "Run")}
 	if tip {
 		t.columns = append(t.columns, column{"", "Record"})
 	}

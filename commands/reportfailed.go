@@ -9,7 +9,7 @@ import (
 )
 
 func reportFailedCommand(env *environment) *cli.Command {
-	return &cli.Command{
+	return env.report(&cli.Command{
 		Name:  "failed",
 		Usage: "records that failed; --permanent: those that were given up",
 		Description: `The latest failure first. ` + "`noggin retry-failed`" + ` gives them another chance (with
@@ -17,20 +17,15 @@ func reportFailedCommand(env *environment) *cli.Command {
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "permanent", Usage: "only permanently failed records"},
 			&cli.StringFlag{Name: "object-type", Usage: "only records of the form `CODE`, such as LCD"},
-			limitFlag(20), formatFlag(formatText, formatJSON, formatCSV),
+			limitFlag(20),
 		},
-		Action: env.reportingWith(func(ctx context.Context, c *cli.Context, r *reporter) error {
-			limit, err := limitOf(c, r.out)
-			if err != nil {
-				return err
-			}
-			chosen, err := selector(c, r.types, r.now, parseTip)
-			if err != nil {
-				return err
-			}
-			return runReportFailed(ctx, r, storage.FailingFilter{Permanent: chosen.Permanent, ObjectType: chosen.ObjectType, Limit: limit})
-		}),
-	}
+	}, func(ctx context.Context, c *cli.Context, r *reporter) error {
+		chosen, err := selector(c, r.types, r.now, parseTip)
+		if err != nil {
+			return err
+		}
+		return runReportFailed(ctx, r, storage.FailingFilter{Permanent: chosen.Permanent, ObjectType: chosen.ObjectType, Limit: limitOf(c, r.out)})
+	})
 }
 
 func runReportFailed(ctx context.Context, r *reporter, f storage.FailingFilter) error {
@@ -41,7 +36,7 @@ func runReportFailed(ctx context.Context, r *reporter, f storage.FailingFilter) 
 	if f.Limit > 0 {
 		more.Limit++
 	}
-	t := &table{columns: []column{{"", "Inspection"}, {"", "Tip"}, {"", "Form"}, {"", "Status"}, {"", "Tries"}, {"", "Next retry"}, {"", "Updated"}, {"", "Last error"}}, spare: []string{"Form", "Tries", "Updated", "Next retry"}}
+	t := &table{columns: headings("Inspection", "Tip", "Form", "Status", "Tries", "Next retry", "Updated", "Last error"), spare: []string{"Form", "Tries", "Updated", "Next retry"}}
 	if err := r.db.EachFailing(ctx, more, func(rec storage.FailedRecord) error {
 		t.rows = append(t.rows, []any{
 			value(rec.InspectionID), shortTip(rec.Tip), rec.ObjectType, rec.Status, rec.RetryCount, r.nextRetry(rec),

@@ -47,7 +47,7 @@ web server may serve it. Without --output it is noggin.html in [paths] reports.`
 			&cli.StringFlag{Name: "output", Usage: "write to `FILE`", DefaultText: "noggin.html in [paths] reports", TakesFile: true},
 			&cli.IntFlag{Name: "days", Usage: "show the last `N` days", Value: 30},
 		},
-		Action: env.reportingWith(func(ctx context.Context, c *cli.Context, r *reporter) error {
+		Action: env.reporting(func(ctx context.Context, c *cli.Context, r *reporter) error {
 			if days := c.Int("days"); days < 2 || days > 3660 {
 				return usagef("--days %d: want 2 to 3660", days)
 			}

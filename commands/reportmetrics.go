@@ -20,7 +20,7 @@ func reportMetricsCommand(env *environment) *cli.Command {
 		Description: `For node_exporter's textfile collector, which on Debian reads
 /var/lib/prometheus/node-exporter/*.prom. The file is replaced in one step.`,
 		Flags: []cli.Flag{&cli.StringFlag{Name: "output", Usage: "write to `FILE.prom`", Required: true, TakesFile: true}},
-		Action: env.reportingWith(func(ctx context.Context, c *cli.Context, r *reporter) error {
+		Action: env.reporting(func(ctx context.Context, c *cli.Context, r *reporter) error {
 			path := c.String("output")
 			if filepath.Ext(path) != ".prom" {
 				return usagef("--output %s: the collector reads only files that end in .prom", quoted(path))

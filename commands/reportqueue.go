@@ -14,20 +14,13 @@ import (
 )
 
 func reportQueueCommand(env *environment) *cli.Command {
-	return &cli.Command{
+	return env.report(&cli.Command{
 		Name:  "queue",
 		Usage: "what waits: due now, tried again later, in progress, and whether it drains",
-		Flags: []cli.Flag{
-			&cli.IntFlag{Name: "limit", Usage: "show the next `N` retries", Value: 10},
-			formatFlag(formatText, formatJSON, formatCSV),
-		},
-		Action: env.reportingWith(func(ctx context.Context, c *cli.Context, r *reporter) error {
-			if c.Int("limit") < 0 {
-				return usagef("--limit %d: want 0 or more", c.Int("limit"))
-			}
-			return runReportQueue(ctx, r, c.Int("limit"))
-		}),
-	}
+		Flags: []cli.Flag{&cli.IntFlag{Name: "limit", Usage: "show the next `N` retries", Value: 10}},
+	}, func(ctx context.Context, c *cli.Context, r *reporter) error {
+		return runReportQueue(ctx, r, c.Int("limit"))
+	})
 }
 
 // queueReport is what waits.
@@ -123,7 +116,7 @@ func (q queueReport) byStatus() *table {
 			forms = append(forms, row.ObjectType)
 		}
 	}
-	t := &table{columns: []column{{"", "Status"}, {"", "Total"}}}
+	t := &table{columns: headings("Status", "Total")}
 	for _, form := range forms {
 		t.columns = append(t.columns, column{"", form})
 	}
@@ -158,7 +151,7 @@ func (r *reporter) queueSheet(q queueReport) sheet {
 	if q.PerHour != nil {
 		first.facts = append(first.facts, fact{"pace", q.pace(r.now)})
 	}
-	history := &table{columns: []column{{"", "At"}, {"", "Due"}, {"", ""}}}
+	history := &table{columns: headings("At", "Due", "")}
 	var most int64 = 1
 	for _, d := range q.Depths {
 		most = max(most, d.Due)
@@ -167,7 +160,7 @@ func (r *reporter) queueSheet(q queueReport) sheet {
 		bar := strings.Repeat("#", int(math.Round(40*float64(d.Due)/float64(most))))
 		history.rows = append(history.rows, []any{d.At.Format("01-02 15:04"), count(d.Due), bar})
 	}
-	next := &table{columns: []column{{"", "Next retry"}, {"", "Inspection"}, {"", "Tip"}, {"", "Status"}, {"", "Tries"}, {"", "Last error"}}, spare: []string{"Tries", "Tip", "Status"}}
+	next := &table{columns: headings("Next retry", "Inspection", "Tip", "Status", "Tries", "Last error"), spare: []string{"Tries", "Tip", "Status"}}
 	for _, w := range q.NextRetries {
 		at := any("now")
 		if w.NextRetryAt != nil && w.NextRetryAt.After(r.now) {

@@ -13,26 +13,21 @@ import (
 )
 
 func reportRunsCommand(env *environment) *cli.Command {
-	return &cli.Command{
+	return env.report(&cli.Command{
 		Name:  "runs",
 		Usage: "runs of the commands: when, how long, how they ended",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "command", Usage: "only runs of `COMMAND`, such as process or \"maintain backup\""},
 			&cli.BoolFlag{Name: "failed", Usage: "only those that did not end with 0"},
-			sinceFlag("7d"), limitFlag(30), formatFlag(formatText, formatJSON, formatCSV),
+			sinceFlag("7d"), limitFlag(30),
 		},
-		Action: env.reportingWith(func(ctx context.Context, c *cli.Context, r *reporter) error {
-			since, err := r.since(c)
-			if err != nil {
-				return err
-			}
-			limit, err := limitOf(c, r.out)
-			if err != nil {
-				return err
-			}
-			return runReportRuns(ctx, r, storage.RunFilter{Command: c.String("command"), Failed: c.Bool("failed"), Since: since, Limit: limit})
-		}),
-	}
+	}, func(ctx context.Context, c *cli.Context, r *reporter) error {
+		since, err := r.since(c)
+		if err != nil {
+			return err
+		}
+		return runReportRuns(ctx, r, storage.RunFilter{Command: c.String("command"), Failed: c.Bool("failed"), Since: since, Limit: limitOf(c, r.out)})
+	})
 }
 
 func runReportRuns(ctx context.Context, r *reporter, f storage.RunFilter) error {
@@ -70,9 +65,9 @@ func runReportRuns(ctx context.Context, r *reporter, f storage.RunFilter) error 
 
 // runsTable shows runs; on the dashboard there is one of each command.
 func runsTable(runs []storage.RunRow, now time.Time, dashboard bool) *table {
-	t := &table{columns: []column{{"", "Command"}, {"", "Host"}, {"", "Started"}, {"", "Took"}, {"", "Exit"}, {"", "What it did"}}, spare: []string{"Took", "Host"}}
+	t := &table{columns: headings("Command", "Host", "Started", "Took", "Exit", "What it did"), spare: []string{"Took", "Host"}}
 	if !dashboard {
-		t.columns = append([]column{{"", "Run"}}, t.columns...)
+		t.columns = append(headings("Run"), t.columns...)
 	}
 	for _, run := range runs {
 		row := []any{run.Command, run.Host, run.StartedAt.In(now.Location()).Format("01-02 15:04:05"), took(run, now), exitText(run, now), whatItDid(run)}

@@ -15,14 +15,12 @@ import (
 )
 
 func reportStatusCommand(env *environment) *cli.Command {
-	return &cli.Command{
+	return env.report(&cli.Command{
 		Name:  "status",
 		Usage: "the dashboard: what needs attention, records, queue, days, runs, space",
 		Description: `The manual's morning check. What needs attention comes first: red flags (!)
 want action now, the others (-) a look today; each with its remedy.`,
-		Flags:  []cli.Flag{formatFlag(formatText, formatJSON, formatCSV)},
-		Action: env.reporting(runReportStatus),
-	}
+	}, runReportStatus)
 }
 
 // statusReport is the dashboard.
@@ -71,7 +69,7 @@ type diskState struct {
 	FullAt      *time.Time `json:"full_at"`       // at that rate
 }
 
-func runReportStatus(ctx context.Context, r *reporter) error {
+func runReportStatus(ctx context.Context, _ *cli.Context, r *reporter) error {
 	status, err := r.status(ctx)
 	if err != nil {
 		return err

@@ -31,7 +31,7 @@ func (r *reporter) statusSheet(s statusReport) sheet {
 const targets = "Targets: over 95 % complete, under 5 % failed at the API, the circuit opens at most twice a day."
 
 func (s *statusReport) recordsSection() section {
-	t := table{columns: []column{{"", "Status"}, {"", "Records"}, {"", ""}}}
+	t := table{columns: headings("Status", "Records", "")}
 	for _, status := range s.ByStatus {
 		if status.Records != 0 || status.Status == "pending" || status.Status == "complete" {
 			t.rows = append(t.rows, []any{status.Status, count(status.Records), percent(status.Percent)})
@@ -89,7 +89,7 @@ func workersLine(workers []storage.Worker) string {
 }
 
 func (s *statusReport) errorsSection(now time.Time) section {
-	t := table{columns: []column{{"", "Error"}, {"", "Count"}, {"", "Records"}, {"", "Last"}, {"", "Sample"}}}
+	t := table{columns: headings("Error", "Count", "Records", "Last", "Sample")}
 	for _, e := range s.ErrorsLastDay {
 		t.rows = append(t.rows, []any{e.Type, count(e.Occurrences), count(e.Records), e.Last.In(now.Location()).Format("01-02 15:04"), e.Sample})
 	}

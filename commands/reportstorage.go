@@ -13,19 +13,15 @@ import (
 )
 
 func reportStorageCommand(env *environment) *cli.Command {
-	return &cli.Command{
+	return env.report(&cli.Command{
 		Name:  "storage",
 		Usage: "what the files take: by year, by month, by form, growth, and each volume",
 		Description: `By the month of the inspection, as the folders are. The figures are the
 database's; ` + "`noggin validate files`" + ` compares them with the disk.`,
-		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "months", Usage: "every month in text, not only the last 24"},
-			formatFlag(formatText, formatJSON, formatCSV),
-		},
-		Action: env.reportingWith(func(ctx context.Context, c *cli.Context, r *reporter) error {
-			return runReportStorage(ctx, r, c.Bool("months"))
-		}),
-	}
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "months", Usage: "every month in text, not only the last 24"}},
+	}, func(ctx context.Context, c *cli.Context, r *reporter) error {
+		return runReportStorage(ctx, r, c.Bool("months"))
+	})
 }
 
 type storageReport struct {
@@ -165,15 +161,15 @@ func (r *reporter) storageSheet(s storageReport, all bool) sheet {
 		notes = []string{"The last 24 months; --months shows every one."}
 	}
 	months, years := usageTable("", "Month", shown), usageTable("", "Year", s.Years)
-	forms := &table{columns: []column{{"", "Form"}, {"", "Complete records"}, {"", "Files"}, {"", "Files' size"}, {"", "Reports' size"}}}
+	forms := &table{columns: headings("Form", "Complete records", "Files", "Files' size", "Reports' size")}
 	for _, f := range s.Forms {
 		forms.rows = append(forms.rows, []any{f.ObjectType, count(f.Records), count(f.Attachments), size(f.Bytes), size(f.ReportBytes)})
 	}
-	grown := &table{columns: []column{{"", "Downloaded in the last"}, {"", "Files"}, {"", "Size"}, {"", "A day"}}}
+	grown := &table{columns: headings("Downloaded in the last", "Files", "Size", "A day")}
 	for _, g := range s.Growth {
 		grown.rows = append(grown.rows, []any{plural(g.Days, "day"), count(g.Files), size(g.Bytes), size(g.BytesPerDay)})
 	}
-	disks := &table{columns: []column{{"", "Folder"}, {"", "Volume"}, {"", "Used"}, {"", "Free"}, {"", "Path"}}}
+	disks := &table{columns: headings("Folder", "Volume", "Used", "Free", "Path")}
 	for _, v := range s.Volumes {
 		path := filepath.Clean(v.Path)
 		if v.Error != "" {

@@ -17,21 +17,19 @@ import (
 )
 
 func reportTipCommand(env *environment) *cli.Command {
-	return &cli.Command{
+	return env.report(&cli.Command{
 		Name:      "tip",
 		Usage:     "everything known about one record, by tip or inspection id",
 		ArgsUsage: "TIP|INSPECTION-ID",
 		Description: `TIP may be the beginning of a tip, 8 characters or more. An inspection id is found
 however it is spelled: "LCD - 045289", LCD-045289, lcd045289. Where it means several
 records they are listed, and the exit code is 3; it is 1 where there is none.`,
-		Flags: []cli.Flag{formatFlag(formatText, formatJSON, formatCSV)},
-		Action: env.reportingWith(func(ctx context.Context, c *cli.Context, r *reporter) error {
-			if c.NArg() != 1 || c.Args().First() == "" {
-				return usagef("give one tip or inspection id (an id with blanks stands in quotes)")
-			}
-			return runReportTip(ctx, r, c.Args().First())
-		}),
-	}
+	}, func(ctx context.Context, c *cli.Context, r *reporter) error {
+		if c.NArg() != 1 || c.Args().First() == "" {
+			return usagef("give one tip or inspection id (an id with blanks stands in quotes)")
+		}
+		return runReportTip(ctx, r, c.Args().First())
+	})
 }
 
 // tipReport is everything known about one record.
@@ -149,7 +147,7 @@ func (r *reporter) tipSheet(d tipReport) sheet {
 	if id := either(d.InspectionID, d.ExpectedID); id != "" {
 		title = id
 	}
-	files := &table{columns: []column{{"", "#"}, {"", "File"}, {"", "Status"}, {"", "Check"}, {"", "Size"}, {"", "Took"}, {"", "On disk"}, {"", "Tries"}, {"", "Error"}}, spare: []string{"Took", "Tries", "Check"}}
+	files := &table{columns: headings("#", "File", "Status", "Check", "Size", "Took", "On disk", "Tries", "Error"), spare: []string{"Took", "Tries", "Check"}}
 	for _, a := range d.Attachments {
 		onDisk := a.OnDisk
 		if a.Archive != nil {
