@@ -252,6 +252,9 @@ func readBackup(path string) (Backup, error) {
 	return b, nil
 }
 
+// Backups returns the backups of our database in [paths] backups, the newest first.
+func (m *Maintenance) Backups() ([]Backup, error) { return m.backups(m.Config.Paths.Backups) }
+
 // backups returns the backups in dir of our database, the newest first; one of
 // another size than its manifest says is broken. Other files are nobody's business.
 func (m *Maintenance) backups(dir string) ([]Backup, error) {

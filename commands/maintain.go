@@ -24,8 +24,8 @@ func maintainCommand(env *environment) *cli.Command {
 		Name:  "maintain",
 		Usage: "keep the database, the disk and the backups well",
 		Description: `Any of it may be done while process drains the queue. One maintenance or archive
-runs at a time (else exit code 11); pause, resume, reset-circuit and restore-plan
-do not wait for it.
+runs at a time (else exit code 11); pause, resume, reset-circuit, backups and
+restore-plan do not wait for it.
 
 Examples:
   noggin maintain weekly --once --wait 2h    # what a timer does
@@ -48,6 +48,7 @@ Examples:
 			m("temp", "remove the unfinished files that killed processes left", "Only those that nobody has written to for six hours.",
 				func(m *batch.Maintenance) batch.Step { return batch.Step{Name: "temp", Do: m.SweepTemp} }),
 			backupCommand(env),
+			backupsCommand(env),
 			verifyBackupCommand(env),
 			restorePlanCommand(env),
 			emergencyCommand(env),

@@ -2,8 +2,11 @@ package commands
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
+	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
 
 	"noggin/batch"
@@ -39,6 +42,58 @@ it, a manifest with its hash and what it holds. The last backup of each of
 			})
 		},
 	}
+}
+
+func backupsCommand(env *environment) *cli.Command {
+	return &cli.Command{
+		Name:  "backups",
+		Usage: "list the backups in [paths] backups, the newest first",
+		Description: `With size, records, and when each was restored on trial; those of one database
+should grow slowly and steadily. Needs no database.`,
+		Flags: []cli.Flag{formatFlag(formatText, formatJSON, formatCSV)},
+		Action: func(c *cli.Context) error {
+			cfg, err := env.config(c)
+			if err != nil {
+				return err
+			}
+			m := &batch.Maintenance{Database: cfg.storage, Config: cfg.batch, Log: env.log}
+			backups, err := m.Backups()
+			if err != nil {
+				return err
+			}
+			return printBackups(backups, cfg.batch.Paths.Backups, cfg.now().Location(), env.output(c))
+		},
+	}
+}
+
+func printBackups(backups []batch.Backup, folder string, zone *time.Location, out output) error {
+	t := table{columns: []column{
+		{"file", "BACKUP"},
+		{"taken_at", "TAKEN"},
+		{"bytes", "SIZE"},
+		{"records", "RECORDS"},
+		{"verified_at", "RESTORED ON TRIAL"},
+		{"host", "HOST"},
+		{"problem", "PROBLEM"},
+	}, spare: []string{"HOST", "TAKEN"}}
+	for _, b := range backups {
+		var size, verified, problem any = b.Bytes, nil, nil
+		if out.format == formatText {
+			size = humanize.IBytes(uint64(b.Bytes))
+		}
+		if b.VerifiedAt != nil {
+			verified = b.VerifiedAt.In(zone)
+		}
+		if b.Broken != "" {
+			problem = b.Broken
+		}
+		t.rows = append(t.rows, []any{b.File, b.TakenAt.In(zone), size, b.Rows["noggin_data"], verified, b.Host, problem})
+	}
+	if len(t.rows) == 0 && out.format == formatText {
+		_, err := fmt.Fprintf(out, "no backup of this database in %s: `noggin maintain backup` makes one\n", printable(folder))
+		return err
+	}
+	return out.table(t)
 }
 
 func verifyBackupCommand(env *environment) *cli.Command {
