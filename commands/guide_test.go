@@ -1,0 +1,168 @@
+package commands
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/urfave/cli/v2"
+)
+
+const guide = "manual/noggin-operations.7.md"
+
+// guideCommands returns the command lines of noggin in a Markdown text: lines of code
+// blocks (where one has prompts, only lines that begin with one), and what stands in
+// backquotes, in bold, or in the cell of a table.
+func guideCommands(text string) []string {
+	var found, block []string
+	endBlock := func() {
+		block = strings.Split(strings.ReplaceAll(strings.Join(block, "\n"), "\\\n", ""), "\n")
+		prompts := slices.ContainsFunc(block, func(l string) bool { return strings.HasPrefix(l, "$ ") })
+		for _, line := range block {
+			line, prompt := strings.CutPrefix(line, "$ ")
+			line = strings.TrimPrefix(strings.TrimPrefix(line, "sudo "), "-u noggin ")
+			if strings.HasPrefix(line, "noggin ") && prompt == prompts {
+				found = append(found, line)
+			}
+		}
+		block = nil
+	}
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\n")
+		if strings.HasPrefix(line, "    ") {
+			block = append(block, strings.TrimSpace(line))
+			continue
+		}
+		if line != "" {
+			endBlock()
+		}
+		for _, m := range inlineCommand.FindAllStringSubmatch(line, -1) {
+			found = append(found, strings.Trim(m[0], "`*"))
+		}
+		if strings.HasPrefix(line, "|") {
+			for _, cell := range strings.FieldsFunc(line, func(r rune) bool { return r == '|' || r == ',' }) {
+				if cell = strings.TrimSpace(cell); strings.HasPrefix(cell, "noggin ") {
+					found = append(found, cell)
+				}
+			}
+		}
+	}
+	endBlock()
+	return found
+}
+
+var inlineCommand = regexp.MustCompile("`noggin [^`]+`|\\*\\*noggin [^*]+\\*\\*")
+
+// shellArguments are the arguments that a shell gives to noggin for a line.
+func shellArguments(t *testing.T, line string) []string {
+	t.Helper()
+	arguments, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", `noggin() { printf '%s\0' "$@" >&3; }`+"\n"+line)
+	cmd.Dir, cmd.Env, cmd.ExtraFiles = t.TempDir(), []string{"HOME=" + t.TempDir()}, []*os.File{writer}
+	_ = cmd.Run() // what stands behind a pipe need not be there
+	if err := writer.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var got bytes.Buffer
+	if _, err := got.ReadFrom(arguments); err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(strings.TrimSuffix(got.String(), "\x00"), "\x00")
+}
+
+func TestEveryCommandOfTheGuidesIsOneThatNogginHas(t *testing.T) {
+	t.Parallel()
+	for file, least := range map[string]int{guide: 150, "../README.md": 40} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := guideCommands(string(text))
+		if len(lines) < least {
+			t.Errorf("%s: only %d commands were found", file, len(lines))
+		}
+		for _, line := range lines {
+			env := &environment{out: &bytes.Buffer{}, err: new(secrets).guard(&bytes.Buffer{})}
+			app := newApp(env)
+			call, err := permute(rootCommand(app), shellArguments(t, line))
+			if err == nil && !call.help {
+				err = readFlags(app, call)
+			}
+			if err != nil {
+				t.Errorf("%s: %s: %v", file, line, err)
+			}
+		}
+	}
+}
+
+// readFlags has urfave/cli read a command's flags, and does nothing else.
+func readFlags(app *cli.App, call invocation) error {
+	app.Before = nil
+	call.command().Action = func(*cli.Context) error { return nil }
+	return app.RunContext(context.Background(), call.args)
+}
+
+func TestACommandThatNogginLacksIsFoundInAGuide(t *testing.T) {
+	t.Parallel()
+	text := "Text `noggin nothing`, **noggin report --no** and noggin.\n\n    noggin report tip\n    # noggin none\n    other\n\n" +
+		"| a | noggin skip --yes, noggin maintain nothing |\n\n    $ noggin process --batch x\n    noggin 1.2\n"
+	want := []string{"noggin nothing", "noggin report --no", "noggin report tip", "noggin skip --yes", "noggin maintain nothing", "noggin process --batch x"}
+	got := guideCommands(text)
+	if !slices.Equal(got, want) {
+		t.Fatalf("%q", got)
+	}
+	for _, line := range got {
+		app := newApp(&environment{out: &bytes.Buffer{}, err: new(secrets).guard(&bytes.Buffer{})})
+		call, err := permute(rootCommand(app), shellArguments(t, line))
+		if err == nil {
+			err = readFlags(app, call)
+		}
+		if (err == nil) != (line == "noggin skip --yes") {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+}
+
+func TestTheGuideNamesTheTimersAsTheyAre(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(guide)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		if cells := strings.Split(line, "|"); len(cells) == 5 && strings.HasPrefix(line, "| noggin-") {
+			told[strings.TrimSpace(cells[1])] = cells[3]
+		}
+	}
+	timers, err := filepath.Glob("../systemd/*.timer")
+	if err != nil || len(timers) == 0 || len(timers) != len(told) {
+		t.Errorf("%d timers, %d in the guide, %v", len(timers), len(told), err)
+	}
+	for _, timer := range timers {
+		name := strings.TrimSuffix(filepath.Base(timer), ".timer")
+		service, err := os.ReadFile(strings.TrimSuffix(timer, ".timer") + ".service")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, command := range strings.Split(told[name], ",") {
+			if command = strings.TrimSuffix(strings.TrimSpace(command), " FILE"); command == "" || !strings.Contains(string(service), "/"+command) {
+				t.Errorf("%s: the guide says %q", name, command)
+			}
+		}
+	}
+	for _, unit := range regexp.MustCompile(`\bnoggin[-a-z]*\.(?:timer|service|target|path)\b`).FindAllString(string(text), -1) {
+		if _, err := os.Stat("../systemd/" + unit); err != nil {
+			t.Errorf("the guide names %s", unit)
+		}
+	}
+}
