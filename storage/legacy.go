@@ -60,6 +60,7 @@ func legacyTables(codes map[string]string, output string) []legacyTable {
 	for _, from := range slices.Sorted(maps.Keys(codes)) {
 		fmt.Fprintf(&cases, " WHEN %s THEN %s", pq.QuoteLiteral(from), pq.QuoteLiteral(codes[from]))
 	}
+	entityType := map[string][]computedColumn{"entity_type": {{[]string{"entity_type"}, "lower(btrim(l.entity_type::text))"}}}
 	form := "CASE lower(l.object_type::text) WHEN '' THEN 'LCD'" + cases.String() + " ELSE 'LCD' END"
 	return []legacyTable{
 		{
@@ -110,10 +111,16 @@ func legacyTables(codes map[string]string, output string) []legacyTable {
 				// Only a file that noggin has looked at has one.
 				"content_type": notCopied,
 			},
-			where: `EXISTS (SELECT FROM noggin_schema.noggin_data n WHERE n.tip = l.record_tip::text)`,
+			where: `l.attachment_tip IS NOT NULL AND EXISTS (SELECT FROM noggin_schema.noggin_data n WHERE n.tip = l.record_tip::text)`,
 		},
-		{name: "entity_hashes", needs: []string{"hash_value", "entity_type", "entity_name"}, where: "l.entity_name IS NOT NULL"},
-		{name: "unknown_hashes", needs: []string{"hash_value", "entity_type"}, where: "l.hash_value IS NOT NULL"},
+		{
+			name: "entity_hashes", needs: []string{"hash_value", "entity_type", "entity_name"}, computed: entityType,
+			where: "l.hash_value IS NOT NULL AND l.entity_type IS NOT NULL AND btrim(l.entity_name::text) <> ''",
+		},
+		{
+			name: "unknown_hashes", needs: []string{"hash_value", "entity_type"}, computed: entityType,
+			where: "l.hash_value IS NOT NULL AND l.entity_type IS NOT NULL",
+		},
 	}
 }
 
@@ -193,7 +200,11 @@ func legacyColumns(table legacyTable, theirs, ours map[string]legacyColumn) (col
 		column := ours[name]
 		value := ""
 		if _, have := theirs[name]; have {
-			value = fmt.Sprintf("CAST(l.%s AS %s)", pq.QuoteIdentifier(name), column.Type)
+			value = "l." + pq.QuoteIdentifier(name)
+			if column.Type != "text" {
+				value = "nullif(btrim(" + value + "::text), '')" // of a column of text, perhaps
+			}
+			value = fmt.Sprintf("CAST(%s AS %s)", value, column.Type)
 			if column.NotNull && column.Default != "" {
 				value = fmt.Sprintf("coalesce(%s, %s)", value, column.Default)
 			}

@@ -7,10 +7,10 @@ CREATE TABLE noggin_schema.noggin_data (
     object_type varchar(100),
     processing_status varchar(20),
     lcd_inspection_id varchar(50),
-    inspection_date timestamp,
+    inspection_date text,
     vehicle text,
     vehicle_hash varchar(64),
-    total_attachments integer,
+    total_attachments text,
     completed_attachment_count integer,
     has_unknown_hashes boolean,
     retry_count integer,
@@ -40,9 +40,9 @@ CREATE TABLE noggin_schema.entity_hashes (entity_type varchar(20), hash_value va
 CREATE TABLE noggin_schema.unknown_hashes (entity_type varchar(20), hash_value varchar(64), first_seen_tip varchar(64), resolved_at timestamp);
 
 INSERT INTO noggin_schema.noggin_data (tip, object_type, processing_status, lcd_inspection_id, inspection_date, vehicle, retry_count, permanently_failed, archived) VALUES
-    ('aa', 'Load Compliance Check (Driver/Loader)', 'complete', 'LCD - 000001', '2025-09-17', 'TRUCK 1', 0, false, NULL),
+    ('aa', 'Load Compliance Check (Driver/Loader)', 'complete', 'LCD - 000001', '2025-09-17 00:00:00', 'TRUCK 1', 0, false, NULL),
     ('bb', 'couplingComplianceCheck', 'importing', NULL, NULL, NULL, NULL, NULL, false),
-    ('cc', NULL, 'api_failed', NULL, NULL, NULL, 4, true, false),
+    ('cc', NULL, 'api_failed', NULL, '', NULL, 4, true, false),
     ('dd', NULL, 'complete', NULL, NULL, NULL, 0, false, true),
     ('not a tip!', NULL, 'pending', NULL, NULL, NULL, 0, false, false);
 INSERT INTO noggin_schema.attachments (record_tip, attachment_tip, attachment_sequence, filename, attachment_status, file_path) VALUES
@@ -55,5 +55,6 @@ INSERT INTO noggin_schema.attachments (record_tip, attachment_tip, attachment_se
     ('bb', 'q5', 5, 'same.jpg', 'complete', '2025/07/same.jpg'), ('bb', 'q6', 6, 'same.jpg', 'complete', '2025/07/same.jpg');
 INSERT INTO noggin_schema.attachments (record_tip, attachment_tip, attachment_sequence, filename, attachment_status, file_path, file_hash_sha256) VALUES
     ('bb', 'q7', 7, 'seven.jpg', 'complete', 'seven.jpg', upper(repeat('ab', 32)));
-INSERT INTO noggin_schema.entity_hashes VALUES ('vehicle', 'h1', 'TRUCK 1', now()), ('team', 'h2', 'Perth', NULL), ('team', 'h3', NULL, now());
+INSERT INTO noggin_schema.entity_hashes VALUES ('vehicle', 'h1', 'TRUCK 1', now()), ('team', 'h2', 'Perth', NULL), ('team', 'h3', NULL, now()),
+    (NULL, 'h4', 'Nobody', now()), ('Trailer ', 'h5', 'TRAILER 5', now()), ('team', 'h6', '', now());
 INSERT INTO noggin_schema.unknown_hashes VALUES ('trailer', 'h4', 'aa', NULL);
