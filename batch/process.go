@@ -179,11 +179,6 @@ func (r *run) drain(ctx context.Context, standing storage.Standing) error {
 	claiming, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	r.work, r.stop = work, stop
-	if r.opts.Adopt {
-		if err := r.locateLegacyFiles(claiming); err != nil {
-			return err
-		}
-	}
 
 	if err := r.connect(writes, standing); err != nil {
 		return err
@@ -201,7 +196,13 @@ func (r *run) drain(ctx context.Context, standing storage.Standing) error {
 	watchers.Go(func() { r.reportProgress(work) })
 	watchers.Go(func() { r.sampleLoop(work) })
 
-	claimErr := r.claimAll(claiming)
+	var claimErr error
+	if r.opts.Adopt {
+		claimErr = r.locateLegacyFiles(claiming)
+	}
+	if claimErr == nil {
+		claimErr = r.claimAll(claiming)
+	}
 	r.inHand.Wait()
 	endWork(nil)
 	watchers.Wait()

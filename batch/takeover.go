@@ -21,6 +21,9 @@ const (
 // name. The record's own run looks at the content then.
 func (r *run) locateLegacyFiles(ctx context.Context) error {
 	missing, err := r.missingLegacyFiles(ctx)
+	if errors.Is(context.Cause(ctx), errTimeOver) {
+		return nil // nothing is claimed any more
+	}
 	if err != nil || missing == 0 {
 		return err
 	}
@@ -59,7 +62,7 @@ func (r *run) locateLegacyFiles(ctx context.Context) error {
 		err = look()
 	}
 	switch {
-	case errors.Is(err, errTimeOver):
+	case errors.Is(context.Cause(ctx), errTimeOver):
 		return nil
 	case err != nil:
 		return fmt.Errorf("search the output folder for files of the replaced service: %w", err)
