@@ -324,6 +324,9 @@ func TestAnOlderProgramIsNotTaken(t *testing.T) {
 	if err := runProgram(t.Context(), nil, "/bin/sh", "-c", "echo one >&2; echo two >&2; exit 3"); err == nil || err.Error() != "sh: one\ntwo" {
 		t.Error(err)
 	}
+	if err := runProgram(t.Context(), nil, "/bin/sh", "-c", "echo sh: error: volume is full >&2; exit 1"); err == nil || err.Error() != "sh: volume is full" {
+		t.Error(err)
+	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("told to stop")
 	time.AfterFunc(20*time.Millisecond, func() { cancel(why) })

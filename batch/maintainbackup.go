@@ -167,7 +167,7 @@ func (m *Maintenance) dump(ctx context.Context, dir string) (Backup, error) {
 	lockWait := fmt.Sprintf("--lock-wait-timeout=%d", m.Config.Maintain.LockTimeout.Milliseconds())
 	if err := runProgram(ctx, environ, program, "--format=custom", "--schema="+b.Schema, "--no-password", lockWait,
 		"--snapshot="+snapshot.ID, "--file="+partial); err != nil {
-		return b, err
+		return b, fmt.Errorf("write backup %s: %w", b.Path(), err)
 	}
 	if b.Bytes, b.SHA256, err = settleFile(partial); err != nil {
 		return b, err

@@ -96,5 +96,6 @@ func runProgram(ctx context.Context, environ []string, path string, args ...stri
 	if said == "" {
 		said = err.Error()
 	}
-	return errors.New(filepath.Base(path) + ": " + strings.ToValidUTF8(said, "?"))
+	name := filepath.Base(path) + ": "
+	return errors.New(name + strings.ReplaceAll(strings.ToValidUTF8(said, "?"), name+"error: ", ""))
 }

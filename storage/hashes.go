@@ -204,8 +204,10 @@ type Forgotten struct {
 func (db *DB) ForgetNames(ctx context.Context, f Forget) (Forgotten, error) {
 	var done Forgotten
 	err := db.tx(ctx, "forget the names", func(tx *sqlx.Tx) error {
-		if _, err := tx.ExecContext(ctx, db.sql(`SELECT pg_advisory_xact_lock(`+namesLock+`)`)); err != nil {
-			return err
+		if !f.DryRun {
+			if _, err := tx.ExecContext(ctx, db.sql(`SELECT pg_advisory_xact_lock(`+namesLock+`)`)); err != nil {
+				return err
+			}
 		}
 		if _, err := tx.ExecContext(ctx, `
 			CREATE TEMP TABLE noggin_forgotten (hash_value text, entity_type text) ON COMMIT DROP;
