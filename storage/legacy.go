@@ -70,7 +70,7 @@ func legacyTables(codes map[string]string, output string) []legacyTable {
 				// Complete is what noggin has seen to be complete: `process --adopt` looks.
 				// What was archived by hand is not there to be looked at.
 				"processing_status": {
-					{[]string{"processing_status", "archived"}, legacyStatus("l.archived IS NOT TRUE")},
+					{[]string{"processing_status", "archived"}, legacyStatus("coalesce(l.archived::text, '') NOT IN ('true', 't', '1')")},
 					{[]string{"processing_status"}, legacyStatus("true")},
 				},
 				"inspection_id": {{[]string{"lcd_inspection_id"}, "l.lcd_inspection_id::text"}},
