@@ -8,7 +8,7 @@ FUZZ_TIME := 10s
 # the tests and the demo.
 $(foreach v,$(filter PG% NOGGIN_CONFIG NOGGIN_DATABASE_URL NOGGIN_BEARER_TOKEN,$(.VARIABLES)),$(eval unexport $(v)))
 
-.PHONY: build test test-faults bench bench-profile lint fuzz demo setup
+.PHONY: build test test-faults test-boot bench bench-profile lint fuzz demo setup
 
 # Static, so that it runs on any Linux host. Files that are made here appear
 # whole, also beside another make.
@@ -24,6 +24,10 @@ test: setup
 # The whole fault suite; `make test` has its short form.
 test-faults: setup
 	NOGGIN_FAULTS=full CGO_ENABLED=1 go test -race -timeout 30m -count 1 ./commands ./batch -run 'Killed|Restarted|Mixed|Several|Signal|Disk|GoesAway|FailsOver|Lost|Frozen|Clock' -v
+
+# The whole installation in a container that boots systemd; as root.
+test-boot: setup
+	.ci/boot
 
 # Ratios against curl, psql and plain SQL; BENCH="--short --only claims" for less.
 bench: setup build
@@ -43,7 +47,7 @@ demo: setup build
 	go run ./commands/demo --noggin ./noggin
 
 # What tests and demo need of the machine: PostgreSQL's server programs, zstd,
-# a C compiler for the race detector.
+# systemd-analyze, a C compiler for the race detector.
 setup:
 	@.ci/setup
 

@@ -1,9 +1,11 @@
 package storage
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"noggin/storage/storagetest"
 )
@@ -46,4 +48,29 @@ func TestALockIsFreeWhenItsConnectionIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	release()
+}
+
+func TestATurnIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	release, err := db.Turn(t.Context(), "validate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := db.Turn(t.Context(), "another work")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other()
+	impatient, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := db.Turn(impatient, "validate"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("the second got %v", err)
+	}
+	release()
+	next, err := db.Turn(t.Context(), "validate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	next()
 }
