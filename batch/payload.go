@@ -311,6 +311,9 @@ var namespaceParameter = regexp.MustCompile(`(?i)\bns(=|%3d)[0-9a-z_-]{8,}`)
 // withoutNamespace takes the tenant's namespace out of media references; only
 // the stored payload may hold it.
 func withoutNamespace(s string) string {
+	if !strings.ContainsAny(s, "=%") { // spares most texts the pattern
+		return s
+	}
 	return namespaceParameter.ReplaceAllString(s, "ns=(namespace)")
 }
 

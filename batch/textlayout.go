@@ -73,13 +73,14 @@ func (p *page) line(indent int, text string) {
 // oneLine is a clean text without line breaks.
 func oneLine(s string) string { return strings.ReplaceAll(cleanText(s), "\n", " ") }
 
+var lineBreaks = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\u2028", "\n", "\u2029", "\n", "\t", "    ")
+
 // cleanText makes a text from outside harmless: control characters, terminal
 // escapes and what turns the direction of text are written out as [U+001B],
 // line breaks of every kind become one, and a media reference loses its
 // namespace.
 func cleanText(s string) string {
-	s = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\u2028", "\n", "\u2029", "\n", "\t", "    ").
-		Replace(withoutNamespace(strings.ToValidUTF8(s, "\uFFFD")))
+	s = lineBreaks.Replace(withoutNamespace(strings.ToValidUTF8(s, "\uFFFD")))
 	if !strings.ContainsFunc(s, isHarmful) {
 		return s
 	}
