@@ -26,7 +26,7 @@ func (e *CircuitOpenError) Unwrap() error { return ErrAPIUnavailable }
 
 // flushEvery is how often a run tells the database how its requests went, and
 // learns what other runs saw.
-const flushEvery = time.Second
+const flushEvery = time.Second / 4
 
 // breaker is one run's view of the circuit in the database.
 type breaker struct {
@@ -83,8 +83,8 @@ func (b *breaker) openError(row storage.Circuit) error {
 }
 
 // observe notes how a request ended that was admitted took ago; an unused one says
-// nothing. While half-open every probe is reported at once: others wait for the
-// verdict.
+// nothing. A failure is reported at once, and while half-open every probe: others wait
+// for the verdict. That all is well can wait for the next flush.
 func (b *breaker) observe(failed, unused bool, took time.Duration) {
 	b.mu.Lock()
 	r := requestEnded{generation: b.row.Generation, failed: failed, unused: unused}
@@ -92,7 +92,7 @@ func (b *breaker) observe(failed, unused bool, took time.Duration) {
 		r.generation-- // any but the present one
 	}
 	b.ended = append(b.ended, r)
-	soon := b.row.State == circuitHalfOpen || len(b.ended) >= max(1, b.cfg.SampleSize/2)
+	soon := failed || b.row.State == circuitHalfOpen
 	b.mu.Unlock()
 	if soon {
 		select {

@@ -99,8 +99,8 @@ func (r *run) claimTips(ctx context.Context) error {
 	return nil
 }
 
-// freePlaces waits for at least one free place for a record and takes all there
-// are; 0 when ctx ended.
+// freePlaces waits for at least one free place for a record, and until the last claim
+// is [commitEvery] ago, and takes all there are; 0 when ctx ended.
 func (r *run) freePlaces(ctx context.Context) int {
 	if ctx.Err() != nil {
 		return 0
@@ -109,6 +109,9 @@ func (r *run) freePlaces(ctx context.Context) int {
 	case <-ctx.Done():
 		return 0
 	case r.slots <- struct{}{}:
+	}
+	if sleep(ctx, commitEvery-time.Since(r.asked)) != nil {
+		return r.returnPlaces(1, 0)
 	}
 	for n := 1; ; n++ {
 		select {

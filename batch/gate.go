@@ -111,7 +111,7 @@ func (g *gate) pause(ctx context.Context, retryAfter time.Duration) {
 	until := time.Now().Add(retryAfter)
 	g.mu.Lock()
 	// Those that were in flight together say the same a moment later.
-	longer := until.Sub(g.pausedUntil) > flushEvery
+	longer := until.Sub(g.pausedUntil) > time.Second
 	if longer {
 		g.pausedUntil = until
 	}

@@ -4,19 +4,25 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"noggin/storage"
 )
 
-// group commits what many records write at the same moment in one transaction:
-// the first caller's write goes out at once, those that come meanwhile go
-// together in the next.
+// group commits what many records write at about the same time in one transaction:
+// a write goes out at once when the last one was begun [commitEvery] ago, else
+// together with those that come until then.
 type group[T, R any] struct {
 	write  func(ctx context.Context, items []T) ([]R, error)
 	weight func(T) int // bytes; a write takes at most groupBytes
 	queue  chan groupItem[T, R]
 	done   sync.WaitGroup
 }
+
+// commitEvery is the least time between two transactions of a kind (claims, answers,
+// results) of one run. Each costs a dozen round trips and a flush of PostgreSQL's log,
+// whether it is of one record or of fifty.
+const commitEvery = 25 * time.Millisecond
 
 const (
 	groupItems = 64
@@ -56,24 +62,36 @@ func (g *group[T, R]) close() {
 }
 
 func (g *group[T, R]) loop(ctx context.Context) {
+	var began time.Time // the last commit
 	for first := range g.queue {
-		items := []groupItem[T, R]{first}
-		bytes := g.weight(first.item)
-	collect:
-		for len(items) < groupItems && bytes < groupBytes {
-			select {
-			case next, ok := <-g.queue:
-				if !ok {
-					break collect
-				}
-				items = append(items, next)
-				bytes += g.weight(next.item)
-			default:
-				break collect
-			}
-		}
+		items := g.collect(first, commitEvery-time.Since(began))
+		began = time.Now()
 		g.commit(ctx, items)
 	}
+}
+
+// collect takes what is queued, and what comes within the pause.
+func (g *group[T, R]) collect(first groupItem[T, R], pause time.Duration) []groupItem[T, R] {
+	items, bytes := []groupItem[T, R]{first}, g.weight(first.item)
+	over := time.After(pause)
+	for len(items) < groupItems && bytes < groupBytes {
+		var next groupItem[T, R]
+		open := true
+		select {
+		case next, open = <-g.queue:
+		default:
+			select {
+			case next, open = <-g.queue:
+			case <-over:
+				return items
+			}
+		}
+		if !open {
+			return items
+		}
+		items, bytes = append(items, next), bytes+g.weight(next.item)
+	}
+	return items
 }
 
 // commit writes the items together. When the database refuses them for what they

@@ -147,7 +147,7 @@ func (p *Processor) Run(ctx context.Context, opts ProcessOptions, standing stora
 	r := &run{
 		Processor: p, opts: opts, id: id, started: started, hands: map[string]*hand{},
 		summary: Summary{RunID: id, Circuit: standing.State},
-		slots:   make(chan struct{}, p.Config.Processing.Concurrency+p.Config.Processing.Concurrency/2+1),
+		slots:   make(chan struct{}, p.Config.Processing.Concurrency*2+1),
 	}
 	err = r.drain(ctx, standing)
 	r.summary.DurationSeconds = time.Since(started).Seconds()
