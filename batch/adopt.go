@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
-	"os"
 	"path"
 	"regexp"
 	"slices"
@@ -220,13 +219,9 @@ func (w *work) adoptOne(a *storage.Attachment, ref AttachmentRef, file fileOnDis
 	}
 	kept := Kept{Path: file.path}
 	if path.Dir(file.path) == w.stored.Folder {
-		var folder *os.File
-		if folder, err = w.output.folder(w.stored.Folder); err == nil {
-			defer release(folder)
-			err = w.output.fail("flush folder", w.stored.Folder, folder.Sync())
-		}
+		_, err = w.folder.open() // so that it is flushed
 	} else {
-		kept, err = w.output.Move(file.path, size, sum, w.stored.Folder, w.nameOf(a, ref, verdict.Ext), suffixOf(a.Tip))
+		kept, err = w.folder.Move(file.path, size, sum, w.nameOf(a, ref, verdict.Ext), suffixOf(a.Tip))
 		w.Log.Info("a file of the replaced service was moved into its record's folder", "tip", w.claim.Tip, "from", file.path, "path", kept.Path)
 	}
 	if errors.Is(err, ErrObstacle) {

@@ -369,7 +369,12 @@ func (r *restoration) write(f ManifestFile, modified time.Time, content io.Reade
 	}
 	// The day of the photograph, not of its return; that it fails does no harm.
 	_ = r.output.root.Chtimes(path.Join(TempFolder, temp.name), modified, modified)
-	return temp.keepExactly(path.Dir(f.Path), path.Base(f.Path))
+	folder := r.output.Folder(path.Dir(f.Path))
+	defer folder.Close()
+	if alreadyThere, err = folder.keepExactly(temp, path.Base(f.Path)); err != nil {
+		return alreadyThere, err
+	}
+	return alreadyThere, folder.Sync()
 }
 
 func (r *restoration) leaveOut(f ManifestFile, err error) {

@@ -305,11 +305,7 @@ func locator(manifest int64) []byte {
 // name gives the file its final name; nothing is ever replaced.
 func (w *archiveWriter) name() error {
 	partial, dir := w.final+partialExt, filepath.Dir(w.final)
-	err := unix.Renameat2(unix.AT_FDCWD, partial, unix.AT_FDCWD, w.final, unix.RENAME_NOREPLACE)
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
-		err = linkNew(unix.AT_FDCWD, partial, unix.AT_FDCWD, w.final)
-	}
-	if err != nil {
+	if err := renameNew(partial, w.final); err != nil {
 		return diskError("name", w.final, err)
 	}
 	if err := syncFolder(dir); err != nil {

@@ -152,7 +152,7 @@ func (w *work) downloadOne(ctx context.Context, a *storage.Attachment, ref Attac
 		// Evidence is never thrown away.
 		d.Validation = validationSuspect
 	}
-	kept, err := temp.Keep(w.stored.Folder, d.Filename, suffixOf(a.Tip))
+	kept, err := w.folder.Keep(temp, d.Filename, suffixOf(a.Tip))
 	if err != nil {
 		if errors.Is(err, ErrObstacle) {
 			return d, err

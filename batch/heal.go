@@ -271,8 +271,14 @@ func (w *healing) writeReport(r *storage.StaleRecord, payload []byte, names stor
 	if err != nil {
 		return storage.Report{}, err
 	}
-	return writeReportFile(w.output, form, record,
+	folder := w.output.Folder(*r.Folder)
+	defer folder.Close()
+	report, err := writeReportFile(folder, form, record,
 		storage.Stored{ClaimKey: storage.ClaimKey{Tip: r.Tip, Token: r.Token}, Folder: *r.Folder, Names: names, Attachments: r.Attachments})
+	if err != nil {
+		return storage.Report{}, err
+	}
+	return report, folder.Sync()
 }
 
 // fail notes that a report could not be written.

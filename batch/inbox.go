@@ -220,11 +220,7 @@ var errChanged = errors.New("it changed while it was read")
 
 // renameNew moves a file to a name that nothing may have: fs.ErrExist.
 func renameNew(from, to string) error {
-	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
-		return linkNew(unix.AT_FDCWD, from, unix.AT_FDCWD, to)
-	}
-	return err
+	return renameNewAt(unix.AT_FDCWD, from, unix.AT_FDCWD, to)
 }
 
 // copyInto is moveInto across file systems.

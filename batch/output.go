@@ -57,6 +57,7 @@ type Output struct {
 
 	mu      sync.Mutex
 	settled map[string]struct{} // folders whose own entry is known to be on disk
+	temp    *tempFolder         // nil until a file is made
 }
 
 // CreateMarker makes dir an output folder: creates it, with its parents, where
@@ -149,7 +150,14 @@ func OpenOutput(dir string) (*Output, error) {
 }
 
 // Close gives the folder back.
-func (o *Output) Close() error { return o.root.Close() }
+func (o *Output) Close() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.temp != nil {
+		o.temp.close()
+	}
+	return o.root.Close()
+}
 
 // Name is the absolute path of the folder.
 func (o *Output) Name() string { return o.name }
@@ -363,68 +371,6 @@ func (o *Output) inUse(name string) bool {
 	}
 	defer release(f)
 	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
-}
-
-// folder opens dir, creating what is missing of it, with the entries of all its
-// folders on disk.
-func (o *Output) folder(dir string) (*os.File, error) {
-	f, err := o.root.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY, 0)
-	// More than once, because archiving removes folders that have become empty.
-	for tries := 0; errors.Is(err, fs.ErrNotExist) && tries < 5; tries++ {
-		o.forget(dir)
-		if err = o.root.MkdirAll(dir, folderMode); err == nil {
-			f, err = o.root.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY, 0)
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return nil, o.fail("create folder", dir, err)
-		}
-	}
-	if err != nil {
-		return nil, o.fail("open folder", dir, err)
-	}
-	if err := o.settle(dir); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
-}
-
-// settle puts the entry of dir, and of the folders it lies in, on disk: also
-// those that another process made a moment ago and has not flushed yet. Each is
-// flushed once a process.
-func (o *Output) settle(dir string) error {
-	var done []string
-	for ; dir != "."; dir = path.Dir(dir) {
-		o.mu.Lock()
-		_, ok := o.settled[dir]
-		o.mu.Unlock()
-		if ok {
-			break
-		}
-		parent, err := o.root.Open(path.Dir(dir))
-		if err != nil {
-			return o.fail("open folder", path.Dir(dir), err)
-		}
-		if err := errors.Join(parent.Sync(), parent.Close()); err != nil {
-			return o.fail("flush folder", path.Dir(dir), err)
-		}
-		done = append(done, dir)
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if len(o.settled) > maxSettled {
-		clear(o.settled)
-	}
-	for _, dir := range done {
-		o.settled[dir] = struct{}{}
-	}
-	return nil
-}
-
-func (o *Output) forget(dir string) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for ; dir != "."; dir = path.Dir(dir) {
-		delete(o.settled, dir)
-	}
 }
 
 func (o *Output) full(name string) string { return filepath.Join(o.name, filepath.FromSlash(name)) }

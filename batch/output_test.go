@@ -45,11 +45,21 @@ func keep(t testing.TB, o *Output, dir, name, content string) Kept {
 	if _, err := io.WriteString(f, content); err != nil {
 		t.Fatal(err)
 	}
-	kept, err := f.Keep(dir, name, "a1b2c3d4")
-	if err != nil {
+	folder := o.Folder(dir)
+	defer folder.Close()
+	kept, err := folder.Keep(f, name, "a1b2c3d4")
+	if err := errors.Join(err, folder.Sync()); err != nil {
 		t.Fatal(err)
 	}
 	return kept
+}
+
+// replace writes the report of a folder.
+func replace(o *Output, dir, name string, write func(io.Writer) error) (int64, string, error) {
+	folder := o.Folder(dir)
+	defer folder.Close()
+	size, sum, err := folder.Replace(name, write)
+	return size, sum, errors.Join(err, folder.Sync())
 }
 
 // tree lists the files below the output folder with their content.
@@ -203,7 +213,7 @@ func TestFullVolumeIsADiskErrorThatHarmsNothing(t *testing.T) {
 	if err := o.CheckWritable(); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("CheckWritable on a full volume: %v", err)
 	}
-	_, _, err = o.ReplaceFile("2025/09/a", "a.txt", func(w io.Writer) error {
+	_, _, err = replace(o, "2025/09/a", "a.txt", func(w io.Writer) error {
 		_, err := io.WriteString(w, strings.Repeat("r", 10_000))
 		return err
 	})
@@ -220,7 +230,7 @@ func TestFullVolumeIsADiskErrorThatHarmsNothing(t *testing.T) {
 func TestVolumeWithoutRightToWrite(t *testing.T) {
 	cannotWrite := func(t *testing.T, o *Output, cause error, advice string) {
 		t.Helper()
-		_, _, err := o.ReplaceFile("2025/09/a", "a.txt", func(io.Writer) error { return nil })
+		_, _, err := replace(o, "2025/09/a", "a.txt", func(io.Writer) error { return nil })
 		if !IsDiskError(err) || !errors.Is(err, cause) || !strings.Contains(err.Error(), advice) {
 			t.Errorf("ReplaceFile: %v", err)
 		}

@@ -110,11 +110,11 @@ func TestNothingLeavesTheOutputFolder(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := f.Keep(tt.dir, tt.name, "a1b2c3d4"); !errors.Is(err, tt.want) || IsDiskError(err) {
+		if _, err := o.Folder(tt.dir).Keep(f, tt.name, "a1b2c3d4"); !errors.Is(err, tt.want) || IsDiskError(err) {
 			t.Errorf("Keep(%q, %q): got %v, want %v", tt.dir, tt.name, err, tt.want)
 		}
 		f.Discard()
-		if _, _, err := o.ReplaceFile(tt.dir, tt.name, func(io.Writer) error { return nil }); !errors.Is(err, tt.want) {
+		if _, _, err := replace(o, tt.dir, tt.name, func(io.Writer) error { return nil }); !errors.Is(err, tt.want) {
 			t.Errorf("ReplaceFile(%q, %q): got %v, want %v", tt.dir, tt.name, err, tt.want)
 		}
 	}
@@ -191,7 +191,7 @@ func TestResetForgetsAFailedAttempt(t *testing.T) {
 	if want := sha256.Sum256([]byte("second")); f.SHA256() != hex.EncodeToString(want[:]) || f.Size() != 6 {
 		t.Errorf("%d bytes, SHA-256 %s", f.Size(), f.SHA256())
 	}
-	kept, err := f.Keep("x", "a.jpg", "a1b2c3d4")
+	kept, err := o.Folder("x").Keep(f, "a.jpg", "a1b2c3d4")
 	if err != nil || tree(t, o)[kept.Path] != "second" {
 		t.Errorf("kept %q: %v", tree(t, o)[kept.Path], err)
 	}
@@ -211,7 +211,7 @@ func TestKeepNoticesThatItsTemporaryFileIsGone(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(o.Name(), TempFolder)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Keep("x", "a.jpg", "a1b2c3d4"); !IsDiskError(err) {
+	if _, err := o.Folder("x").Keep(f, "a.jpg", "a1b2c3d4"); !IsDiskError(err) {
 		t.Errorf("got %v", err)
 	}
 	keep(t, o, "x", "a.jpg", "the folder is made again")
@@ -223,14 +223,14 @@ func TestKeepNoticesThatItsTemporaryFileIsGone(t *testing.T) {
 
 func TestReplaceFileChangesInOneStepAndOnlyWhatChanged(t *testing.T) {
 	o := newOutput(t)
-	replace := func(content string, fail error) (int64, string, error) {
-		return o.ReplaceFile("2025/09/a", "report.txt", func(w io.Writer) error {
+	write := func(content string, fail error) (int64, string, error) {
+		return replace(o, "2025/09/a", "report.txt", func(w io.Writer) error {
 			_, err := io.WriteString(w, content)
 			return errors.Join(err, fail)
 		})
 	}
 	full := filepath.Join(o.Name(), "2025/09/a/report.txt")
-	size, sum, err := replace("first", nil)
+	size, sum, err := write("first", nil)
 	if want := sha256.Sum256([]byte("first")); err != nil || size != 5 || sum != hex.EncodeToString(want[:]) {
 		t.Fatalf("%d %s %v", size, sum, err)
 	}
@@ -238,21 +238,21 @@ func TestReplaceFileChangesInOneStepAndOnlyWhatChanged(t *testing.T) {
 	if err := os.Chtimes(full, past, past); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := replace("first", nil); err != nil {
+	if _, _, err := write("first", nil); err != nil {
 		t.Fatal(err)
 	}
 	if info, err := os.Stat(full); err != nil || !info.ModTime().Equal(past) {
 		t.Errorf("unchanged content was written anew: %v", err)
 	}
 	broken := errors.New("broken")
-	if _, _, err := replace("half of the sec", broken); !errors.Is(err, broken) || IsDiskError(err) {
+	if _, _, err := write("half of the sec", broken); !errors.Is(err, broken) || IsDiskError(err) {
 		t.Errorf("got %v", err)
 	}
 	if got := tree(t, o); len(got) != 1 || got["2025/09/a/report.txt"] != "first" {
 		t.Errorf("after a failed writer: %v", got)
 	}
 	for _, content := range []string{"fires", "second"} {
-		if _, _, err := replace(content, nil); err != nil {
+		if _, _, err := write(content, nil); err != nil {
 			t.Fatal(err)
 		}
 		if got := tree(t, o); len(got) != 1 || got["2025/09/a/report.txt"] != content {
@@ -263,7 +263,7 @@ func TestReplaceFileChangesInOneStepAndOnlyWhatChanged(t *testing.T) {
 	if err := errors.Join(os.WriteFile(other, []byte("other"), 0o600), os.Remove(full), os.Symlink(other, full)); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := replace("third", nil); !errors.Is(err, ErrObstacle) {
+	if _, _, err := write("third", nil); !errors.Is(err, ErrObstacle) {
 		t.Errorf("link in place: %v", err)
 	}
 	if data, err := os.ReadFile(other); err != nil || string(data) != "other" {
@@ -292,7 +292,7 @@ func TestWriterProcess(t *testing.T) {
 		name := hex.EncodeToString(sum[:]) + ".bin"
 		kept := keep(t, o, fmt.Sprintf("2025/%02d/%d", i%12+1, i%5), name, string(content))
 		fmt.Println("kept", kept.Path)
-		_, _, err := o.ReplaceFile("2025/report", "report.txt", func(w io.Writer) error {
+		_, _, err := replace(o, "2025/report", "report.txt", func(w io.Writer) error {
 			_, err := io.WriteString(w, strings.Repeat(fmt.Sprintf("line %d\n", i), 5000)+"end\n")
 			return err
 		})

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"noggin/api"
@@ -19,6 +20,13 @@ func (r *run) workOn(ctx context.Context, c storage.Claim) {
 	started := time.Now()
 	w := &work{run: r, claim: c, result: storage.Result{Tip: c.Tip, Token: c.Token}}
 	err := w.do(ctx)
+	if w.folder != nil {
+		if syncErr := w.folder.Sync(); syncErr != nil {
+			w.forgetFiles()
+			err = syncErr
+		}
+		w.folder.Close()
+	}
 	w.result.Seconds = time.Since(started).Seconds()
 	w.conclude(ctx, err)
 }
@@ -30,6 +38,7 @@ type work struct {
 	form   ObjectType
 	record Record
 	stored storage.Stored
+	folder *Folder // the record's, once it has one
 	result storage.Result
 }
 
@@ -55,7 +64,7 @@ func (w *work) do(ctx context.Context) error {
 	if stored == nil {
 		return storage.ErrLost
 	}
-	w.stored = *stored
+	w.stored, w.folder = *stored, w.output.Folder(stored.Folder)
 	if err := w.download(ctx); err != nil {
 		return err
 	}
@@ -63,6 +72,12 @@ func (w *work) do(ctx context.Context) error {
 		return err
 	}
 	return w.writeReport()
+}
+
+// forgetFiles takes out of the result what may not be on disk.
+func (w *work) forgetFiles() {
+	w.result.Downloads = slices.DeleteFunc(w.result.Downloads, func(d storage.Download) bool { return d.Status == "complete" })
+	w.result.ReportPath, w.result.ReportSize, w.result.ReportHash = nil, nil, nil
 }
 
 // fetch gets the record. A tip whose form was only assumed is tried as the other
@@ -144,7 +159,7 @@ func optional[T comparable](v T) *T {
 
 // writeReport writes the record's text report and notes where it is.
 func (w *work) writeReport() error {
-	report, err := writeReportFile(w.output, w.form, w.record, w.stored)
+	report, err := writeReportFile(w.folder, w.form, w.record, w.stored)
 	if err != nil {
 		return err
 	}
@@ -152,10 +167,11 @@ func (w *work) writeReport() error {
 	return nil
 }
 
-// writeReportFile writes the text report of a stored record into its folder.
-func writeReportFile(output *Output, form ObjectType, record Record, stored storage.Stored) (storage.Report, error) {
+// writeReportFile writes the text report of a stored record into its folder, which
+// the caller flushes.
+func writeReportFile(folder *Folder, form ObjectType, record Record, stored storage.Stored) (storage.Report, error) {
 	name := ReportName(RecordName(record.InspectionID, stored.Tip))
-	size, sum, err := output.ReplaceFile(stored.Folder, name, func(out io.Writer) error {
+	size, sum, err := folder.Replace(name, func(out io.Writer) error {
 		return WriteTextReport(out, reportInput(form, record, stored))
 	})
 	return storage.Report{Path: stored.Folder + "/" + name, Size: size, SHA256: sum}, err
