@@ -76,7 +76,7 @@ on where it was.`,
 			&cli.StringFlag{Name: "to", Usage: "write to the folder `DIR`, which has to be there (default: [paths] archive)", TakesFile: true},
 			&cli.BoolFlag{Name: "keep", Usage: "stop before anything is removed; a later run without it carries on"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "show what would be archived and do nothing"},
-			&cli.DurationFlag{Name: "wait", Usage: "wait `DURATION` for another archive or maintain run to end"},
+			waitFlag(),
 			formatFlag(formatText, formatJSON),
 		},
 		Action: func(c *cli.Context) error {

@@ -22,7 +22,7 @@ folder and undoes the archiving in the database too.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "to", Usage: "restore below the folder `DIR`", TakesFile: true},
 			&cli.BoolFlag{Name: "in-place", Usage: "restore into the output folder"},
-			&cli.DurationFlag{Name: "wait", Usage: "wait `DURATION` for another archive or maintain run to end"},
+			waitFlag(),
 			formatFlag(formatText, formatJSON),
 		},
 		Action: func(c *cli.Context) error {
@@ -81,7 +81,7 @@ func archiveRegisterCommand(env *environment) *cli.Command {
 		Description: `Reads the archive back whole. Records that the database does not know become
 pending, with their photographs known to be in the archive.`,
 		Flags: []cli.Flag{
-			&cli.DurationFlag{Name: "wait", Usage: "wait `DURATION` for another archive or maintain run to end"},
+			waitFlag(),
 			formatFlag(formatText, formatJSON),
 		},
 		Action: func(c *cli.Context) error {
@@ -138,7 +138,7 @@ func archiveForgetCommand(env *environment) *cli.Command {
 		Description: `For an archive whose file is gone for good and missed by noggin archive verify.
 Refused as long as anything is known to be in it. The file itself is left alone.`,
 		Flags: []cli.Flag{
-			&cli.DurationFlag{Name: "wait", Usage: "wait `DURATION` for another archive or maintain run to end"},
+			waitFlag(),
 			formatFlag(formatText, formatJSON),
 		},
 		Action: func(c *cli.Context) error {
