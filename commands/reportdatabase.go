@@ -33,26 +33,21 @@ type databaseReport struct {
 	Statements []storage.StatementState `json:"slow_statements"` // null without pg_stat_statements
 }
 
-func runReportDatabase(ctx context.Context, r *reporter, all bool) (err error) {
+func runReportDatabase(ctx context.Context, r *reporter, all bool) error {
 	d := databaseReport{At: r.now}
-	if d.DatabaseState, err = r.db.DatabaseState(ctx); err != nil {
-		return err
-	}
-	if d.Tables, err = r.db.TableStates(ctx); err != nil {
-		return err
-	}
-	if d.Indexes, err = r.db.IndexStates(ctx); err != nil {
-		return err
-	}
-	if d.Columns, err = r.db.ColumnStates(ctx); err != nil {
-		return err
-	}
-	if d.Sessions, err = r.db.SessionStates(ctx); err != nil {
-		return err
-	}
-	statements, there, err := r.db.SlowStatements(ctx, 10)
-	if err != nil {
-		return err
+	var statements []storage.StatementState
+	var there bool
+	for _, read := range []func() error{
+		func() (err error) { d.DatabaseState, err = r.db.DatabaseState(ctx); return err },
+		func() (err error) { d.Tables, err = r.db.TableStates(ctx); return err },
+		func() (err error) { d.Indexes, err = r.db.IndexStates(ctx); return err },
+		func() (err error) { d.Columns, err = r.db.ColumnStates(ctx); return err },
+		func() (err error) { d.Sessions, err = r.db.SessionStates(ctx); return err },
+		func() (err error) { statements, there, err = r.db.SlowStatements(ctx, 10); return err },
+	} {
+		if err := read(); err != nil {
+			return err
+		}
 	}
 	if there {
 		d.Statements = statements
@@ -200,7 +195,8 @@ func (r *reporter) sessionSection(sessions []storage.SessionState) section {
 func (r *reporter) statementSection(statements []storage.StatementState, there bool) section {
 	s := section{title: "Slow statements"}
 	if !there {
-		s.lines = []string{"pg_stat_statements is not there, or not readable for this role."}
+		s.lines = []string{"pg_stat_statements is not there, or not readable for this role. To have it: shared_preload_libraries = 'pg_stat_statements' in " +
+			"postgresql.conf, restart PostgreSQL, and `CREATE EXTENSION pg_stat_statements` in this database as its superuser."}
 		return s
 	}
 	s.table = &table{columns: headings("Calls", "Average", "Longest", "In all", "Rows", "Statement"), spare: []string{"Rows", "Longest"}}
