@@ -279,7 +279,8 @@ func toRoff(markdown string) []byte {
 	return []byte(b.String())
 }
 
-// leftAligned keeps the names of flags and files whole.
-const leftAligned = ".nr HY 0\n.ad l\n"
+// leftAligned keeps the names of commands and files whole, also behind the blocks of
+// code that bring hyphenation back.
+const leftAligned = ".nr HY 0\n.nh\n.ad l\n"
 
 var roffLiterals = map[rune]string{'-': `\-`, '\'': `\(aq`, '`': `\(ga`, '^': `\(ha`, '~': `\(ti`, '…': "..."}
