@@ -65,6 +65,7 @@ type group struct {
 func groups() []group {
 	return []group{
 		{"process", benchProcess},
+		{"hosts", benchHosts},
 		{"import", benchImport},
 		{"claims", benchClaims},
 		{"idle", benchIdle},

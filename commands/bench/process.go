@@ -96,16 +96,18 @@ func (b *bench) drainOnce(ctx context.Context, simulated *apitest.Server, concur
 	if b.profile != "" && concurrency == 16 {
 		args = append(args, "--cpuprofile", b.profile)
 	}
+	if err := settle(ctx); err != nil {
+		return cost{}, err
+	}
 	return m.run(ctx, args...)
 }
 
 // curl fetches the very same URLs, with the same number in flight, into files.
 func (b *bench) curl(ctx context.Context, simulated *apitest.Server, concurrency int) (cost, error) {
-	folder := filepath.Join(b.folder, "curl")
-	if err := os.MkdirAll(folder, 0o755); err != nil {
+	folder, err := os.MkdirTemp(b.folder, "curl")
+	if err != nil {
 		return cost{}, err
 	}
-	defer func() { _ = os.RemoveAll(folder) }()
 	var config strings.Builder
 	n := 0
 	add := func(url string) {
@@ -122,6 +124,9 @@ func (b *bench) curl(ctx context.Context, simulated *apitest.Server, concurrency
 	if err := os.WriteFile(path, []byte(config.String()), 0o600); err != nil {
 		return cost{}, err
 	}
+	if err := settle(ctx); err != nil {
+		return cost{}, err
+	}
 	return measure(ctx, nil, "curl", "--silent", "--show-error", "--fail", "--parallel", "--parallel-immediate",
 		"--parallel-max", strconv.Itoa(concurrency), "--header", "en-namespace: "+simulated.Namespace(),
 		"--header", "authorization: Bearer "+simulated.Token(), "--config", path)
@@ -135,11 +140,10 @@ func recordURL(simulated *apitest.Server, record apitest.Record) string {
 // other over one connection, files written without sync, no database. It takes the
 // first records only and returns megabytes of photographs per second.
 func (b *bench) oneAtATime(ctx context.Context, simulated *apitest.Server, records int) (float64, error) {
-	folder := filepath.Join(b.folder, "single")
-	if err := os.MkdirAll(folder, 0o755); err != nil {
+	folder, err := os.MkdirTemp(b.folder, "single")
+	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = os.RemoveAll(folder) }()
 	started, bytes, n := time.Now(), int64(0), 0
 	fetch := func(url string) (int64, error) {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
