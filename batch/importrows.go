@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// importChunk is how many rows go into the database in one transaction. More
-	// are hardly faster, and cost memory.
-	importChunk = 20_000
+	// importChunk is how many rows go into the database in one transaction. Four times
+	// as many are a little faster, but take twice the memory.
+	importChunk = 5_000
 	// importWriters is how many chunks are written at the same time. A second one
 	// nearly doubles the speed where the server has two processors to spare; with
 	// more they wait for each other.
