@@ -173,6 +173,10 @@ func (db *DB) copyLegacy(ctx context.Context, tx *sqlx.Tx, opts InitOptions) ([]
 	if err := db.settleLegacyFiles(ctx, tx); err != nil {
 		return nil, fmt.Errorf("settle the files of the replaced service: %w", err)
 	}
+	// Without statistics the first run takes the full tables for empty ones.
+	if _, err := tx.ExecContext(ctx, db.sql("ANALYZE noggin_schema.noggin_data; ANALYZE noggin_schema.attachments; ANALYZE noggin_schema.entity_hashes")); err != nil {
+		return nil, err
+	}
 	return copied, db.recount(ctx, tx)
 }
 

@@ -35,7 +35,7 @@ func (db *DB) LegacyFilesAfter(ctx context.Context, s Selector, after LegacyFile
 	selected, args := s.where(4)
 	err = db.selectAll(ctx, "list the files of the replaced service", &files, `
 		SELECT `+legacyFileColumns+` FROM noggin_schema.noggin_data d JOIN noggin_schema.attachments a ON a.record_tip = d.tip
-		WHERE `+waiting+selected+` AND `+notLookedAt+` AND (a.record_tip, a.attachment_tip) > ($1, $2)
+		WHERE `+waiting+selected+` AND `+notLookedAt+` AND (a.record_tip, a.attachment_tip) > ($1, $2) AND d.tip >= $1
 		ORDER BY a.record_tip, a.attachment_tip LIMIT $3`, append([]any{after.RecordTip, after.Tip, limit}, args...)...)
 	return files, err
 }
