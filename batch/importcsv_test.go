@@ -287,6 +287,24 @@ func TestFilesBeingWrittenWait(t *testing.T) {
 	b.wantTree("fresh.csv", "processed/old.csv")
 }
 
+func TestTheAgeOfAFileOutlivesAClockThatIsSetBack(t *testing.T) {
+	t.Parallel()
+	name := filepath.Join(t.TempDir(), "tips.csv")
+	if err := os.WriteFile(name, []byte("tip\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for passed, settled := range map[time.Duration]bool{0: false, 2 * time.Minute: true, -30 * time.Second: false, -24 * time.Hour: true} {
+		now := time.Now().Add(passed)
+		if got := now.Sub(lastChange(info, now)) >= time.Minute; got != settled {
+			t.Errorf("%s after it was written: settled %t, want %t", passed, got, settled)
+		}
+	}
+}
+
 func TestAFileThatChangesWhileItIsReadIsNotMoved(t *testing.T) {
 	t.Parallel()
 	shared := newInbox(t)

@@ -101,12 +101,17 @@ func (m *Importer) importWaiting(ctx context.Context, opts ImportOptions, summar
 }
 
 // lastChange is when the file changed last. A time of modification still to come
-// says nothing; then that of its inode does.
+// says nothing; then that of its inode does. One to come as well was set by a clock
+// that has been set back since: long ago, the zero time.
 func lastChange(info fs.FileInfo, now time.Time) time.Time {
-	if stat, ok := info.Sys().(*syscall.Stat_t); ok && info.ModTime().After(now) {
-		return time.Unix(stat.Ctim.Unix())
+	changed := info.ModTime()
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok && changed.After(now) {
+		changed = time.Unix(stat.Ctim.Unix())
 	}
-	return info.ModTime()
+	if changed.Sub(now) > time.Minute { // clocks of hosts differ a little
+		return time.Time{}
+	}
+	return changed
 }
 
 // unchanged tells whether the file is the same one with the same content, as far as
