@@ -69,7 +69,8 @@ test-faults: setup
 test-boot: setup
 	.ci/boot
 
-# Ratios against curl, psql and plain SQL; BENCH="--short --only claims" for less.
+# Ratios against curl, psql and plain SQL, with some 12 GB in $TMPDIR;
+# BENCH="--short --only claims" for less.
 bench: setup build
 	go run ./commands/bench --noggin ./noggin $(BENCH)
 
