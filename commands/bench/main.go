@@ -200,8 +200,12 @@ func measure(ctx context.Context, env []string, name string, args ...string) (co
 	var stdout, stderr strings.Builder
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	started := time.Now()
-	err := cmd.Run()
-	c := cost{wall: time.Since(started), stdout: stdout.String()}
+	if err := cmd.Start(); err != nil {
+		return cost{}, err
+	}
+	peak := watchMemory(cmd.Process.Pid)
+	err := cmd.Wait()
+	c := cost{wall: time.Since(started), stdout: stdout.String(), maxRSS: peak()}
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		return c, err
@@ -210,10 +214,33 @@ func measure(ctx context.Context, env []string, name string, args ...string) (co
 		return c, fmt.Errorf("%s %s: %w\n%s", filepath.Base(name), strings.Join(args, " "), err, tail(stderr.String()))
 	}
 	c.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		c.maxRSS = usage.Maxrss * 1024
-	}
 	return c, nil
+}
+
+// watchMemory follows the peak memory of a process, in bytes, until it has ended. What
+// wait4 tells of it is no less than this program's own: a child begins in its parent's
+// memory.
+func watchMemory(pid int) (peak func() int64) {
+	ended, result := make(chan struct{}), make(chan int64)
+	go func() {
+		var most int64
+		for {
+			status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)) // gone when it has ended
+			if _, rest, ok := strings.Cut(string(status), "VmHWM:"); ok {
+				var kib int64
+				if _, err := fmt.Sscan(rest, &kib); err == nil {
+					most = kib * 1024
+				}
+			}
+			select {
+			case <-ended:
+				result <- most
+				return
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	}()
+	return func() int64 { close(ended); return <-result }
 }
 
 func tail(s string) string { return s[max(0, len(s)-2000):] }
