@@ -456,6 +456,25 @@ func TestARestoredRecordIsAsBefore(t *testing.T) {
 	s.mustVerify()
 }
 
+func TestARecordToRestoreIsNamedAsReportsNameIt(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, apitest.Options{Records: 2, MediaBytes: apitest.Range{Min: 2000, Max: 3000}})
+	s.mustCreate(everything)
+	var tip, id string
+	must(t, s.sql.QueryRowContext(t.Context(), `SELECT tip, inspection_id FROM noggin_data ORDER BY tip LIMIT 1`).Scan(&tip, &id))
+	for _, given := range []string{tip, tip[:10], id, strings.ToLower(strings.ReplaceAll(id, " - ", ""))} {
+		summary, err := s.Restore(t.Context(), RestoreOptions{Target: given, To: t.TempDir()})
+		if err != nil || summary.Records != 1 || summary.Files == 0 {
+			t.Errorf("%s: %+v, %v", given, summary, err)
+		}
+	}
+	s.exec(`UPDATE noggin_data SET inspection_id = $1`, id)
+	elsewhere := t.TempDir()
+	if _, err := s.Restore(t.Context(), RestoreOptions{Target: id, To: elsewhere}); !errors.Is(err, ErrAmbiguous) || len(hashes(t, elsewhere)) != 0 {
+		t.Errorf("an id of two records: %v", err)
+	}
+}
+
 func TestADamagedFileKeepsNoOtherFromBeingRestored(t *testing.T) {
 	t.Parallel()
 	s := newShelf(t, apitest.Options{Records: 8, Photos: apitest.Fixed(2), MediaBytes: apitest.Range{Min: 5000, Max: 6000}, Days: 3, FirstDay: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC)})

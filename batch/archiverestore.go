@@ -103,35 +103,27 @@ func (r *restoration) openFolder() (err error) {
 
 // do finds what is meant, and restores it.
 func (r *restoration) do(ctx context.Context) error {
-	archive, err := r.DB.ArchiveByName(ctx, archiveNameOf(r.opts.Target))
-	if err == nil {
-		return r.restoreFrom(ctx, archive, nil)
-	}
-	if !errors.Is(err, storage.ErrNoArchive) {
-		return err
-	}
-	records, err := r.FindRecords(ctx, r.opts.Target)
+	archive, record, err := r.Find(ctx, r.opts.Target)
 	if err != nil {
 		return err
 	}
-	archived := false
+	if archive != nil {
+		return r.restoreFrom(ctx, *archive, nil)
+	}
+	archives, err := r.DB.ArchivesOf(ctx, record.Tip)
+	if err != nil {
+		return err
+	}
+	if len(archives) == 0 {
+		return fmt.Errorf("%w: %s", ErrNotArchived, r.opts.Target)
+	}
 	if !r.opts.InPlace {
 		r.done = map[string]bool{}
 	}
-	for _, record := range records {
-		archives, err := r.DB.ArchivesOf(ctx, record.Tip)
-		if err != nil {
+	for _, archive := range archives { // the newest first: its report is the latest
+		if err := r.restoreFrom(ctx, archive, record); err != nil {
 			return err
 		}
-		for _, archive := range archives { // the newest first: its report is the latest
-			archived = true
-			if err := r.restoreFrom(ctx, archive, &record); err != nil {
-				return err
-			}
-		}
-	}
-	if !archived {
-		return fmt.Errorf("%w: %s", ErrNotArchived, r.opts.Target)
 	}
 	return nil
 }
@@ -141,7 +133,7 @@ func (r *restoration) do(ctx context.Context) error {
 func (a *Archiver) Forget(ctx context.Context, name string) (run int64, err error) {
 	err = a.alone(ctx, "archive forget", func(keeper *claimKeeper) error {
 		run = keeper.run
-		archive, err := a.DB.ArchiveByName(ctx, archiveNameOf(name))
+		archive, err := a.archiveNamed(ctx, name)
 		if err != nil {
 			return err
 		}
@@ -155,21 +147,33 @@ func (a *Archiver) Forget(ctx context.Context, name string) (run int64, err erro
 	return run, err
 }
 
-// archiveNameOf completes noggin-2024-03.
-func archiveNameOf(given string) string {
-	return strings.TrimSuffix(filepath.Base(given), ArchiveExt) + ArchiveExt
+// Find finds the archive or, where none has that name, the record that an operator
+// means. Errors: [ErrAmbiguous], [ErrNotArchived] where there is neither.
+func (a *Archiver) Find(ctx context.Context, given string) (*storage.Archive, *storage.FiledRecord, error) {
+	archive, err := a.archiveNamed(ctx, given)
+	if err == nil {
+		return &archive, nil, nil
+	}
+	if !errors.Is(err, storage.ErrNoArchive) {
+		return nil, nil, err
+	}
+	tip, err := FindRecord(ctx, a.DB, given)
+	if err != nil {
+		return nil, nil, err
+	}
+	records, err := a.DB.FiledRecords(ctx, []string{tip})
+	if err == nil && len(records) == 0 {
+		err = fmt.Errorf("%w: %s", ErrNotArchived, given)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return nil, &records[0], nil
 }
 
-// FindRecords finds the records that an operator names by tip or inspection id,
-// written as the site writes it or as the file names do.
-func (a *Archiver) FindRecords(ctx context.Context, given string) ([]storage.FiledRecord, error) {
-	for _, text := range []string{given, strings.ToLower(given), strings.Replace(given, "-", " - ", 1)} {
-		found, err := a.DB.FiledRecordsNamed(ctx, text)
-		if err != nil || len(found) > 0 {
-			return found, err
-		}
-	}
-	return nil, nil
+// archiveNamed also takes noggin-2024-03 for the archive's name, or a path to it.
+func (a *Archiver) archiveNamed(ctx context.Context, given string) (storage.Archive, error) {
+	return a.DB.ArchiveByName(ctx, strings.TrimSuffix(filepath.Base(given), ArchiveExt)+ArchiveExt)
 }
 
 // findFile returns where the archive is: where the database has it, or in [paths]

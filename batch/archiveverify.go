@@ -38,7 +38,7 @@ func (a *Archiver) Verify(ctx context.Context, opts VerifyOptions) ([]VerifiedAr
 		return nil, err
 	}
 	if opts.Name != "" {
-		one, err := a.DB.ArchiveByName(ctx, archiveNameOf(opts.Name))
+		one, err := a.archiveNamed(ctx, opts.Name)
 		if err != nil {
 			return nil, err
 		}

@@ -170,14 +170,14 @@ func TestAnInspectionIDIsFoundHoweverItIsTyped(t *testing.T) {
 		" LCD\u2013045289":             {"LCD - 045289", "LCD-045289"}, // a dash that a letter or a mail made of it
 		"LCD\u00a0-\u00a0\u2011045289": {"LCD - 045289"},
 	} {
-		got := Spellings(typed)
+		got := spellings(typed)
 		for _, want := range wants {
 			if !slices.Contains(got, want) {
 				t.Errorf("%q may be %q, without %q", typed, got, want)
 			}
 		}
 	}
-	if got := Spellings("  "); len(got) != 0 {
+	if got := spellings("  "); len(got) != 0 {
 		t.Errorf("nothing may be %q", got)
 	}
 }

@@ -2,9 +2,7 @@ package commands
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"path"
 	"strings"
 
 	"github.com/dustin/go-humanize"
@@ -81,21 +79,15 @@ func archiveShowCommand(env *environment) *cli.Command {
 }
 
 func runArchiveShow(ctx context.Context, a *batch.Archiver, name string, out output) error {
-	archive, err := a.DB.ArchiveByName(ctx, strings.TrimSuffix(path.Base(name), batch.ArchiveExt)+batch.ArchiveExt)
-	if err == nil {
-		return showArchive(ctx, a.DB, archive, out)
-	}
-	if !errors.Is(err, storage.ErrNoArchive) {
+	archive, record, err := a.Find(ctx, name)
+	switch {
+	case err != nil:
 		return err
+	case archive != nil:
+		return showArchive(ctx, a.DB, *archive, out)
+	default:
+		return showRecord(ctx, a.DB, *record, out)
 	}
-	records, err := a.FindRecords(ctx, name)
-	if err != nil {
-		return err
-	}
-	if len(records) == 0 {
-		return fmt.Errorf("%w: %s", batch.ErrNotArchived, printable(name))
-	}
-	return showRecords(ctx, a.DB, records, out)
 }
 
 // heldRecord is a record as an archive's page lists it.
@@ -176,40 +168,32 @@ type filedFile struct {
 	Archive *string `json:"archive"` // null: it is in the output folder
 }
 
-func showRecords(ctx context.Context, db *storage.DB, records []storage.FiledRecord, out output) error {
-	shown := make([]filedRecord, len(records))
-	for i, r := range records {
-		archives, err := db.ArchivesOf(ctx, r.Tip)
-		if err != nil {
-			return err
-		}
-		shown[i] = filedRecord{FiledRecord: r, Archives: []string{}, Files: []filedFile{}}
-		for _, a := range archives {
-			shown[i].Archives = append(shown[i].Archives, a.Name)
-		}
-		for _, f := range r.Files {
-			shown[i].Files = append(shown[i].Files, filedFile{f.Path, f.Size, f.SHA256, f.ArchiveName})
-		}
+func showRecord(ctx context.Context, db *storage.DB, r storage.FiledRecord, out output) error {
+	archives, err := db.ArchivesOf(ctx, r.Tip)
+	if err != nil {
+		return err
+	}
+	shown := filedRecord{FiledRecord: r, Archives: []string{}, Files: []filedFile{}}
+	for _, a := range archives {
+		shown.Archives = append(shown.Archives, a.Name)
+	}
+	for _, f := range r.Files {
+		shown.Files = append(shown.Files, filedFile{f.Path, f.Size, f.SHA256, f.ArchiveName})
 	}
 	if out.format == formatJSON {
-		return out.json(shown)
+		return out.json([]filedRecord{shown}) // a list, as its readers expect
 	}
-	for _, r := range shown {
-		if _, err := fmt.Fprintf(out, "record    %s  %s  %s\ntip       %s\narchives  %s\n\n", printable(orDash(r.InspectionID)),
-			orDash(r.InspectionDate), r.Status, r.Tip, printable(orDash(strings.Join(r.Archives, ", ")))); err != nil {
-			return err
-		}
-		t := table{columns: []column{{"archive", "WHERE"}, {"size", "BYTES"}, {"path", "FILE"}}}
-		for _, f := range r.Files {
-			where := "on disk"
-			if f.Archive != nil {
-				where = *f.Archive
-			}
-			t.rows = append(t.rows, []any{where, f.Size, f.Path})
-		}
-		if err := out.table(t); err != nil {
-			return err
-		}
+	if _, err := fmt.Fprintf(out, "record    %s  %s  %s\ntip       %s\narchives  %s\n\n", printable(orDash(r.InspectionID)),
+		orDash(r.InspectionDate), r.Status, r.Tip, printable(orDash(strings.Join(shown.Archives, ", ")))); err != nil {
+		return err
 	}
-	return nil
+	t := table{columns: []column{{"archive", "WHERE"}, {"size", "BYTES"}, {"path", "FILE"}}}
+	for _, f := range shown.Files {
+		where := "on disk"
+		if f.Archive != nil {
+			where = *f.Archive
+		}
+		t.rows = append(t.rows, []any{where, f.Size, f.Path})
+	}
+	return out.table(t)
 }

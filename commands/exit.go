@@ -57,6 +57,7 @@ var exitKinds = []struct {
 	{batch.ErrCredentials, exitCredentials, "nothing was counted against a record: put a valid token in place, `noggin validate api` tests it; a later run carries on by itself"},
 	{batch.ErrAPIUnavailable, exitAPI, "nothing is lost, a later run carries on by itself; `noggin validate api` asks the API once"},
 	{batch.ErrIncomplete, exitPartial, ""},
+	{batch.ErrAmbiguous, exitUsage, ""}, // its text names the command
 }
 
 // commandError is an error that brings its own exit code, and hints for the

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 
@@ -49,11 +48,8 @@ type attachmentReport struct {
 }
 
 func runReportTip(ctx context.Context, r *reporter, text string) error {
-	if !utf8.ValidString(text) {
-		return fmt.Errorf("no record is known by %s", quoted(text))
-	}
 	const most = 50
-	tips, err := r.db.FindRecords(ctx, text, batch.Spellings(text), most)
+	tips, err := batch.FindRecords(ctx, r.db, text, most)
 	switch {
 	case err != nil:
 		return err

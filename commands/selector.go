@@ -2,11 +2,12 @@ package commands
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 
@@ -43,18 +44,12 @@ func (s *session) selector(c *cli.Context) (storage.Selector, error) {
 // findTip returns the tip of the record that is meant: as reports name one, else a tip
 // that is not known yet.
 func (s *session) findTip(ctx context.Context, given string) (string, error) {
-	const most = 2
-	if !utf8.ValidString(given) {
-		return parseTip(given)
+	tip, err := batch.FindRecord(ctx, s.db, given)
+	if errors.Is(err, batch.ErrAmbiguous) {
+		return "", fmt.Errorf("--tip %w", err)
 	}
-	found, err := s.db.FindRecords(ctx, given, batch.Spellings(given), most)
-	switch {
-	case err != nil:
-		return "", err
-	case len(found) == 1:
-		return found[0], nil
-	case len(found) > 1:
-		return "", hint(usagef("--tip %s means more than one record", quoted(given)), "`noggin report tip "+batch.ShellQuoted(given)+"` lists them")
+	if err != nil || tip != "" {
+		return tip, err
 	}
 	return parseTip(given)
 }

@@ -137,25 +137,16 @@ func (db *DB) ClaimTips(ctx context.Context, run int64, tips []string, status st
 // FiledRecords returns the records with their files, in no order. Photographs that
 // were never downloaded are no files.
 func (db *DB) FiledRecords(ctx context.Context, tips []string) ([]FiledRecord, error) {
-	return db.filedRecords(ctx, `d.tip = ANY($1::text[])`, pq.Array(tips))
-}
-
-// FiledRecordsNamed returns the records whose tip or inspection id is text.
-func (db *DB) FiledRecordsNamed(ctx context.Context, text string) ([]FiledRecord, error) {
-	return db.filedRecords(ctx, `d.tip = $1 OR d.lcd_inspection_id = $1`, text)
-}
-
-func (db *DB) filedRecords(ctx context.Context, where string, arg any) ([]FiledRecord, error) {
 	var records []FiledRecord
 	if err := db.pool.SelectContext(ctx, &records, db.sql(`
 		SELECT d.tip, d.object_type, d.processing_status, coalesce(d.inspection_id, '') AS inspection_id,
 		       coalesce(d.inspection_date::text, '') AS inspection_date, coalesce(d.folder, '') AS folder, d.archived, d.archived_at
-		FROM noggin_schema.noggin_data d WHERE `+where), arg); err != nil {
+		FROM noggin_schema.noggin_data d WHERE d.tip = ANY($1::text[])`), pq.Array(tips)); err != nil {
 		return nil, describe(ctx, "read the records", err)
 	}
-	tips, byTip := make([]string, len(records)), make(map[string]*FiledRecord, len(records))
+	byTip := make(map[string]*FiledRecord, len(records))
 	for i := range records {
-		tips[i], byTip[records[i].Tip] = records[i].Tip, &records[i]
+		byTip[records[i].Tip] = &records[i]
 	}
 	var files []File
 	if err := db.pool.SelectContext(ctx, &files, db.sql(`
@@ -173,8 +164,9 @@ func (db *DB) filedRecords(ctx context.Context, where string, arg any) ([]FiledR
 		return nil, describe(ctx, "read the records' files", err)
 	}
 	for _, f := range files {
-		r := byTip[f.RecordTip]
-		r.Files = append(r.Files, f)
+		if r, ok := byTip[f.RecordTip]; ok { // else it came between the two statements
+			r.Files = append(r.Files, f)
+		}
 	}
 	return records, nil
 }
