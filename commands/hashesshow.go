@@ -77,7 +77,7 @@ func hashesListCommand(env *environment) *cli.Command {
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "known", Usage: "only those with a name"},
 			&cli.BoolFlag{Name: "unknown", Usage: "only those without"},
-			&cli.IntFlag{Name: "limit", Usage: "at most `N` (default: all)"},
+			numberFlag("limit", "at most `N`; 0: all", 0, 0, "all"),
 			formatFlag(formatText, formatJSON, formatCSV),
 		},
 		Action: env.withHashes(func(c *cli.Context, s *session) error {
@@ -100,7 +100,7 @@ func hashesSearchCommand(env *environment) *cli.Command {
 		Usage:     "find hashes by a part of the name or the beginning of the hash",
 		ArgsUsage: "TEXT",
 		Flags: []cli.Flag{
-			&cli.IntFlag{Name: "limit", Usage: "at most `N`; 0: all", Value: 100},
+			numberFlag("limit", "at most `N`; 0: all", 0, 100, ""),
 			formatFlag(formatText, formatJSON, formatCSV),
 		},
 		Action: env.withHashes(func(c *cli.Context, s *session) error {
@@ -116,9 +116,6 @@ func hashesSearchCommand(env *environment) *cli.Command {
 // runHashesList prints the hashes that the filter chooses, or for people what to say
 // when there are none.
 func runHashesList(ctx context.Context, db *storage.DB, f storage.HashFilter, out output, none string) error {
-	if f.Limit < 0 {
-		return usagef("--limit %d: want 0 or more", f.Limit)
-	}
 	t, err := eachHashRow(ctx, db, f, out.format)
 	if err != nil {
 		return err
@@ -145,16 +142,13 @@ func hashesShowCommand(env *environment) *cli.Command {
 		Usage:     "show a hash: its name and type, former names, and the records that use it",
 		ArgsUsage: "HASH",
 		Flags: []cli.Flag{
-			&cli.IntFlag{Name: "limit", Usage: "show at most `N` records; 0: all", Value: 20},
+			numberFlag("limit", "at most `N` records; 0: all", 0, 20, ""),
 			formatFlag(formatText, formatJSON, formatCSV),
 		},
 		Action: env.withHashes(func(c *cli.Context, s *session) error {
 			hash, err := parseHash(c.Args().First())
 			if err != nil {
 				return err
-			}
-			if c.Int("limit") < 0 {
-				return usagef("--limit %d: want 0 or more", c.Int("limit"))
 			}
 			return runHashesShow(c.Context, s.db, hash, c.Int("limit"), env.output(c))
 		}),

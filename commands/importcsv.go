@@ -34,7 +34,7 @@ Examples:
 			&cli.StringFlag{Name: "object-type", Usage: "the `CODE` of the form of files that do not tell it, such as SO"},
 			&cli.BoolFlag{Name: "update", Usage: "fill in the expected inspection id and date of known records that lack them"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "read everything, change and move nothing"},
-			&cli.DurationFlag{Name: "wait", Usage: "wait at most `DURATION`, such as 5m, for files of the input folder that may still be being written"},
+			durationFlag("wait", "wait at most `DURATION`, such as 5m, for files of the input folder that may still be being written", 0),
 			formatFlag(formatText, formatJSON, formatCSV),
 		},
 		Action: func(c *cli.Context) error {

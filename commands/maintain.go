@@ -62,7 +62,7 @@ Examples:
 }
 
 func waitFlag() cli.Flag {
-	return &cli.DurationFlag{Name: "wait", Usage: "wait at most `DURATION`, such as 2h, for another maintenance or archive to end"}
+	return durationFlag("wait", "wait at most `DURATION`, such as 2h, for another maintenance or archive to end", 0)
 }
 
 // maintenance is the session of a command that maintains: its statements may take

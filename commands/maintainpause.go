@@ -17,17 +17,14 @@ func pauseCommand(env *environment) *cli.Command {
 		Usage:       "have process and import-csv do nothing, on every host",
 		Description: "They say so and end with exit code 0. Runs under way finish what they have.",
 		Flags: []cli.Flag{
-			&cli.DurationFlag{Name: "for", Usage: "resume by itself after `DURATION`, such as 2h (default: not before `noggin maintain resume`)"},
+			durationFlag("for", "resume by itself after `DURATION`, such as 2h (default: not before `noggin maintain resume`)", time.Second),
 			&cli.StringFlag{Name: "reason", Usage: "what everybody is told: `TEXT`"},
 			formatFlag(formatText, formatJSON),
 		},
 		Action: func(c *cli.Context) error {
 			reason := strings.TrimSpace(c.String("reason"))
-			switch {
-			case reason == "":
-				return usagef("--reason TEXT is needed: it is what the next operator reads")
-			case c.IsSet("for") && c.Duration("for") < time.Second:
-				return usagef("--for %s: want a duration such as 2h", c.Duration("for"))
+			if reason == "" {
+				return usagef("--reason TEXT is missing: it is what the next operator reads")
 			}
 			var p storage.Pause
 			return env.maintainState(c, func(s *session, _ int64) (text string, doc any, err error) {

@@ -1,7 +1,6 @@
 package commands
 
 import (
-	"errors"
 	"slices"
 	"strings"
 
@@ -75,7 +74,7 @@ func permute(root *cli.Command, args []string) (invocation, error) {
 		}
 	}
 	if call.help {
-		return call, nil
+		return call, call.checkHelp(positional)
 	}
 	call.assemble(flags, positional)
 	return call, call.check(flags, positional)
@@ -166,7 +165,7 @@ func (i invocation) check(flags []givenFlag, positional []string) error {
 	case command.Action == nil && len(positional) == 0:
 		return hint(usagef("which command?"), "one of: "+strings.Join(commandNames(command), ", "))
 	case len(command.Subcommands) > 0 && len(positional) > most:
-		return i.unknown("unknown command "+quoted(positional[0]), positional[0], commandNames(command), "")
+		return i.unknownCommand(positional[0])
 	case len(positional) > most:
 		return usagef("unexpected argument %s", quoted(positional[most]))
 	case len(positional) < least:
@@ -180,6 +179,18 @@ func (i invocation) check(flags []givenFlag, positional []string) error {
 		}
 	}
 	return nil
+}
+
+// checkHelp refuses help about a command that there is not.
+func (i invocation) checkHelp(positional []string) error {
+	if len(i.command().Subcommands) > 0 && len(positional) > 0 {
+		return i.unknownCommand(positional[0])
+	}
+	return nil
+}
+
+func (i invocation) unknownCommand(word string) error {
+	return i.unknown("unknown command "+quoted(word), word, commandNames(i.command()), "")
 }
 
 // unknown is the error for a word that none of known is, with the nearest of them.
@@ -238,10 +249,4 @@ func nearest(word string, words []string) string {
 		}
 	}
 	return best
-}
-
-// usageFromFlags turns urfave's own complaint about a flag's value into ours.
-func usageFromFlags(_ *cli.Context, err error, _ bool) error {
-	message := strings.Replace(err.Error(), " for flag -", " for flag --", 1)
-	return usagef("%w", errors.New(message))
 }

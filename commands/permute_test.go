@@ -126,6 +126,17 @@ func TestHelpWinsOverMissingArguments(t *testing.T) {
 	}
 }
 
+func TestHelpAboutNoCommandIsRefused(t *testing.T) {
+	for line, want := range map[string]string{
+		"help skp":             `unknown command "skp" (did you mean skip?)`,
+		"hashes improt --help": `unknown command "improt" (did you mean import?)`,
+	} {
+		if _, err := permute(permuteTree(), strings.Fields(line)); err == nil || err.Error() != want {
+			t.Errorf("%q: got %v, want %s", line, err, want)
+		}
+	}
+}
+
 // FuzzPermute looks for a command line that is understood but loses or invents a
 // word: every flag and argument that went in must come out.
 func FuzzPermute(f *testing.F) {

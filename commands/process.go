@@ -40,10 +40,7 @@ Examples:
 				return err
 			}
 			defer s.close()
-			opts, err := processOptions(c, s)
-			if err != nil {
-				return err
-			}
+			opts := processOptions(c, s)
 			if opts.Selector, err = s.selector(c); err != nil {
 				return err
 			}
@@ -59,14 +56,18 @@ Examples:
 // processFlags are those that process and retry-failed share.
 func processFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.IntFlag{Name: "batch", Usage: "take at most `N` records (default: [retry] tips_per_batch)"},
+		numberFlag("batch", "take at most `N` records", 1, 0, "[retry] tips_per_batch"),
 		&cli.BoolFlag{Name: "until-empty", Usage: "go on until nothing is due"},
 		&cli.BoolFlag{Name: "adopt", Usage: "take whole files that are on disk already instead of downloading them: after a restore, or a migration"},
-		&cli.DurationFlag{Name: "max-time", Usage: "claim nothing more after `DURATION`, such as 4m"},
+		maxTimeFlag(),
 	}
 }
 
-func processOptions(c *cli.Context, s *session) (batch.ProcessOptions, error) {
+func maxTimeFlag() cli.Flag {
+	return durationFlag("max-time", "claim nothing more after `DURATION`, such as 4m", 1)
+}
+
+func processOptions(c *cli.Context, s *session) batch.ProcessOptions {
 	opts := batch.ProcessOptions{
 		Batch: s.cfg.batch.Retry.TipsPerBatch, UntilEmpty: c.Bool("until-empty"), MaxTime: c.Duration("max-time"), Adopt: c.Bool("adopt"),
 		ObjectType: s.cfg.batch.Import.DefaultObjectType,
@@ -74,13 +75,7 @@ func processOptions(c *cli.Context, s *session) (batch.ProcessOptions, error) {
 	if c.IsSet("batch") {
 		opts.Batch = c.Int("batch")
 	}
-	if opts.Batch < 1 {
-		return opts, usagef("--batch %d: want 1 or more", opts.Batch)
-	}
-	if opts.MaxTime < 0 || c.IsSet("max-time") && opts.MaxTime == 0 {
-		return opts, usagef("--max-time %s: want a duration such as 4m", opts.MaxTime)
-	}
-	return opts, nil
+	return opts
 }
 
 // processor makes the engine with this command's configuration and progress bar.

@@ -63,11 +63,6 @@ func (env *environment) report(c *cli.Command, run func(context.Context, *cli.Co
 // sure of the schema.
 func (env *environment) reporting(run func(context.Context, *cli.Context, *reporter) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
-		for _, flag := range []string{"limit", "latest"} {
-			if c.Int(flag) < 0 {
-				return usagef("--%s %d: want 0 or more", flag, c.Int(flag))
-			}
-		}
 		s, err := env.open(c)
 		if err != nil {
 			return err
@@ -103,7 +98,7 @@ func (r *reporter) heading(what string) string {
 // limitFlag bounds the rows of a list. Without it text shows the first few, JSON
 // and CSV have them all.
 func limitFlag(rows int) cli.Flag {
-	return &cli.IntFlag{Name: "limit", Usage: "at most `N` rows; 0: all of them", Value: rows, DefaultText: plainText(rows) + " in text, all in JSON and CSV"}
+	return numberFlag("limit", "at most `N` rows; 0: all of them", 0, rows, plainText(rows)+" in text, all in JSON and CSV")
 }
 
 func limitOf(c *cli.Context, out output) int {

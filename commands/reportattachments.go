@@ -13,7 +13,7 @@ func reportAttachmentsCommand(env *environment) *cli.Command {
 	return env.report(&cli.Command{
 		Name:  "attachments",
 		Usage: "photographs by status, today's, failed ones, download speeds, largest files",
-		Flags: []cli.Flag{&cli.IntFlag{Name: "limit", Usage: "list `N` failed ones and `N` of the largest", Value: 10}},
+		Flags: []cli.Flag{numberFlag("limit", "at most `N` failed ones, and as many of the largest", 1, 10, "")},
 	}, func(ctx context.Context, c *cli.Context, r *reporter) error {
 		return runReportAttachments(ctx, r, c.Int("limit"))
 	})

@@ -18,7 +18,7 @@ func reportErrorsCommand(env *environment) *cli.Command {
 incident. An error is an attempt that failed; the record is tried again.`,
 		Flags: []cli.Flag{
 			sinceFlag("7d"),
-			&cli.IntFlag{Name: "latest", Usage: "also list the latest `N` errors"},
+			numberFlag("latest", "also list the latest `N` errors", 0, 0, ""),
 			limitFlag(20),
 		},
 	}, func(ctx context.Context, c *cli.Context, r *reporter) error {

@@ -45,7 +45,7 @@ func reportHTMLCommand(env *environment) *cli.Command {
 web server may serve it. Without --output it is noggin.html in [paths] reports.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "output", Usage: "write to `FILE`", DefaultText: "noggin.html in [paths] reports", TakesFile: true},
-			&cli.IntFlag{Name: "days", Usage: "show the last `N` days", Value: 30},
+			daysFlag(30),
 		},
 		Action: env.reporting(func(ctx context.Context, c *cli.Context, r *reporter) error {
 			if days := c.Int("days"); days < 2 || days > 3660 {

@@ -17,7 +17,7 @@ func reportQueueCommand(env *environment) *cli.Command {
 	return env.report(&cli.Command{
 		Name:  "queue",
 		Usage: "what waits: due now, tried again later, in progress, and whether it drains",
-		Flags: []cli.Flag{&cli.IntFlag{Name: "limit", Usage: "show the next `N` retries", Value: 10}},
+		Flags: []cli.Flag{numberFlag("limit", "show the next `N` retries", 1, 10, "")},
 	}, func(ctx context.Context, c *cli.Context, r *reporter) error {
 		return runReportQueue(ctx, r, c.Int("limit"))
 	})

@@ -38,7 +38,7 @@ Examples:
 			&cli.BoolFlag{Name: "yes", Usage: "do not ask"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "list the records and do nothing"},
 			&cli.BoolFlag{Name: "reset-only", Usage: "leave them to the next run of noggin process"}),
-			&cli.DurationFlag{Name: "max-time", Usage: "claim nothing more after `DURATION`, such as 4m"},
+			maxTimeFlag(),
 			formatFlag(formatText, formatJSON, formatCSV)),
 		Action: func(c *cli.Context) error {
 			s, err := env.open(c)
