@@ -114,7 +114,7 @@ func (e *Emergency) Run(ctx context.Context) (EmergencyResult, error) {
 	r.Reached = r.UsedAfter < e.Target
 	r.DurationSec = time.Since(started).Seconds()
 	if e.Yes && !r.Reached {
-		return r, fmt.Errorf("%w: %.1f%% of the output volume are used, the target is under %g%%", ErrIncomplete, r.UsedAfter, e.Target)
+		return r, fmt.Errorf("%w: %.1f %% of the output volume are used, the target is under %g %%", ErrIncomplete, r.UsedAfter, e.Target)
 	}
 	return r, nil
 }

@@ -151,7 +151,7 @@ func (m *Maintenance) reviewStorage(ctx context.Context) (Effect, error) {
 		return Effect{}, err
 	}
 	e := Effect{
-		Text:    fmt.Sprintf("the output volume is %.0f%% full, %s free", usedPercent(free, total), bytesText(int64(free))),
+		Text:    fmt.Sprintf("the output volume is %.0f %% full, %s free", usedPercent(free, total), bytesText(int64(free))),
 		Details: map[string]any{"free_bytes": free, "total_bytes": total, "archivable_records": records},
 	}
 	if oldest != nil {

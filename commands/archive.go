@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dustin/go-humanize"
 	"github.com/dustin/go-humanize/english"
 	"github.com/urfave/cli/v2"
 
@@ -190,7 +189,7 @@ func runArchiveCreate(ctx context.Context, env *environment, s *session, summary
 		err = hint(partialf("%s: what they concern is as it was", plural(summary.LeftOutCount+len(summary.Problems), "finding")),
 			"`noggin validate files` looks closer; what it mends is archived by the next run")
 	case err == nil && summary.FreeReached != nil && !*summary.FreeReached:
-		err = partialf("only %.1f%% of the output volume are free, although everything before %s is archived", summary.FreePercent, summary.Before)
+		err = partialf("only %s of the output volume are free, although everything before %s is archived", percent(summary.FreePercent).human(), summary.Before)
 	}
 	if summary.RunID != 0 {
 		s.endRun(ctx, env, summary.RunID, summary, err)
@@ -213,15 +212,15 @@ func printArchiveSummary(s batch.ArchiveSummary, out output) error {
 		fmt.Fprintf(&b, "nothing to archive before %s\n", s.Before)
 	}
 	for _, a := range s.Archives {
-		size := humanize.Bytes(uint64(a.SourceBytes))
+		bytes := size(a.SourceBytes).human()
 		if a.SizeBytes > 0 {
-			size += " in " + humanize.Bytes(uint64(a.SizeBytes))
+			bytes += " in " + size(a.SizeBytes).human()
 		}
 		resumed := ""
 		if a.Resumed {
 			resumed = ", carried on"
 		}
-		fmt.Fprintf(&b, "%s  %s%s  %s, %s, %s\n", printable(a.Path), a.State, resumed, plural(a.Records, "record"), plural(a.Files, "file"), size)
+		fmt.Fprintf(&b, "%s  %s%s  %s, %s, %s\n", printable(a.Path), a.State, resumed, plural(a.Records, "record"), plural(a.Files, "file"), bytes)
 	}
 	for _, problem := range s.Problems {
 		fmt.Fprintf(&b, "problem  %s\n", printable(problem))
@@ -236,9 +235,9 @@ func printArchiveSummary(s batch.ArchiveSummary, out output) error {
 		fmt.Fprintf(&b, "busy     %s in the hands of another run; a later run takes them\n", plural(s.Busy, "record"))
 	}
 	if !s.DryRun {
-		fmt.Fprintf(&b, "removed  %s, %s, %s\n", plural(s.RecordsRemoved, "record"), plural(s.FilesRemoved, "file"), humanize.Bytes(uint64(s.BytesRemoved)))
+		fmt.Fprintf(&b, "removed  %s, %s, %s\n", plural(s.RecordsRemoved, "record"), plural(s.FilesRemoved, "file"), size(s.BytesRemoved).human())
 	}
-	fmt.Fprintf(&b, "free     %.1f%% of the output volume\n", s.FreePercent)
+	fmt.Fprintf(&b, "free     %s of the output volume\n", percent(s.FreePercent).human())
 	_, err := fmt.Fprint(out, b.String())
 	return err
 }
@@ -262,7 +261,7 @@ func archiveVerifyCommand(env *environment) *cli.Command {
 --part 3/12 each archive is in one of the twelve parts, for a look at all of them
 once a year.`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "part", Usage: "only the archives of part `K/N`, such as 3/12"},
+			partFlag("archives", ""),
 			formatFlag(formatText, formatJSON, formatCSV),
 		},
 		Action: func(c *cli.Context) error {
@@ -270,11 +269,12 @@ once a year.`,
 			if opts.Name == "all" {
 				opts.Name = ""
 			}
-			if given := c.String("part"); given != "" {
-				n, err := fmt.Sscanf(given+"\n", "%d/%d\n", &opts.Part, &opts.Parts)
-				if err != nil || n != 2 || opts.Part < 1 || opts.Part > opts.Parts || opts.Name != "" {
-					return usagef("--part %s: want a part of all, such as 3/12", quoted(given))
-				}
+			if opts.Name != "" && c.IsSet("part") {
+				return usagef("--part is a share of all archives: it does not go with NAME")
+			}
+			var err error
+			if opts.Part, opts.Parts, err = partOf(c, time.Now()); err != nil {
+				return err
 			}
 			s, archiver, bar, err := env.archiveSession(c, "files")
 			if err != nil {
@@ -305,7 +305,7 @@ func printVerified(verified []batch.VerifiedArchive, out output) error {
 		{"ok", "WHOLE"},
 		{"records", "RECORDS"},
 		{"files", "FILES"},
-		{"bytes", "BYTES"},
+		{"bytes", "CONTENT"},
 		{"size_bytes", "SIZE"},
 		{"seconds", "SECONDS"},
 		{"path", "PATH"},
@@ -316,7 +316,7 @@ func printVerified(verified []batch.VerifiedArchive, out output) error {
 		if !v.OK {
 			bad++
 		}
-		t.rows = append(t.rows, []any{v.Name, v.OK, v.Records, v.Files, v.Bytes, v.SizeBytes, v.Seconds, v.Path, v.Problem})
+		t.rows = append(t.rows, []any{v.Name, v.OK, v.Records, v.Files, size(v.Bytes), size(v.SizeBytes), v.Seconds, v.Path, v.Problem})
 	}
 	if err := out.table(t); err != nil {
 		return err

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
 
 	"noggin/batch"
@@ -41,7 +40,7 @@ func runArchiveList(ctx context.Context, db *storage.DB, out output) error {
 		{"state", "STATE"},
 		{"records", "RECORDS"},
 		{"files", "FILES"},
-		{"source_bytes", "BYTES"},
+		{"source_bytes", "CONTENT"},
 		{"size_bytes", "SIZE"},
 		{"created_at", "CREATED"},
 		{"verified_at", "VERIFIED"},
@@ -49,14 +48,7 @@ func runArchiveList(ctx context.Context, db *storage.DB, out output) error {
 		{"problem", "PROBLEM"},
 	}}
 	for _, a := range archives {
-		row := []any{a.Name, a.State, a.Records, a.Files, a.SourceBytes, a.SizeBytes, a.CreatedAt, nil, a.Path, nil}
-		if a.VerifiedAt != nil {
-			row[7] = *a.VerifiedAt
-		}
-		if a.Problem != nil {
-			row[9] = *a.Problem
-		}
-		t.rows = append(t.rows, row)
+		t.rows = append(t.rows, []any{a.Name, a.State, a.Records, a.Files, size(a.SourceBytes), size(a.SizeBytes), a.CreatedAt, value(a.VerifiedAt), a.Path, value(a.Problem)})
 	}
 	return out.table(t)
 }
@@ -130,7 +122,7 @@ func showArchive(ctx context.Context, db *storage.DB, archive storage.Archive, o
 	var b strings.Builder
 	fmt.Fprintf(&b, "archive   %s, %s\npath      %s\n", archive.Name, archive.State, printable(archive.Path))
 	fmt.Fprintf(&b, "holds     %s, %s, %s in %s\n", plural(archive.Records, "record"), plural(archive.Files, "file"),
-		humanize.Bytes(uint64(archive.SourceBytes)), humanize.Bytes(uint64(archive.SizeBytes)))
+		size(archive.SourceBytes).human(), size(archive.SizeBytes).human())
 	fmt.Fprintf(&b, "SHA-256   %s\ncreated   %s\n", orDash(archive.SHA256), humanText(archive.CreatedAt))
 	if archive.VerifiedAt != nil {
 		fmt.Fprintf(&b, "verified  %s\n", humanText(*archive.VerifiedAt))
@@ -145,11 +137,11 @@ func showArchive(ctx context.Context, db *storage.DB, archive storage.Archive, o
 		{"inspection_date", "DATE"},
 		{"inspection_id", "INSPECTION"},
 		{"files", "FILES"},
-		{"bytes", "BYTES"},
+		{"bytes", "SIZE"},
 		{"tip", "TIP"},
 	}}
 	for _, h := range held {
-		t.rows = append(t.rows, []any{h.InspectionDate, h.InspectionID, h.Files, h.Bytes, h.Tip})
+		t.rows = append(t.rows, []any{h.InspectionDate, h.InspectionID, h.Files, size(h.Bytes), h.Tip})
 	}
 	return out.table(t)
 }
@@ -187,13 +179,13 @@ func showRecord(ctx context.Context, db *storage.DB, r storage.FiledRecord, out 
 		orDash(r.InspectionDate), r.Status, r.Tip, printable(orDash(strings.Join(shown.Archives, ", ")))); err != nil {
 		return err
 	}
-	t := table{columns: []column{{"archive", "WHERE"}, {"size", "BYTES"}, {"path", "FILE"}}}
+	t := table{columns: []column{{"archive", "WHERE"}, {"size", "SIZE"}, {"path", "FILE"}}}
 	for _, f := range shown.Files {
 		where := "on disk"
 		if f.Archive != nil {
 			where = *f.Archive
 		}
-		t.rows = append(t.rows, []any{where, f.Size, f.Path})
+		t.rows = append(t.rows, []any{where, size(f.Size), f.Path})
 	}
 	return out.table(t)
 }

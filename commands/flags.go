@@ -3,6 +3,7 @@ package commands
 import (
 	"errors"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -35,6 +36,36 @@ func numberFlag(name, usage string, least, value int, defaultText string) cli.Fl
 		}
 		return nil
 	}}
+}
+
+// partFlag chooses a share of things, so that all are looked at in turn.
+func partFlag(things, remark string) cli.Flag {
+	return &cli.StringFlag{Name: "part", Usage: "only the share `K/N` of the " + things + ", such as 3/12; day/30: today's share of 30" + remark}
+}
+
+// partOf reads --part; without it both are 0.
+func partOf(c *cli.Context, now time.Time) (part, parts int, err error) {
+	if given := c.String("part"); given != "" {
+		return parsePart(given, now)
+	}
+	return 0, 0, nil
+}
+
+// parsePart reads "3/12", or "day/12" for the share of the day: another one every
+// day, all of them in twelve.
+func parsePart(given string, now time.Time) (part, parts int, err error) {
+	one, of, ok := strings.Cut(given, "/")
+	parts, err = strconv.Atoi(of)
+	if ok && err == nil && parts >= 1 {
+		if one == "day" {
+			days := time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, time.UTC).Unix() / (24 * 60 * 60)
+			return int(days%int64(parts)) + 1, parts, nil
+		}
+		if part, err = strconv.Atoi(one); err == nil && part >= 1 && part <= parts {
+			return part, parts, nil
+		}
+	}
+	return 0, 0, usagef("--part %s: want such as 3/12, the third of twelve shares, or day/12", quoted(given))
 }
 
 // badValue is how Go's flag package words a value that a flag cannot take.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -165,22 +166,22 @@ func maintainListCommand(env *environment, name, period, usage string, list func
 				}
 			}
 			summary, err := m.RunSteps(c.Context, name, list(m), earlier)
-			return errors.Join(printSteps(summary, env.output(c)), err)
+			return errors.Join(printSteps(summary, s.cfg.now().Location(), env.output(c)), err)
 		},
 	}
 }
 
 // printSteps prints what a list of steps did.
-func printSteps(summary batch.MaintenanceSummary, out output) error {
+func printSteps(summary batch.MaintenanceSummary, zone *time.Location, out output) error {
 	if out.format == formatJSON {
 		return out.json(summary)
 	}
-	t := table{columns: []column{{"step", "step"}, {"result", "result"}, {"seconds", "seconds"}, {"effect", "effect"}}}
+	t := table{columns: []column{{"step", "STEP"}, {"result", "RESULT"}, {"seconds", "SECONDS"}, {"effect", "EFFECT"}}}
 	for _, step := range summary.Steps {
 		result, effect := "done", step.Effect
 		switch {
 		case step.Earlier:
-			result = "done " + step.StartedAt.Format("2006-01-02 15:04")
+			result = "done " + step.StartedAt.In(zone).Format("2006-01-02 15:04")
 		case !step.OK:
 			result = "failed"
 			if effect != "" {

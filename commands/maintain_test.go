@@ -17,6 +17,21 @@ import (
 	"noggin/storage/storagetest"
 )
 
+func TestEarlierStepsAreToldInTheSitesZone(t *testing.T) {
+	t.Parallel()
+	var printed bytes.Buffer
+	summary := batch.MaintenanceSummary{Steps: []batch.StepResult{
+		{Step: "analyze", OK: true, Earlier: true, StartedAt: time.Date(2025, 9, 13, 20, 30, 0, 0, time.UTC), Effect: "analysed 18 tables"},
+	}}
+	if err := printSteps(summary, time.FixedZone("AWST", 8*60*60), output{Writer: &printed, format: formatText}); err != nil {
+		t.Fatal(err)
+	}
+	want := "STEP     RESULT                 SECONDS  EFFECT\nanalyze  done 2025-09-14 04:30      0.0  analysed 18 tables\n"
+	if printed.String() != want {
+		t.Errorf("got\n%swant\n%s", printed.String(), want)
+	}
+}
+
 // installation is a mirror as an administrator has set it up: a database with the
 // schema, and a configuration whose folders are below one of the test's own.
 type installation struct {

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
 
 	"noggin/batch"
@@ -77,17 +76,14 @@ func printBackups(backups []batch.Backup, folder string, zone *time.Location, ou
 		{"problem", "PROBLEM"},
 	}, spare: []string{"HOST", "TAKEN"}}
 	for _, b := range backups {
-		var size, verified, problem any = b.Bytes, nil, nil
-		if out.format == formatText {
-			size = humanize.IBytes(uint64(b.Bytes))
-		}
+		var verified, problem any
 		if b.VerifiedAt != nil {
 			verified = b.VerifiedAt.In(zone)
 		}
 		if b.Broken != "" {
 			problem = b.Broken
 		}
-		t.rows = append(t.rows, []any{b.File, b.TakenAt.In(zone), size, b.Rows["noggin_data"], verified, b.Host, problem})
+		t.rows = append(t.rows, []any{b.File, b.TakenAt.In(zone), size(b.Bytes), b.Rows["noggin_data"], verified, b.Host, problem})
 	}
 	if len(t.rows) == 0 && out.format == formatText {
 		_, err := fmt.Fprintf(out, "no backup of this database in %s: `noggin maintain backup` makes one\n", printable(folder))

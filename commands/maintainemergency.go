@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
 
 	"noggin/batch"
@@ -104,26 +103,26 @@ func printEmergency(r batch.EmergencyResult, out output) error {
 	if out.format == formatJSON {
 		return out.json(r)
 	}
-	if _, err := fmt.Fprintf(out, "output volume %s: %.1f%% used, %s free of %s; the target is under %g%%\n\n", printable(r.Output),
-		r.UsedBefore, humanize.IBytes(r.FreeBefore), humanize.IBytes(r.TotalBytes), r.Target); err != nil {
+	if _, err := fmt.Fprintf(out, "output volume %s: %s used, %s free of %s; the target is under %g %%\n\n", printable(r.Output),
+		percent(r.UsedBefore).human(), size(r.FreeBefore).human(), size(r.TotalBytes).human(), r.Target); err != nil {
 		return err
 	}
-	uses := table{columns: []column{{"what", "what uses space"}, {"size", "size"}, {"files", "files"}, {"path", "where"}}}
+	uses := table{columns: []column{{"what", "WHAT USES SPACE"}, {"size", "SIZE"}, {"files", "FILES"}, {"path", "WHERE"}}}
 	for _, use := range r.Uses[:min(len(r.Uses), shownUses)] {
-		size := humanize.IBytes(uint64(use.Bytes))
+		bytes := size(use.Bytes).human()
 		if use.AtLeast {
-			size = "> " + size
+			bytes = "> " + bytes
 		}
 		where := use.Path
 		if !use.SameVolume {
 			where += " (another volume)"
 		}
-		uses.rows = append(uses.rows, []any{use.What, size, use.Files, where})
+		uses.rows = append(uses.rows, []any{use.What, bytes, use.Files, where})
 	}
 	if err := out.table(uses); err != nil {
 		return err
 	}
-	steps := table{columns: []column{{"step", "step"}, {"bytes", "frees"}, {"state", "state"}, {"effect", "what"}}}
+	steps := table{columns: []column{{"step", "STEP"}, {"bytes", "FREES"}, {"state", "STATE"}, {"effect", "WHAT"}}}
 	for _, step := range r.Steps {
 		steps.rows = append(steps.rows, stepRow(step))
 	}
@@ -135,7 +134,7 @@ func printEmergency(r batch.EmergencyResult, out output) error {
 	}
 	last := "\nnothing was changed: --yes does it\n"
 	if !r.DryRun {
-		last = fmt.Sprintf("\n%.1f%% used, %s free\n", r.UsedAfter, humanize.IBytes(r.FreeAfter))
+		last = fmt.Sprintf("\n%s used, %s free\n", percent(r.UsedAfter).human(), size(r.FreeAfter).human())
 	}
 	_, err := fmt.Fprint(out, last)
 	return err
@@ -144,14 +143,14 @@ func printEmergency(r batch.EmergencyResult, out output) error {
 func stepRow(step batch.EmergencyStep) []any {
 	switch {
 	case step.Error != "":
-		return []any{step.Step, humanize.IBytes(uint64(max(step.Freed, 0))), "failed", strings.TrimPrefix(step.Effect+": "+step.Error, ": ")}
+		return []any{step.Step, size(step.Freed).human(), "failed", strings.TrimPrefix(step.Effect+": "+step.Error, ": ")}
 	case step.Done:
-		return []any{step.Step, humanize.IBytes(uint64(max(step.Freed, 0))), "done", step.Effect}
+		return []any{step.Step, size(step.Freed).human(), "done", step.Effect}
 	case step.Skipped == "not needed":
 		return []any{step.Step, "-", "not needed", step.Plan}
 	case step.Skipped != "":
 		return []any{step.Step, "-", "left out", strings.TrimPrefix(step.Skipped, "left out: ")}
 	default:
-		return []any{step.Step, humanize.IBytes(uint64(step.Bytes)), "planned", step.Plan}
+		return []any{step.Step, size(step.Bytes).human(), "planned", step.Plan}
 	}
 }

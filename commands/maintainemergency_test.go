@@ -44,6 +44,10 @@ func TestAnEmergencyIsOnlyPlannedWithoutYes(t *testing.T) {
 	if !strings.Contains(stdout, "nothing was changed: --yes does it") {
 		t.Error(stdout)
 	}
+	// As `noggin report` and df -H write sizes, not in units of 1024.
+	if strings.Contains(stdout, "iB") || !strings.Contains(stdout, "GB free of ") {
+		t.Error(stdout)
+	}
 }
 
 func TestAnEmergencyGoesOnUntilTheTargetAndPausesMeanwhile(t *testing.T) {

@@ -74,7 +74,7 @@ func resetCircuitCommand(env *environment) *cli.Command {
 				if err != nil {
 					return "", nil, err
 				}
-				text := fmt.Sprintf("the circuit is closed; it was %s, %.0f%% of its recent requests had failed", r.Before, r.FailureRate)
+				text := fmt.Sprintf("the circuit is closed; it was %s, %.0f %% of its recent requests had failed", r.Before, r.FailureRate)
 				if r.PausedUntil != nil {
 					text += fmt.Sprintf("; requests stay paused until %s: the API answered 429", r.PausedUntil.Format("15:04:05"))
 				}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -78,7 +77,7 @@ Examples:
 			&cli.BoolFlag{Name: "once", Usage: "leave out data and files where a run of today with --once, on any host, has looked at them"},
 			&cli.StringFlag{Name: "token-file", Usage: "test the token in `FILE` instead of the configured one (api)"},
 			&cli.BoolFlag{Name: "deep", Usage: "read every file and compare its hash (files)"},
-			&cli.StringFlag{Name: "part", Usage: "only a share of the files, such as `3/12`; day/30: today's share of 30 (files)"},
+			partFlag("files", " (files)"),
 			&cli.StringFlag{Name: "root", Usage: "compare the copy in `DIR`, such as a backup, instead of the output folder (files)"},
 			formatFlag(formatText, formatJSON),
 		},
@@ -99,7 +98,7 @@ func parseValidate(c *cli.Context) (validateOptions, error) {
 	}
 	for _, area := range opts.areas {
 		if area != areaAll && !slices.Contains(allAreas, area) {
-			return opts, usagef("validate %s: allowed are %s, %s", quoted(area), strings.Join(allAreas, ", "), areaAll)
+			return opts, usagef("nothing to validate is called %s: allowed are %s, %s", quoted(area), strings.Join(allAreas, ", "), areaAll)
 		}
 	}
 	if len(opts.areas) == 0 || opts.has(areaAll) {
@@ -126,27 +125,8 @@ func parseValidate(c *cli.Context) (validateOptions, error) {
 		return opts, usagef("--once goes with none of --fix, --deep, --part, --root: they are another work than the daily one")
 	}
 	var err error
-	if part := c.String("part"); part != "" {
-		opts.files.Part, opts.files.Parts, err = parsePart(part, time.Now())
-	}
+	opts.files.Part, opts.files.Parts, err = partOf(c, time.Now())
 	return opts, err
-}
-
-// parsePart reads "3/12", or "day/12" for the share of the day: another one every
-// day, all of them in twelve.
-func parsePart(given string, now time.Time) (part, parts int, err error) {
-	one, of, ok := strings.Cut(given, "/")
-	parts, err = strconv.Atoi(of)
-	if ok && err == nil && parts >= 1 {
-		if one == "day" {
-			days := time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, time.UTC).Unix() / (24 * 60 * 60)
-			return int(days%int64(parts)) + 1, parts, nil
-		}
-		if part, err = strconv.Atoi(one); err == nil && part >= 1 && part <= parts {
-			return part, parts, nil
-		}
-	}
-	return 0, 0, usagef("--part %s: want such as 3/12, the third of twelve shares, or day/12", quoted(given))
 }
 
 // runValidate looks at the areas and prints what was found.
