@@ -235,12 +235,12 @@ func judgeFailedCount(f Figures, _ time.Time) Flag {
 	switch {
 	case grew(f.Failed, f.FailedDayAgo):
 		return Flag{
-			Severity: SeverityRed, Name: "failures_rising", What: records(f.Failed) + " failed or given up, " + humanize.Comma(f.Failed-*f.FailedDayAgo) + " more than a day ago",
+			Severity: SeverityRed, Name: "failures_rising", What: records(f.Failed) + " failed or permanently failed, " + humanize.Comma(f.Failed-*f.FailedDayAgo) + " more than a day ago",
 			Remedy: "`noggin report errors --since 1d` says in which way; `noggin report failed` lists them",
 		}
 	case f.GivenUpDayAgo != nil && f.GivenUp-*f.GivenUpDayAgo >= fewGivenUp:
 		return Flag{
-			Severity: SeverityYellow, Name: "given_up", What: records(f.GivenUp-*f.GivenUpDayAgo) + " given up within a day, " + humanize.Comma(f.GivenUp) + " in all",
+			Severity: SeverityYellow, Name: "given_up", What: records(f.GivenUp-*f.GivenUpDayAgo) + " permanently failed within a day, " + humanize.Comma(f.GivenUp) + " in all",
 			Remedy: "`noggin report failed --permanent`; when the cause is mended: `noggin retry-failed --permanent`",
 		}
 	}

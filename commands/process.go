@@ -275,10 +275,11 @@ func printSummary(s batch.Summary, out output) error {
 		parts = []string{"none finished"}
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "records      %d: %s\n", s.Claimed, strings.Join(parts, ", "))
+	fmt.Fprintf(&b, "records      %d: %s", s.Claimed, strings.Join(parts, ", "))
 	if s.PermanentlyFailed > 0 {
-		fmt.Fprintf(&b, "given up     %d permanently failed (`noggin report failed --permanent`)\n", s.PermanentlyFailed)
+		fmt.Fprintf(&b, "; %d permanently failed (`noggin report failed --permanent`)", s.PermanentlyFailed)
 	}
+	b.WriteByte('\n')
 	photographs := fmt.Sprintf("%d downloaded", s.AttachmentsDownloaded)
 	if s.AttachmentsAdopted > 0 {
 		photographs += fmt.Sprintf(", %d adopted", s.AttachmentsAdopted)

@@ -256,7 +256,7 @@ func (r *reporter) dailySheet(d dailyReport, day time.Time) sheet {
 		{"failed at the API", rate(d.APIFailed, d.APIFailureRate, " (target: under 5 %)")},
 		{"attachments missing", humanize.Comma(d.Partial+d.Failed) + " (partial " + humanize.Comma(d.Partial) + ", failed " + humanize.Comma(d.Failed) + ")"},
 		{"unfinished", humanize.Comma(d.Unfinished)},
-		{"given up", humanize.Comma(d.PermanentlyFailed) + " that day, " + humanize.Comma(d.GivenUp) + " altogether now"},
+		{"permanently failed", humanize.Comma(d.PermanentlyFailed) + " that day, " + humanize.Comma(d.GivenUp) + " altogether now"},
 	}
 	if d.AverageSeconds != nil {
 		records = append(records, fact{"seconds a record", fmt.Sprintf("%.1f on average, %.1f to %.1f", *d.AverageSeconds, *d.ShortestSeconds, *d.LongestSeconds)})

@@ -11,9 +11,9 @@ import (
 func reportFailedCommand(env *environment) *cli.Command {
 	return env.report(&cli.Command{
 		Name:  "failed",
-		Usage: "records that failed; --permanent: those that were given up",
+		Usage: "records that failed; --permanent: those that are not tried again",
 		Description: `The latest failure first. ` + "`noggin retry-failed`" + ` gives them another chance (with
---permanent also those given up), ` + "`noggin skip`" + ` accepts them as they are.`,
+--permanent also the permanently failed), ` + "`noggin skip`" + ` accepts them as they are.`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "permanent", Usage: "only permanently failed records"},
 			&cli.StringFlag{Name: "object-type", Usage: "only records of the form `CODE`, such as LCD"},
@@ -64,7 +64,7 @@ func runReportFailed(ctx context.Context, r *reporter, f storage.FailingFilter) 
 func (r *reporter) nextRetry(rec storage.FailedRecord) string {
 	switch {
 	case rec.PermanentlyFailed:
-		return "given up"
+		return "never"
 	case rec.NextRetryAt == nil || !rec.NextRetryAt.After(r.now):
 		return "now"
 	}

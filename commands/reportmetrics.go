@@ -65,7 +65,7 @@ func metricsOf(s statusReport, ended []storage.RunRow) *prometheus.Registry {
 	for _, t := range s.vitals.Totals {
 		records.WithLabelValues(t.ObjectType, t.Status).Add(float64(t.Records))
 	}
-	gauge("permanently_failed_records", "Records that were given up.").WithLabelValues().Set(float64(s.PermanentlyFailed))
+	gauge("permanently_failed_records", "Records that failed and are not tried again.").WithLabelValues().Set(float64(s.PermanentlyFailed))
 	gauge("due_records", "Records that can be taken now.").WithLabelValues().Set(float64(s.Queue.Due))
 	gauge("waiting_records", "Failed records whose next retry is still to come.").WithLabelValues().Set(float64(s.Queue.Later))
 	oldest := gauge("oldest_due_timestamp_seconds", "Since when the oldest due record waits; absent when none is due.")

@@ -91,7 +91,7 @@ func (q *queueReport) history(samples []storage.Sample, now time.Time) {
 }
 
 func (q queueReport) table() table {
-	t := table{columns: []column{{"processing_status", "Status"}, {"object_type", "Form"}, {"permanently_failed", "Given up"}, {"records", "Records"}}}
+	t := table{columns: []column{{"processing_status", "Status"}, {"object_type", "Form"}, {"permanently_failed", "Permanent"}, {"records", "Records"}}}
 	for _, row := range q.ByForm {
 		t.rows = append(t.rows, []any{row.Status, row.ObjectType, row.PermanentlyFailed, count(row.Records)})
 	}
@@ -105,7 +105,7 @@ func (q queueReport) byStatus() *table {
 	for _, row := range q.ByForm {
 		status := row.Status
 		if row.PermanentlyFailed {
-			status += ", given up"
+			status += ", permanently failed"
 		}
 		if cells[status] == nil {
 			cells[status] = map[string]int64{}
@@ -121,7 +121,7 @@ func (q queueReport) byStatus() *table {
 		t.columns = append(t.columns, column{"", form})
 	}
 	for _, status := range storage.Statuses() {
-		for _, status := range []string{status, status + ", given up"} {
+		for _, status := range []string{status, status + ", permanently failed"} {
 			if cells[status] == nil {
 				continue
 			}

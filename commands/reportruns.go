@@ -119,7 +119,7 @@ var summaryKeys = []struct{ key, word string }{
 	{"partial", "partial"},
 	{"failed", "failed"},
 	{"api_failed", "API failed"},
-	{"permanently_failed", "given up"},
+	{"permanently_failed", "permanently failed"},
 	{"interrupted", "interrupted"},
 	{"attachments_downloaded", "photographs"},
 	{"imported", "imported"},

@@ -78,7 +78,7 @@ func workersLine(workers []storage.Worker) string {
 			by += fmt.Sprintf(" (%s on %s, process %d)", *w.Command, *w.Host, *w.PID)
 		}
 		if w.Expired > 0 {
-			by += fmt.Sprintf(", %d of them given up by it", w.Expired)
+			by += fmt.Sprintf(", the lease of %d has run out", w.Expired)
 		}
 		parts = append(parts, humanize.Comma(w.Records)+" by "+by)
 	}

@@ -194,7 +194,7 @@ func (r *reporter) statusLine(d tipReport) string {
 	case d.Archived:
 		return text + ", archived"
 	case d.PermanentlyFailed:
-		return text + ", given up: `noggin retry-failed --tip " + shortTip(d.Tip) + "…` tries again"
+		return text + ", permanently failed: `noggin retry-failed --tip " + shortTip(d.Tip) + "…` tries again"
 	case d.Status == "pending":
 		return text + ", never fetched, due now"
 	case d.Status == "complete" || d.Status == "skipped":

@@ -110,7 +110,7 @@ func listRetryable(ctx context.Context, db *storage.DB, selector storage.Selecto
 		{"inspection_id", "INSPECTION"},
 		{"processing_status", "STATUS"},
 		{"retry_count", "RETRIES"},
-		{"permanently_failed", "GIVEN UP"},
+		{"permanently_failed", "PERMANENT"},
 		{"last_error_message", "LAST ERROR"},
 	}, spare: []string{"FORM", "RETRIES"}}
 	name := func(tip string) string { return tip }
