@@ -185,11 +185,7 @@ func (c *creation) openFolder() error {
 	case c.opts.UntilFree == 0:
 		return nil
 	}
-	ours, err := c.output.volume()
-	if err != nil {
-		return err
-	}
-	if theirs, err := deviceOf(info); err != nil || theirs == ours {
+	if same, err := sameVolume(dir, c.output.Name()); err != nil || same {
 		return errors.Join(fmt.Errorf("%s: %w", dir, ErrSameVolume), err)
 	}
 	return nil

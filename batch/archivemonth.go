@@ -50,11 +50,11 @@ func (c *creation) logPhase(done string, archive storage.Archive, files int, byt
 
 // checkRoom refuses at once what cannot fit: photographs do not shrink.
 func (c *creation) checkRoom(month storage.ArchiveMonth) error {
-	var st unix.Statfs_t
-	if err := unix.Statfs(c.dir, &st); err != nil {
-		return diskError("ask for free space of", c.dir, err)
+	free, _, err := VolumeSpace(c.dir)
+	if err != nil {
+		return err
 	}
-	if free := st.Bavail * uint64(st.Bsize); uint64(month.PhotoBytes) > free {
+	if uint64(month.PhotoBytes) > free {
 		return diskError(fmt.Sprintf("write the archive of %s, with %d bytes of photographs where %d bytes are free, in", month.Month, month.PhotoBytes, free), c.dir, unix.ENOSPC)
 	}
 	return nil

@@ -194,11 +194,11 @@ func (c Config) Forms() (*ObjectTypes, error) {
 	return NewObjectTypes(DefaultObjectTypes(), c.ObjectTypes)
 }
 
-// validate wants absolute paths: a timer's working directory is not a shell's.
-func (p Paths) validate() []error {
-	var errs []error
-	p = p.Resolved()
-	for _, path := range []struct{ key, value string }{
+// place is a folder of the section [paths].
+type place struct{ key, path string }
+
+func (p Paths) places() []place {
+	return []place{
 		{"input", p.Input},
 		{"processed", p.Processed},
 		{"error", p.Error},
@@ -206,12 +206,19 @@ func (p Paths) validate() []error {
 		{"archive", p.Archive},
 		{"backups", p.Backups},
 		{"reports", p.Reports},
-	} {
-		if !filepath.IsAbs(path.value) {
-			errs = append(errs, fmt.Errorf("[paths] %s = %q: want an absolute path", path.key, path.value))
+	}
+}
+
+// validate wants absolute paths: a timer's working directory is not a shell's.
+func (p Paths) validate() []error {
+	var errs []error
+	p = p.Resolved()
+	for _, at := range p.places() {
+		if !filepath.IsAbs(at.path) {
+			errs = append(errs, fmt.Errorf("[paths] %s = %q: want an absolute path", at.key, at.path))
 		}
-		if (path.key == "processed" || path.key == "error") && filepath.Clean(path.value) == filepath.Clean(p.Input) {
-			errs = append(errs, fmt.Errorf("[paths] %s = %q: want another folder than input, where it would be imported again", path.key, path.value))
+		if (at.key == "processed" || at.key == "error") && filepath.Clean(at.path) == filepath.Clean(p.Input) {
+			errs = append(errs, fmt.Errorf("[paths] %s = %q: want another folder than input, where it would be imported again", at.key, at.path))
 		}
 	}
 	return errs

@@ -119,13 +119,12 @@ func checkRoom(dir string, earlier []Backup) error {
 	if len(earlier) == 0 {
 		return nil
 	}
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return diskError("ask for free space of", dir, err)
+	free, _, err := VolumeSpace(dir)
+	if err != nil {
+		return err
 	}
-	free, need := int64(st.Bavail)*st.Bsize, earlier[0].Bytes+earlier[0].Bytes/5
-	if free < need {
-		return diskError("write a backup in", dir, fmt.Errorf("%s are free, the last one took %s: %w", bytesText(free), bytesText(earlier[0].Bytes), unix.ENOSPC))
+	if last := earlier[0].Bytes; int64(free) < last+last/5 {
+		return diskError("write a backup in", dir, fmt.Errorf("%s are free, the last one took %s: %w", bytesText(int64(free)), bytesText(last), unix.ENOSPC))
 	}
 	return nil
 }

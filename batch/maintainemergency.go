@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"noggin/storage"
 )
 
@@ -90,7 +88,7 @@ func (e *Emergency) Run(ctx context.Context) (EmergencyResult, error) {
 	if r.FreeBefore, r.TotalBytes, err = output.Free(); err != nil {
 		return r, err
 	}
-	r.UsedBefore = usedPercent(r.FreeBefore, r.TotalBytes)
+	r.UsedBefore = UsedPercent(r.FreeBefore, r.TotalBytes)
 	r.Uses = spaceUses(e.Config.Paths, started.Add(countFor))
 	resume, err := e.pause(ctx, &r)
 	if err != nil {
@@ -110,7 +108,7 @@ func (e *Emergency) Run(ctx context.Context) (EmergencyResult, error) {
 	if r.FreeAfter, _, err = output.Free(); err != nil {
 		return r, err
 	}
-	r.UsedAfter = usedPercent(r.FreeAfter, r.TotalBytes)
+	r.UsedAfter = UsedPercent(r.FreeAfter, r.TotalBytes)
 	r.Reached = r.UsedAfter < e.Target
 	r.DurationSec = time.Since(started).Seconds()
 	if e.Yes && !r.Reached {
@@ -162,7 +160,7 @@ func (e *Emergency) take(ctx context.Context, output *Output, m measure) (Emerge
 	case err != nil:
 		step.Error = err.Error()
 		return step, nil
-	case usedPercent(free, total) < e.Target:
+	case UsedPercent(free, total) < e.Target:
 		step.Skipped = "not needed"
 		return step, nil
 	case !e.Yes:
@@ -232,7 +230,7 @@ func (e *Emergency) planBackups(context.Context) (string, int64, error) {
 		bytes += b.Bytes
 	}
 	where := ""
-	if len(old) > 0 && deviceAt(e.Config.Paths.Backups) != deviceAt(e.Config.Paths.Output) {
+	if same, _ := sameVolume(e.Config.Paths.Backups, e.Config.Paths.Output); len(old) > 0 && !same {
 		where, bytes = ", though on another volume", 0
 	}
 	return "remove " + plural(int64(len(old)), "backup") + " that [maintain] keep_daily, keep_weekly and keep_monthly let go" + where, bytes, nil
@@ -270,12 +268,15 @@ func (e *Emergency) roomForVacuum(ctx context.Context) (int64, error) {
 		}
 	}
 	folder := e.DB.DataFolder(ctx)
-	var st unix.Statfs_t
-	if folder == "" || unix.Statfs(folder, &st) != nil {
+	if _, err := os.Stat(folder); err != nil {
 		return 0, errors.New("whether the server's volume has room for it cannot be told from here")
 	}
-	if free := int64(st.Bavail) * st.Bsize; free < need+need/10 {
-		return 0, fmt.Errorf("it needs %s on the server's volume, which has %s", bytesText(need), bytesText(free))
+	free, _, err := VolumeSpace(folder)
+	if err != nil {
+		return 0, err
+	}
+	if int64(free) < need+need/10 {
+		return 0, fmt.Errorf("it needs %s on the server's volume, which has %s", bytesText(need), bytesText(int64(free)))
 	}
 	return need, nil
 }
@@ -307,11 +308,11 @@ func (e *Emergency) planArchive(ctx context.Context) (string, int64, error) {
 		return "", 0, err
 	}
 	text := fmt.Sprintf("archive up to %s inspected before %s into %s", plural(records, "record"), e.Before, dir)
-	device := deviceAt(dir)
-	for parent := dir; device == 0 && parent != filepath.Dir(parent); parent = filepath.Dir(parent) {
-		device = deviceAt(filepath.Dir(parent)) // it is still to be made
+	same, err := sameVolume(dir, e.Config.Paths.Output)
+	if err != nil {
+		return "", 0, err
 	}
-	if device == deviceAt(e.Config.Paths.Output) {
+	if same {
 		return "", 0, fmt.Errorf("%w: %s; `--archive-to DIR` names a folder on another volume", errUnsuited, text+": "+ErrSameVolume.Error())
 	}
 	return text, bytes, nil

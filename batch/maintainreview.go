@@ -151,7 +151,7 @@ func (m *Maintenance) reviewStorage(ctx context.Context) (Effect, error) {
 		return Effect{}, err
 	}
 	e := Effect{
-		Text:    fmt.Sprintf("the output volume is %.0f %% full, %s free", usedPercent(free, total), bytesText(int64(free))),
+		Text:    fmt.Sprintf("the output volume is %.0f %% full, %s free", UsedPercent(free, total), bytesText(int64(free))),
 		Details: map[string]any{"free_bytes": free, "total_bytes": total, "archivable_records": records},
 	}
 	if oldest != nil {
@@ -159,13 +159,6 @@ func (m *Maintenance) reviewStorage(ctx context.Context) (Effect, error) {
 			plural(records, "record"), oldest.Format(time.DateOnly))
 	}
 	return e, nil
-}
-
-func usedPercent(free, total uint64) float64 {
-	if total == 0 {
-		return 0
-	}
-	return 100 * (1 - float64(free)/float64(total))
 }
 
 func listCounts(counts []storage.TypeCount) string {

@@ -26,7 +26,6 @@ type SpaceUse struct {
 // spaceUses tells what takes room: the output folder by month, and noggin's other
 // folders, the largest first.
 func spaceUses(paths Paths, deadline time.Time) []SpaceUse {
-	output := deviceAt(paths.Output)
 	var uses []SpaceUse
 	add := func(what, path string) {
 		use := SpaceUse{What: what, Path: path}
@@ -34,8 +33,7 @@ func spaceUses(paths Paths, deadline time.Time) []SpaceUse {
 		if err != nil || !info.IsDir() {
 			return
 		}
-		device, err := deviceOf(info)
-		use.SameVolume = err == nil && device == output
+		use.SameVolume, _ = sameVolume(path, paths.Output) // nothing is promised of what is not known
 		use.Files, use.Bytes, use.AtLeast = sizeOf(path, deadline)
 		if use.Files > 0 {
 			uses = append(uses, use)
@@ -62,18 +60,6 @@ func spaceUses(paths Paths, deadline time.Time) []SpaceUse {
 	}
 	slices.SortStableFunc(uses, func(a, b SpaceUse) int { return cmp.Compare(b.Bytes, a.Bytes) })
 	return uses
-}
-
-func deviceAt(path string) uint64 {
-	info, err := os.Stat(path)
-	if err != nil {
-		return 0
-	}
-	device, err := deviceOf(info)
-	if err != nil {
-		return 0
-	}
-	return device
 }
 
 // foldersIn names the folders in a folder, without following links.

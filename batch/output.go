@@ -220,30 +220,6 @@ func (o *Output) Free() (free, total uint64, err error) {
 	return free, total, nil
 }
 
-// VolumeSpace is the space that is left for this user on the volume of a folder,
-// or of the nearest one above it that is there, and the volume's size, in bytes.
-func VolumeSpace(dir string) (free, total uint64, err error) {
-	var st unix.Statfs_t
-	err = unix.Statfs(dir, &st)
-	for errors.Is(err, fs.ErrNotExist) && dir != filepath.Dir(dir) {
-		dir = filepath.Dir(dir)
-		err = unix.Statfs(dir, &st)
-	}
-	if err != nil {
-		return 0, 0, diskError("ask for free space of", dir, err)
-	}
-	free, total = space(st)
-	return free, total, nil
-}
-
-func space(st unix.Statfs_t) (free, total uint64) {
-	block := uint64(st.Frsize)
-	if block == 0 {
-		block = uint64(st.Bsize)
-	}
-	return st.Bavail * block, (st.Blocks - st.Bfree + st.Bavail) * block
-}
-
 // Open opens a regular file for reading. Errors: ErrMissing, ErrObstacle where
 // a symbolic link, folder or device stands in its place (it is not followed).
 func (o *Output) Open(name string) (*os.File, fs.FileInfo, error) {

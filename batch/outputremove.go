@@ -3,7 +3,6 @@ package batch
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash/maphash"
 	"io/fs"
 	"path"
@@ -163,20 +162,3 @@ func (f *fingerprint) add(name string, info fs.FileInfo) {
 }
 
 func (f *fingerprint) sum() uint64 { return f.hash.Sum64() }
-
-// volume tells which file system the folder is on.
-func (o *Output) volume() (uint64, error) {
-	info, err := o.root.Stat(".")
-	if err != nil {
-		return 0, o.fail("look at", ".", err)
-	}
-	return deviceOf(info)
-}
-
-func deviceOf(info fs.FileInfo) (uint64, error) {
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return 0, fmt.Errorf("the volume of %s cannot be told", info.Name())
-	}
-	return st.Dev, nil
-}

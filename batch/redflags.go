@@ -109,7 +109,7 @@ func judgeDisk(f Figures, now time.Time) Flag {
 	case f.Disk == nil || f.Disk.TotalBytes == 0:
 		return Flag{}
 	}
-	used := 100 * float64(f.Disk.TotalBytes-f.Disk.FreeBytes) / float64(f.Disk.TotalBytes)
+	used := UsedPercent(uint64(f.Disk.FreeBytes), uint64(f.Disk.TotalBytes))
 	text := fmt.Sprintf("the volume of %s is %.0f %% full, %s free", f.DiskPath, used, humanize.Bytes(uint64(max(0, f.Disk.FreeBytes))))
 	if f.DiskFullAt != nil {
 		text += "; at the present rate full on " + f.DiskFullAt.Format(time.DateOnly)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -14,102 +13,6 @@ import (
 
 // nearlyFull is the share of a volume in use, in percent, from which runs soon stop.
 const nearlyFull = 95
-
-// place is a configured folder.
-type place struct {
-	key      string // of [paths]
-	path     string
-	existing string // itself, or the nearest folder above that is there
-}
-
-func (p Paths) places() []place {
-	places := []place{
-		{"input", p.Input, ""},
-		{"processed", p.Processed, ""},
-		{"error", p.Error, ""},
-		{"output", p.Output, ""},
-		{"archive", p.Archive, ""},
-		{"backups", p.Backups, ""},
-		{"reports", p.Reports, ""},
-	}
-	for i := range places {
-		places[i].existing = existing(places[i].path)
-	}
-	return places
-}
-
-// existing is the path, or the nearest above it, that is there.
-func existing(path string) string {
-	for {
-		if _, err := os.Stat(path); err == nil || path == filepath.Dir(path) {
-			return path
-		}
-		path = filepath.Dir(path)
-	}
-}
-
-// volume is a file system with configured folders on it.
-type volume struct {
-	mount  string
-	keys   []string
-	free   uint64 // for this user, bytes
-	total  uint64
-	used   float64 // percent, as df counts it
-	inodes float64 // percent in use
-}
-
-// volumes returns the volumes of the places, in their order.
-func volumes(places []place) ([]*volume, error) {
-	var all []*volume
-	byDevice := map[uint64]*volume{}
-	var errs []error
-	for _, p := range places {
-		var st unix.Stat_t
-		if err := unix.Stat(p.existing, &st); err != nil {
-			errs = append(errs, diskError("look at", p.existing, err))
-			continue
-		}
-		v, known := byDevice[st.Dev]
-		if !known {
-			var err error
-			if v, err = statVolume(p.existing); err != nil {
-				errs = append(errs, err)
-				continue
-			}
-			byDevice[st.Dev] = v
-			all = append(all, v)
-		}
-		v.keys = append(v.keys, p.key)
-	}
-	return all, errors.Join(errs...)
-}
-
-func statVolume(path string) (*volume, error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(path, &st); err != nil {
-		return nil, diskError("ask for free space of", path, err)
-	}
-	v := &volume{mount: mountPoint(path)}
-	if v.free, v.total = space(st); v.total > 0 {
-		v.used = 100 * float64(v.total-v.free) / float64(v.total)
-	}
-	if st.Files > 0 {
-		v.inodes = 100 * float64(st.Files-st.Ffree) / float64(st.Files)
-	}
-	return v, nil
-}
-
-// mountPoint is where the volume of path is mounted.
-func mountPoint(path string) string {
-	var here, above unix.Stat_t
-	for path != filepath.Dir(path) {
-		if unix.Stat(path, &here) != nil || unix.Stat(filepath.Dir(path), &above) != nil || here.Dev != above.Dev {
-			break
-		}
-		path = filepath.Dir(path)
-	}
-	return path
-}
 
 // Disk looks how full the volumes of the configured folders are.
 func (v *Validator) Disk(a *Area) {
@@ -154,8 +57,9 @@ func (v *Validator) Folders(a *Area) {
 			}
 		case errors.Is(err, fs.ErrNotExist) && p.key == "output": // told below
 		case errors.Is(err, fs.ErrNotExist):
-			if err := mayWrite(p.existing); err != nil {
-				a.Error("folders", fmt.Sprintf("%s: %s is missing, and cannot be made in %s: %v", key, p.path, p.existing, err),
+			above := existing(p.path)
+			if err := mayWrite(above); err != nil {
+				a.Error("folders", fmt.Sprintf("%s: %s is missing, and cannot be made in %s: %v", key, p.path, above, err),
 					"mount its volume, or: install -d -o USER "+p.path)
 				continue
 			}

@@ -121,7 +121,7 @@ func (r *reporter) status(ctx context.Context) (s statusReport, err error) {
 }
 
 func newDiskState(disk storage.Disk, forecast *batch.Forecast) *diskState {
-	state := &diskState{Disk: disk, UsedPercent: 100 * float64(disk.TotalBytes-disk.FreeBytes) / float64(max(1, disk.TotalBytes))}
+	state := &diskState{Disk: disk, UsedPercent: batch.UsedPercent(uint64(disk.FreeBytes), uint64(disk.TotalBytes))}
 	if forecast != nil {
 		state.BytesPerDay, state.FullAt = &forecast.BytesPerDay, forecast.FullAt
 	}

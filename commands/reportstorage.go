@@ -126,9 +126,7 @@ func volumes(p batch.Paths) []volumeState {
 			v.Error = err.Error()
 		}
 		v.FreeBytes, v.TotalBytes = int64(free), int64(total)
-		if total > 0 {
-			v.UsedPercent = 100 * float64(total-free) / float64(total)
-		}
+		v.UsedPercent = batch.UsedPercent(free, total)
 		states = append(states, v)
 	}
 	return states
