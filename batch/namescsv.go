@@ -79,9 +79,6 @@ func NewNameReader(r io.Reader) (*NameReader, error) {
 // their own.
 func (n *NameReader) Layout() (layout string, kinds bool) { return n.layout, n.kind >= 0 }
 
-// Header is the file's header line as it was read.
-func (n *NameReader) Header() string { return n.rows.header }
-
 // Next reads the next row; blank ones are passed over. Errors: *RowError for a
 // row that can't be used, after which the next can be read; io.EOF at the end;
 // else that of the stream.

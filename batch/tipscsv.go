@@ -121,14 +121,6 @@ func (t *TipReader) findForm(opts TipOptions) (ObjectType, error) {
 // nothing told it.
 func (t *TipReader) ObjectType() (code string, assumed bool) { return t.form, t.assumed }
 
-// Header is the file's header line as it was read; empty when it has none.
-func (t *TipReader) Header() string {
-	if t.bare {
-		return ""
-	}
-	return t.rows.header
-}
-
 // Next reads the next row; blank ones are passed over. Errors: *RowError for a
 // row that can't be used, after which the next can be read; io.EOF at the end;
 // else that of the stream.
