@@ -23,14 +23,7 @@ type claimKeeper struct {
 
 // keep renews the claims until ctx ends.
 func (k *claimKeeper) keep(ctx context.Context) {
-	tick := time.NewTicker(k.lease / 3)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	every(ctx, k.lease/3, func() {
 		k.mu.Lock()
 		claims := k.claims
 		k.mu.Unlock()
@@ -38,7 +31,7 @@ func (k *claimKeeper) keep(ctx context.Context) {
 		if _, err := k.db.Renew(ctx, k.run, claims, k.lease); err != nil && ctx.Err() == nil {
 			k.log.Warn("the claims could not be renewed", "run_id", k.run, "error", err)
 		}
-	}
+	})
 }
 
 // take claims those of the records that nobody has, with a status only those that

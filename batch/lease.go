@@ -9,7 +9,16 @@ import (
 
 // renewLeases keeps the claims alive.
 func (r *run) renewLeases(ctx context.Context) {
-	tick := time.NewTicker(r.Config.Processing.ClaimLease / 3)
+	every(ctx, r.Config.Processing.ClaimLease/3, func() {
+		if err := r.renew(ctx); err != nil && ctx.Err() == nil {
+			r.Log.Warn("the claims could not be renewed", "run_id", r.id, "error", err)
+		}
+	})
+}
+
+// every calls fn at the end of each interval until ctx ends.
+func every(ctx context.Context, interval time.Duration, fn func()) {
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
 		select {
@@ -17,9 +26,7 @@ func (r *run) renewLeases(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if err := r.renew(ctx); err != nil && ctx.Err() == nil {
-			r.Log.Warn("the claims could not be renewed", "run_id", r.id, "error", err)
-		}
+		fn()
 	}
 }
 

@@ -273,19 +273,10 @@ func (r *run) reportProgress(ctx context.Context) {
 	if r.Progress == nil {
 		return
 	}
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			last := r.progressNow()
-			last.Done = true
-			r.Progress(last)
-			return
-		case <-tick.C:
-			r.Progress(r.progressNow())
-		}
-	}
+	every(ctx, 200*time.Millisecond, func() { r.Progress(r.progressNow()) })
+	last := r.progressNow()
+	last.Done = true
+	r.Progress(last)
 }
 
 func (r *run) progressNow() Progress {

@@ -39,16 +39,9 @@ func ReadDisk(output string) (*storage.Disk, error) {
 
 // sampleLoop takes samples while a long run lasts.
 func (r *run) sampleLoop(ctx context.Context) {
-	tick := time.NewTicker(sampleEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	every(ctx, sampleEvery, func() {
 		if err := Sample(ctx, r.DB, r.output.Name()); err != nil && ctx.Err() == nil {
 			r.Log.Warn("no sample could be taken", "run_id", r.id, "error", err)
 		}
-	}
+	})
 }
