@@ -31,18 +31,7 @@ func newInbox(t testing.TB) *inbox {
 	t.Helper()
 	cfg := storage.DefaultConfig()
 	cfg.URL = storagetest.Database(t)
-	db, err := storage.Open(cfg, "import-csv")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
-	schema, err := os.ReadFile("../schema.sql")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := db.Init(t.Context(), string(schema), storage.InitOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	db := initDatabase(t, cfg, "import-csv")
 	config := DefaultConfig()
 	config.Import.Settle = 0
 	config.Paths.Input = t.TempDir()

@@ -21,18 +21,7 @@ func newMaintenance(t testing.TB, n int) *Maintenance {
 	t.Helper()
 	cfg := storage.DefaultConfig()
 	cfg.URL, cfg.StatementTimeout = storagetest.Database(t), 0
-	db, err := storage.Open(cfg, "maintain")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
-	schema, err := os.ReadFile("../schema.sql")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := db.Init(t.Context(), string(schema), storage.InitOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	db := initDatabase(t, cfg, "maintain")
 	tips := make([]string, n)
 	for i := range tips {
 		tips[i] = strings.Repeat("0", 10) + string(rune('a'+i%26)) + strings.Repeat("x", i/26)

@@ -38,18 +38,7 @@ func newMirrorOn(t testing.TB, url string, o apitest.Options) *mirror {
 	server := apitest.Start(t, o)
 	cfg := storage.DefaultConfig()
 	cfg.URL = url
-	db, err := storage.Open(cfg, "process")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
-	schema, err := os.ReadFile("../schema.sql")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := db.Init(t.Context(), string(schema), storage.InitOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	db := initDatabase(t, cfg, "process")
 	types, err := NewObjectTypes(DefaultObjectTypes(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -66,6 +55,24 @@ func newMirrorOn(t testing.TB, url string, o apitest.Options) *mirror {
 	client.MaxRetries, client.Timeout = 1, 2*time.Second
 	m.Processor = &Processor{DB: db, API: client, Config: config, Types: types, Log: slog.New(slog.NewTextHandler(m.log, nil)), Command: "process"}
 	return m
+}
+
+// initDatabase makes noggin's schema in an empty database.
+func initDatabase(t testing.TB, cfg storage.Config, command string) *storage.DB {
+	t.Helper()
+	db, err := storage.Open(cfg, command)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	schema, err := os.ReadFile("../schema.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Init(t.Context(), string(schema), storage.InitOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return db
 }
 
 // importAll makes every record of the simulated world pending.
