@@ -64,6 +64,7 @@ type Figures struct {
 	LastProcessed  *time.Time       // a run of process ended well, or with some records failed
 	LastActivity   *time.Time       // a record's status changed
 	Due            int64
+	DueAtLeast     bool // it may be more
 	OldestDue      *time.Time
 	Today          storage.Day
 	Yesterday      storage.Day
@@ -174,7 +175,7 @@ func judgeActivity(f Figures, now time.Time) Flag {
 		return Flag{}
 	case last == nil:
 		return Flag{
-			Severity: SeverityRed, Name: "no_activity", What: records(f.Due) + " due, and `noggin process` never ended well",
+			Severity: SeverityRed, Name: "no_activity", What: dueText(f.Due, f.DueAtLeast) + " due, and `noggin process` never ended well",
 			Remedy: "start it: `systemctl enable --now noggin.target`, or `noggin process` by hand",
 		}
 	case now.Sub(*last) > inactiveAfter:
@@ -259,14 +260,19 @@ func judgeQueue(f Figures, now time.Time) Flag {
 	case f.PausedReason != "": // told by judgePause
 		return Flag{}
 	case f.Due > 0 && f.OldestDue != nil && now.Sub(*f.OldestDue) > queuePatience && (f.DueHourAgo == nil || f.Due >= *f.DueHourAgo):
-		what := records(f.Due) + " due, the oldest for " + duration(now.Sub(*f.OldestDue)) + ", and they do not get fewer"
+		what := dueText(f.Due, f.DueAtLeast) + " due, the oldest for " + duration(now.Sub(*f.OldestDue))
+		if f.DueAtLeast {
+			what += ", too many to see whether they get fewer"
+		} else {
+			what += ", and they do not get fewer"
+		}
 		if f.CircuitState == circuitOpen {
 			what += ": the circuit is open"
 		}
 		return Flag{Severity: SeverityRed, Name: "queue_standing", What: what, Remedy: timer}
 	case grew(f.Due, f.DueDayAgo):
 		return Flag{
-			Severity: SeverityYellow, Name: "queue_growing", What: "the queue grows: " + records(f.Due) + " due, " + humanize.Comma(*f.DueDayAgo) + " a day ago",
+			Severity: SeverityYellow, Name: "queue_growing", What: "the queue grows: " + dueText(f.Due, f.DueAtLeast) + " due, " + humanize.Comma(*f.DueDayAgo) + " a day ago",
 			Remedy: timer + ". After a large import this is as it should be",
 		}
 	}
@@ -343,6 +349,13 @@ func judgeClaims(f Figures, _ time.Time) Flag {
 		}
 	}
 	return Flag{}
+}
+
+func dueText(n int64, atLeast bool) string {
+	if atLeast {
+		return "at least " + records(n)
+	}
+	return records(n)
 }
 
 func records(n int64) string {

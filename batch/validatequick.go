@@ -32,7 +32,7 @@ func (v *Validator) quick(ctx context.Context, a *Area) error {
 	if err != nil {
 		return err
 	}
-	a.Fact(records(vitals.Queue.Due) + " due, circuit " + standing.State)
+	a.Fact(dueText(vitals.Queue.Due, vitals.Queue.DueAtLeast) + " due, circuit " + standing.State)
 	severities := map[string]string{SeverityRed: SeverityError, SeverityYellow: SeverityWarning}
 	for _, flag := range vitals.Flags(v.Config.Paths.Output) {
 		if flag.Name == flagDiskFull || flag.Name == flagNoOutput { // told with the volumes

@@ -140,7 +140,7 @@ func runOf(command string, runs []storage.RunRow) *storage.RunRow {
 func (v *Vitals) Flags(output string) []Flag {
 	f := Figures{
 		History: v.History, DiskPath: output, Runs: v.Runs, LastActivity: v.Activity,
-		Due: v.Queue.Due, OldestDue: v.Queue.OldestAt, Today: v.Days[0], Yesterday: v.Days[1], OpeningsHour: v.OpeningsHour,
+		Due: v.Queue.Due, DueAtLeast: v.Queue.DueAtLeast, OldestDue: v.Queue.OldestAt, Today: v.Days[0], Yesterday: v.Days[1], OpeningsHour: v.OpeningsHour,
 		CircuitState: v.Standing.State, OpenUntil: v.Standing.OpenUntil, RequestsPaused: v.Standing.Circuit.PausedUntil,
 		Crashing: v.Queue.Crashing,
 	}

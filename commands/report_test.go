@@ -193,6 +193,12 @@ func TestTheQueueTellsWhenItWillBeEmpty(t *testing.T) {
 	if len(q.Depths) != 3 || q.PerHour == nil || *q.PerHour != 100 || q.EmptyAt == nil || !q.EmptyAt.Equal(now.Add(time.Hour)) {
 		t.Errorf("%+v", q)
 	}
+	deep := queueReport{Queue: storage.QueueDepth{Due: 5000, Later: 6000, DueAtLeast: true}}
+	deep.history([]storage.Sample{at(2, 5000)}, now)
+	status := statusReport{Queue: deep.Queue}
+	if facts := fmt.Sprint(status.queueSection(now).facts); deep.PerHour != nil || !strings.Contains(facts, "at least 5,000") || !strings.Contains(facts, "at most 6,000") {
+		t.Errorf("%+v: %s", deep, facts)
+	}
 	growing := queueReport{Queue: storage.QueueDepth{Due: 500}}
 	growing.history([]storage.Sample{at(2, 100)}, now)
 	if growing.EmptyAt != nil || *growing.PerHour != -200 || !strings.Contains(growing.pace(now), "grows by 200") {

@@ -75,6 +75,9 @@ func (q *queueReport) history(samples []storage.Sample, now time.Time) {
 			q.Depths = append(q.Depths, depth{s.At.In(now.Location()), s.Due})
 		}
 	}
+	if q.Queue.DueAtLeast {
+		return // of such depths no pace can be told
+	}
 	for _, d := range q.Depths { // of the last three hours
 		hours := now.Sub(d.At).Hours()
 		if hours > 3.5 || hours < 0.5 {

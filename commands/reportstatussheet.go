@@ -47,11 +47,14 @@ func (s *statusReport) recordsSection() section {
 
 func (s *statusReport) queueSection(now time.Time) section {
 	q := s.Queue
-	facts := []fact{{"due now", humanize.Comma(q.Due) + trend(q.Due, s.DueDayAgo)}}
+	due, later := humanize.Comma(q.Due)+trend(q.Due, s.DueDayAgo), humanize.Comma(q.Later)
+	if q.DueAtLeast {
+		due, later = "at least "+humanize.Comma(q.Due), "at most "+later
+	}
+	facts := []fact{{"due now", due}}
 	if q.OldestAt != nil && q.Due > 0 {
 		facts = append(facts, fact{"oldest", "waits since " + clock(*q.OldestAt, now)})
 	}
-	later := humanize.Comma(q.Later)
 	if q.NextAt != nil {
 		later += ", the next at " + clock(*q.NextAt, now)
 	}

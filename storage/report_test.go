@@ -110,6 +110,21 @@ func TestNoReportReadsAWholeTable(t *testing.T) {
 	}
 }
 
+func TestAQueueTooDeepToBeCountedSaysSo(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	ctx := t.Context()
+	foreign(t, db, `INSERT INTO noggin_schema.noggin_data (tip, object_type, processing_status, next_retry_at)
+		SELECT 'tip-' || n, 'LCD', 'api_failed', now() + interval '1 day' * CASE WHEN n <= 5001 THEN 1 ELSE -1 END FROM generate_series(1, 10003) AS n`)
+	if q, err := db.QueueDepth(ctx); err != nil || !q.DueAtLeast || q.Due != 5000 || q.Due+q.Later != 10003 {
+		t.Errorf("%+v, %v", q, err)
+	}
+	foreign(t, db, `DELETE FROM noggin_schema.noggin_data WHERE tip IN ('tip-1', 'tip-2')`)
+	if q, err := db.QueueDepth(ctx); err != nil || q.DueAtLeast || q.Due != 5002 || q.Later != 4999 {
+		t.Errorf("fewer than 5000 later: %+v, %v", q, err)
+	}
+}
+
 func TestReportsTellTheTruth(t *testing.T) {
 	t.Parallel()
 	db := filledDB(t, storagetest.FillOptions{Records: 1000, Attachments: 2000, Errors: 100, Pending: 10, Days: 10})

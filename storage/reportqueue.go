@@ -6,8 +6,7 @@ import (
 )
 
 // QueueDepth is how much waits. Due can be taken now; Later is the rest of what
-// failed and is tried again, at NextAt at the earliest. Beyond 5000 retries on
-// either side of now, Due and Later are right in their sum alone.
+// failed and is tried again, at NextAt at the earliest.
 type QueueDepth struct {
 	Pending    int64      `db:"pending" json:"pending"` // never tried
 	DueRetries int64      `db:"due_retries" json:"due_retries"`
@@ -16,13 +15,20 @@ type QueueDepth struct {
 	NextAt     *time.Time `db:"next_at" json:"next_at"`
 	OldestAt   *time.Time `db:"oldest_at" json:"oldest_due_since"`
 	Crashing   int64      `db:"crashing" json:"crashing"` // taken last and alone, see CrashLimit
+	// DueAtLeast says that there are too many retries to tell apart in time: more of
+	// them may be due, and as many fewer later.
+	DueAtLeast bool `db:"-" json:"due_at_least"`
 }
+
+// toldApart is how many retries on either side of now the view queue_depth counts.
+const toldApart = 5000
 
 // QueueDepth reads how much waits, without counting the records.
 func (db *DB) QueueDepth(ctx context.Context) (QueueDepth, error) {
 	var q QueueDepth
 	err := db.get(ctx, "look at the queue", &q, `
 		SELECT pending, due_retries, due, later, next_at, oldest_at, crashing FROM noggin_schema.queue_depth`)
+	q.DueAtLeast = q.DueRetries == toldApart && q.Later >= toldApart
 	return q, err
 }
 
