@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dustin/go-humanize/english"
 	"github.com/urfave/cli/v2"
 
 	"noggin/batch"
@@ -240,16 +239,6 @@ func printArchiveSummary(s batch.ArchiveSummary, out output) error {
 	fmt.Fprintf(&b, "free     %s of the output volume\n", percent(s.FreePercent).human())
 	_, err := fmt.Fprint(out, b.String())
 	return err
-}
-
-// plural is a number with its noun.
-func plural(n int, noun string) string { return english.Plural(n, noun, "") }
-
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
 }
 
 func archiveVerifyCommand(env *environment) *cli.Command {

@@ -122,9 +122,9 @@ func afterNames(done string, err error) error {
 
 // healText tells people what was renewed.
 func healText(h batch.HealSummary) string {
-	text := fmt.Sprintf("%-11s %d records, %d text reports", "renewed", h.Healed, h.Reports)
+	text := fmt.Sprintf("%-11s %s, %s", "renewed", plural(h.Healed, "record"), plural(h.Reports, "text report"))
 	if held := h.Waiting - int64(h.Failed); held > 0 {
-		text += fmt.Sprintf("\n%-11s %d records are in the hands of another run and are renewed after it", "waiting", held)
+		text += fmt.Sprintf("\n%-11s %s in the hands of another run, to be renewed after it", "waiting", plural(held, "record"))
 	}
 	return text
 }
@@ -153,20 +153,12 @@ func eachHashRow(ctx context.Context, db *storage.DB, f storage.HashFilter, form
 	}}
 	err := db.EachHash(ctx, f, func(r storage.HashRow) error {
 		t.rows = append(t.rows, []any{
-			sheetText(format, r.Hash), sheetText(format, orNil(r.Name)), r.Type, sheetText(format, orNil(r.Source)),
-			orNil(r.Since), orNil(r.Occurrences), orNil(r.LastSeen),
+			sheetText(format, r.Hash), sheetText(format, value(r.Name)), r.Type, sheetText(format, value(r.Source)),
+			value(r.Since), value(r.Occurrences), value(r.LastSeen),
 		})
 		return nil
 	})
 	return t, err
-}
-
-// orNil is the value that p points to, as a table takes it.
-func orNil[T any](p *T) any {
-	if p == nil {
-		return nil
-	}
-	return *p
 }
 
 // sheetText keeps a text in CSV from being a formula in a spreadsheet. An import

@@ -101,12 +101,12 @@ func runHashesForget(c *cli.Context, env *environment, s *session) error {
 		if result.Forgotten, err = s.db.ForgetNames(c.Context, f); err != nil {
 			return err
 		}
-		return env.output(c).line(fmt.Sprintf("would forget %d names, of which records refer to %d, and renew %d records; nothing was changed",
-			result.Names, result.Unknown, result.Marked), result)
+		return env.output(c).line(fmt.Sprintf("would forget %s, of which records refer to %d, and renew %s; nothing was changed",
+			plural(result.Names, "name"), result.Unknown, plural(result.Marked, "record")), result)
 	}
 	return env.changeNames(c, s, &result, &result.HealSummary, func() (changed namesChanged, err error) {
 		result.Forgotten, err = s.db.ForgetNames(c.Context, f)
-		text := fmt.Sprintf("%-11s %d names; %d hashes are unknown again\n", "forgotten", result.Names, result.Unknown)
+		text := fmt.Sprintf("%-11s %s; unknown again: %d\n", "forgotten", plural(result.Names, "name"), result.Unknown)
 		return namesChanged{text: text, done: "the names are forgotten"}, err
 	})
 }
@@ -129,6 +129,6 @@ func runHashesResolve(c *cli.Context, env *environment, s *session) error {
 	}
 	return env.changeNames(c, s, &result, &result.HealSummary, func() (changed namesChanged, err error) {
 		result.Resolved, err = s.db.ResolveKnown(c.Context)
-		return namesChanged{text: fmt.Sprintf("%-11s %d unknown hashes\n", "resolved", result.Resolved), done: "what could be renewed is"}, err
+		return namesChanged{text: fmt.Sprintf("%-11s %s\n", "resolved", plural(result.Resolved, "unknown hash")), done: "what could be renewed is"}, err
 	})
 }

@@ -69,13 +69,13 @@ func runHashesImport(c *cli.Context, env *environment, s *session, given, name s
 		if result.NameImportSummary, err = importNames(c, s, in, opts); err != nil {
 			return err
 		}
-		return env.output(c).line(importText(result)+fmt.Sprintf("would resolve %d unknown hashes and renew %d records; nothing was changed",
-			result.Resolved, result.Marked), result)
+		return env.output(c).line(importText(result)+fmt.Sprintf("would resolve %s and renew %s; nothing was changed",
+			plural(result.Resolved, "unknown hash"), plural(result.Marked, "record")), result)
 	}
 	return env.changeNames(c, s, &result, &result.HealSummary, func() (changed namesChanged, err error) {
 		result.NameImportSummary, err = importNames(c, s, in, opts)
 		changed = namesChanged{
-			text: importText(result) + fmt.Sprintf("%-11s %d unknown hashes\n", "resolved", result.Resolved),
+			text: importText(result) + fmt.Sprintf("%-11s %s\n", "resolved", plural(result.Resolved, "unknown hash")),
 			done: "the names are imported",
 		}
 		if result.Bad > 0 {
@@ -124,7 +124,7 @@ func importText(r importResult) string {
 		}
 	}
 	if r.Elsewhere > 0 {
-		fmt.Fprintf(&b, "note        %d rows are of another kind by their own account: `noggin hashes import auto` goes by it\n", r.Elsewhere)
+		fmt.Fprintf(&b, "note        %s of another kind by their own account: `noggin hashes import auto` goes by it\n", plural(r.Elsewhere, "row"))
 		if !r.DryRun && r.File != "-" {
 			fmt.Fprintf(&b, "            `noggin hashes forget %s --from %s` takes these names back\n", r.Type, quoted(filepath.Base(r.File)))
 		}

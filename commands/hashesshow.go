@@ -205,7 +205,7 @@ func showHash(entities table, former []storage.FormerName, records table, total 
 		say("\n")
 		errs = append(errs, out.table(names))
 	}
-	say("\nused by %d records\n", total)
+	say("\nused by %s\n", plural(total, "record"))
 	if len(records.rows) > 0 {
 		errs = append(errs, out.table(records))
 	}
@@ -230,7 +230,7 @@ func usesTable(uses []storage.HashUse, format string) table {
 		if u.Date != nil {
 			day = u.Date.Format(time.DateOnly)
 		}
-		t.rows = append(t.rows, []any{sheetText(format, u.Tip), sheetText(format, orNil(u.InspectionID)), day, u.ObjectType, u.Status, u.Field, u.Type})
+		t.rows = append(t.rows, []any{sheetText(format, u.Tip), sheetText(format, value(u.InspectionID)), day, u.ObjectType, u.Status, u.Field, u.Type})
 	}
 	return t
 }

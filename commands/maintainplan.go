@@ -52,8 +52,8 @@ func printPlan(plan batch.RestorePlan, now time.Time, out output) error {
 		fmt.Fprintf(&b, "# %s\n", printable(fmt.Sprintf(format, args...)))
 	}
 	comment("Recovery from %s", plan.Backup)
-	comment("taken %s, %d records; the gap since then is %s", plan.TakenAt.In(now.Location()).Format("2006-01-02 15:04:05"),
-		plan.Records, now.Sub(plan.TakenAt).Round(time.Minute))
+	comment("taken %s, %s; the gap since then is %s", plan.TakenAt.In(now.Location()).Format("2006-01-02 15:04:05"),
+		plural(plan.Records, "record"), now.Sub(plan.TakenAt).Round(time.Minute))
 	if plan.Verified == nil {
 		comment("It was never restored on trial: step 3 does so.")
 	} else {

@@ -122,7 +122,7 @@ func runProcess(ctx context.Context, env *environment, s *session, p *batch.Proc
 		if err != nil {
 			return err
 		}
-		return hint(fmt.Errorf("%w; %d records wait", &batch.CircuitOpenError{Until: *standing.OpenUntil}, due.Due), circuitHint)
+		return hint(fmt.Errorf("%w; %s due", &batch.CircuitOpenError{Until: *standing.OpenUntil}, plural(due.Due, "record")), circuitHint)
 	}
 	if err := insertNamed(ctx, s.db, opts); err != nil {
 		return err
@@ -231,7 +231,7 @@ func showDue(ctx context.Context, db *storage.DB, opts batch.ProcessOptions, out
 	if opts.UntilEmpty {
 		take = due.Due
 	}
-	text := fmt.Sprintf("would take %d of %d records that are due", take, due.Due)
+	text := fmt.Sprintf("would take %d of %s due", take, plural(due.Due, "record"))
 	if due.NextAt != nil {
 		text += fmt.Sprintf("; %d more later, the next at %s", due.Later, due.NextAt.Format("2006-01-02 15:04:05"))
 	}
@@ -248,7 +248,7 @@ func printSummary(s batch.Summary, out output) error {
 	}
 	renewed := ""
 	if s.RecordsRenewed > 0 {
-		renewed = fmt.Sprintf("names        renewed in %d records\n", s.RecordsRenewed)
+		renewed = fmt.Sprintf("names        renewed in %s\n", plural(s.RecordsRenewed, "record"))
 	}
 	if s.Claimed == 0 && s.Stopped == "" {
 		_, err := fmt.Fprint(out, "nothing is due\n", renewed)
@@ -293,7 +293,7 @@ func printSummary(s batch.Summary, out output) error {
 	}
 	fmt.Fprintf(&b, "photographs  %s, %s%s\n", photographs, humanize.Bytes(uint64(s.BytesDownloaded)), rate)
 	b.WriteString(renewed)
-	fmt.Fprintf(&b, "time         %s, %d requests\n", time.Duration(s.DurationSeconds*float64(time.Second)).Round(10*time.Millisecond), s.Requests)
+	fmt.Fprintf(&b, "time         %s, %s\n", time.Duration(s.DurationSeconds*float64(time.Second)).Round(10*time.Millisecond), plural(s.Requests, "request"))
 	fmt.Fprintf(&b, "circuit      %s\n", s.Circuit)
 	if s.Stopped != "" {
 		fmt.Fprintf(&b, "stopped      %s\n", printable(s.Stopped))

@@ -100,7 +100,7 @@ func (r *reporter) attachmentsSheet(a attachmentsReport, totals *table) sheet {
 	return sheet{title: r.heading("Attachments"), sections: []section{
 		first,
 		{title: "Last 7 days", table: days, notes: []string{"Speed is that of one download; several run at a time."}},
-		{title: "Last " + plural(int(a.Speed.Downloads), "download"), facts: speedFacts(a.Speed, r.now)},
+		{title: "Last " + plural(a.Speed.Downloads, "download"), facts: speedFacts(a.Speed, r.now)},
 		{title: "Failed, the latest first", table: failed},
 		{title: "Largest files", table: largest},
 	}}

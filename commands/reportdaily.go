@@ -268,7 +268,7 @@ func (r *reporter) dailySheet(d dailyReport, day time.Time) sheet {
 		{"attachments", humanize.Comma(d.Files) + " downloaded, " + size(d.Bytes).human() + "; " + humanize.Comma(d.FilesFailed) + " failed"},
 		{"requests", humanize.Comma(d.Requests) + " (of the runs that ended that day)"},
 		{"errors", humanize.Comma(d.Errors)},
-		{"circuit opened", plural(int(d.Openings), "time") + " (target: at most 2)"},
+		{"circuit opened", plural(d.Openings, "time") + " (target: at most 2)"},
 	}
 	if d.DueAtEnd != nil {
 		traffic = append(traffic, fact{"queue at the end", humanize.Comma(*d.DueAtEnd) + " due"})

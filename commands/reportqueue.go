@@ -143,7 +143,7 @@ func (r *reporter) queueSheet(q queueReport) sheet {
 	first := status.queueSection(r.now)
 	first.title = ""
 	if q.Queue.Crashing > 0 {
-		first.facts = append(first.facts, fact{"crashing", plural(int(q.Queue.Crashing), "record") + " in hand when runs died; taken last and alone"})
+		first.facts = append(first.facts, fact{"crashing", plural(q.Queue.Crashing, "record") + " in hand when runs died; taken last and alone"})
 	}
 	switch {
 	case r.standing.Paused:
@@ -188,12 +188,4 @@ func (q queueReport) pace(now time.Time) string {
 		return fmt.Sprintf("grows by %s an hour: is the timer of `noggin process` running?", humanize.Comma(int64(math.Round(-rate))))
 	}
 	return "as deep as in the last hours"
-}
-
-// shortTip is as much of a tip as tells it apart, and as `report tip` takes.
-func shortTip(tip string) string {
-	if len(tip) <= 10 {
-		return tip
-	}
-	return tip[:10]
 }

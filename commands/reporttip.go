@@ -292,14 +292,3 @@ func platformTimes(created, modified *time.Time, zone *time.Location) string {
 	}
 	return text
 }
-
-// either is what the first points to, else the second, else "".
-func either(first, second *string) string {
-	switch {
-	case first != nil:
-		return *first
-	case second != nil:
-		return *second
-	}
-	return ""
-}

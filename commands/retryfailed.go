@@ -79,7 +79,7 @@ func runRetryFailed(ctx context.Context, env *environment, s *session, p *batch.
 	if n == 0 {
 		return out.line("no record to retry", map[string]any{"reset": 0})
 	}
-	if err := env.confirm(fmt.Sprintf("Retry %d records?", n), opts.yes); err != nil {
+	if err := env.confirm("Retry "+plural(n, "record")+"?", opts.yes); err != nil {
 		return err
 	}
 	run, err := s.db.StartRun(ctx, "retry-failed", readVersion(env.assets.Version).Version)
@@ -92,7 +92,7 @@ func runRetryFailed(ctx context.Context, env *environment, s *session, p *batch.
 		return err
 	}
 	if p == nil {
-		return out.line(fmt.Sprintf("%d records are pending again", reset), map[string]any{"reset": reset})
+		return out.line(plural(reset, "record")+" pending again", map[string]any{"reset": reset})
 	}
 	if standing.Paused || standing.CircuitOpen() {
 		env.log.Warn("the records are pending again; they are processed when the pause or the open circuit ends", "records", reset)
@@ -118,7 +118,7 @@ func listRetryable(ctx context.Context, db *storage.DB, selector storage.Selecto
 		name = shortTip
 	}
 	err := db.EachRetryable(ctx, selector, func(r storage.FailedRecord) error {
-		t.rows = append(t.rows, []any{name(r.Tip), r.ObjectType, textOf(r.InspectionID), r.Status, r.RetryCount, r.PermanentlyFailed, textOf(r.LastError)})
+		t.rows = append(t.rows, []any{name(r.Tip), r.ObjectType, value(r.InspectionID), r.Status, r.RetryCount, r.PermanentlyFailed, value(r.LastError)})
 		return nil
 	})
 	if err != nil {
@@ -129,14 +129,6 @@ func listRetryable(ctx context.Context, db *storage.DB, selector storage.Selecto
 		return err
 	}
 	return out.table(t)
-}
-
-// textOf is nil, rather than a nil pointer, where there is no text.
-func textOf(s *string) any {
-	if s == nil {
-		return nil
-	}
-	return *s
 }
 
 // confirm asks on the terminal; elsewhere the answer has to come as --yes.

@@ -140,9 +140,9 @@ func runSkip(ctx context.Context, env *environment, s *session, opts skipOptions
 	case free+claimed == 0:
 		return out.line("no record to skip", skipResult{Reason: opts.reason})
 	case free == 0:
-		return hint(partialf("nothing was skipped: another run is at work on the %d records", claimed), "run the same command again when that run is done")
+		return hint(partialf("nothing was skipped: another run is at work on %s", plural(claimed, "record")), "run the same command again when that run is done")
 	}
-	if err := env.confirm(fmt.Sprintf("Skip %d records (%s)?", free, describeCounts(counts)), opts.yes); err != nil {
+	if err := env.confirm(fmt.Sprintf("Skip %s (%s)?", plural(free, "record"), describeCounts(counts)), opts.yes); err != nil {
 		return err
 	}
 	run, err := s.db.StartRun(ctx, "skip", readVersion(env.assets.Version).Version)
@@ -152,7 +152,7 @@ func runSkip(ctx context.Context, env *environment, s *session, opts skipOptions
 	result := skipResult{RunID: run, Reason: opts.reason, List: opts.list}
 	err = skipListed(ctx, s.db, opts, bar, &result)
 	if result.LeftAlone += int(claimed); err == nil && result.LeftAlone > 0 {
-		err = hint(partialf("%d records were left alone: another run is at work on them, or they changed meanwhile", result.LeftAlone),
+		err = hint(partialf("%s left alone: another run is at work there, or something changed meanwhile", plural(result.LeftAlone, "record")),
 			"run the same command again when that run is done")
 	}
 	s.endRun(ctx, env, run, result, err)
@@ -160,7 +160,7 @@ func runSkip(ctx context.Context, env *environment, s *session, opts skipOptions
 		return err
 	}
 	bar.finish(env)
-	text := fmt.Sprintf("skipped      %d records\nlist         %s\nbring back   noggin skip --undo %s", result.Skipped, printable(result.List), printable(result.List))
+	text := fmt.Sprintf("skipped      %s\nlist         %s\nbring back   noggin skip --undo %s", plural(result.Skipped, "record"), printable(result.List), printable(result.List))
 	return errors.Join(out.line(text, result), err)
 }
 
@@ -226,7 +226,7 @@ func runUndoSkip(ctx context.Context, env *environment, s *session, opts skipOpt
 		return err
 	}
 	bar.finish(env)
-	text := fmt.Sprintf("brought back  %d records", result.Restored)
+	text := "brought back  " + plural(result.Restored, "record")
 	if left := result.Listed - result.Restored; left > 0 {
 		text += fmt.Sprintf("\nleft alone    %d that are not skipped any more", left)
 	}
@@ -265,7 +265,7 @@ func showSkippable(counts []storage.SkipCount, free, claimed int64, out output) 
 	if err := out.table(t); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(out, "would skip %d records; --format csv lists them\n", free)
+	_, err := fmt.Fprintf(out, "would skip %s; --format csv lists them\n", plural(free, "record"))
 	return err
 }
 
@@ -281,6 +281,6 @@ func showSkipList(counts map[string]int, out output) error {
 			parts = append(parts, fmt.Sprintf("%d %s", n, status))
 		}
 	}
-	_, err := fmt.Fprintf(out, "would bring back up to %d records: %s\n", total, strings.Join(parts, ", "))
+	_, err := fmt.Fprintf(out, "would bring back up to %s: %s\n", plural(total, "record"), strings.Join(parts, ", "))
 	return err
 }

@@ -6,9 +6,10 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 )
 
-// Values of reports: numbers in JSON and CSV, with their unit and grouped digits
+// Values of results: numbers in JSON and CSV, with their unit and grouped digits
 // for people.
 type (
 	count    int64   // 1,234
@@ -39,7 +40,7 @@ func (v duration) human() string {
 	}
 }
 
-// value is what p points to, or nil: no value.
+// value is what p points to, or nil, rather than a nil pointer, where there is none.
 func value[T any](p *T) any {
 	if p == nil {
 		return nil
@@ -63,4 +64,33 @@ func clock(at, now time.Time) string {
 		return text + " (" + duration(d.Seconds()).human() + " ago)"
 	}
 	return text + " (in " + duration(at.Sub(now).Seconds()).human() + ")"
+}
+
+// plural is a number with its noun.
+func plural[N int | int64](n N, noun string) string { return english.Plural(int(n), noun, "") }
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// either is what the first points to, else the second, else "".
+func either(first, second *string) string {
+	switch {
+	case first != nil:
+		return *first
+	case second != nil:
+		return *second
+	}
+	return ""
+}
+
+// shortTip is as much of a tip as tells it apart, and as `report tip` takes.
+func shortTip(tip string) string {
+	if len(tip) <= 10 {
+		return tip
+	}
+	return tip[:10]
 }
