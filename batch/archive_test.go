@@ -456,6 +456,19 @@ func TestARestoredRecordIsAsBefore(t *testing.T) {
 	s.mustVerify()
 }
 
+func TestTheMonthlyReviewCountsWhatAnArchiveWouldTake(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, apitest.Options{Records: 2, MediaBytes: apitest.Range{Min: 2000, Max: 3000}, FirstDay: time.Date(2020, 1, 2, 0, 0, 0, 0, time.UTC), Days: 1})
+	m := &Maintenance{DB: s.mirror.DB, Config: s.mirror.Config}
+	for _, want := range []string{"; 2 records over 2 years old (the oldest of 2020-01-02): ", ""} {
+		effect, err := m.reviewStorage(t.Context())
+		if err != nil || strings.Contains(effect.Text, "2 years old") != (want != "") || !strings.Contains(effect.Text, want) {
+			t.Errorf("%q, %v: want %q", effect.Text, err, want)
+		}
+		s.mustCreate(ArchiveOptions{Before: everything.Before, Keep: true})
+	}
+}
+
 func TestARecordToRestoreIsNamedAsReportsNameIt(t *testing.T) {
 	t.Parallel()
 	s := newShelf(t, apitest.Options{Records: 2, MediaBytes: apitest.Range{Min: 2000, Max: 3000}})

@@ -303,9 +303,13 @@ func (e *Emergency) planArchive(ctx context.Context) (string, int64, error) {
 	if dir == "" {
 		dir = e.Config.Paths.Archive
 	}
-	records, bytes, err := e.DB.ArchivableBytes(ctx, e.Before)
+	months, err := e.DB.ArchiveMonths(ctx, storage.ArchiveFilter{Before: e.Before})
 	if err != nil {
 		return "", 0, err
+	}
+	var records, bytes int64
+	for _, month := range months {
+		records, bytes = records+int64(month.Records), bytes+month.Bytes
 	}
 	text := fmt.Sprintf("archive up to %s inspected before %s into %s", plural(records, "record"), e.Before, dir)
 	same, err := sameVolume(dir, e.Config.Paths.Output)

@@ -146,17 +146,25 @@ func (m *Maintenance) reviewStorage(ctx context.Context) (Effect, error) {
 	if err != nil {
 		return Effect{}, err
 	}
-	records, oldest, err := m.DB.Archivable(ctx, "2 years")
+	loc, err := m.Config.Location()
 	if err != nil {
 		return Effect{}, err
+	}
+	months, err := m.DB.ArchiveMonths(ctx, storage.ArchiveFilter{Before: time.Now().In(loc).AddDate(-2, 0, 0).Format(time.DateOnly)})
+	if err != nil {
+		return Effect{}, err
+	}
+	var records int64
+	for _, month := range months {
+		records += int64(month.Records)
 	}
 	e := Effect{
 		Text:    fmt.Sprintf("the output volume is %.0f %% full, %s free", UsedPercent(free, total), bytesText(int64(free))),
 		Details: map[string]any{"free_bytes": free, "total_bytes": total, "archivable_records": records},
 	}
-	if oldest != nil {
+	if records > 0 {
 		e.Text += fmt.Sprintf("; %s over 2 years old (the oldest of %s): noggin archive create --older-than 2y --dry-run",
-			plural(records, "record"), oldest.Format(time.DateOnly))
+			plural(records, "record"), months[0].Oldest)
 	}
 	return e, nil
 }

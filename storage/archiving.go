@@ -64,6 +64,7 @@ func (f ArchiveFilter) where() (conditions string, args []any) {
 // ArchiveMonth is what there is to archive of a month.
 type ArchiveMonth struct {
 	Month   string `db:"month" json:"month"` // 2024-03
+	Oldest  string `db:"oldest" json:"-"`    // day of its first inspection
 	Records int    `db:"records" json:"records"`
 	Files   int    `db:"files" json:"files"`
 	Bytes   int64  `db:"bytes" json:"bytes"`
@@ -76,7 +77,7 @@ func (db *DB) ArchiveMonths(ctx context.Context, f ArchiveFilter) ([]ArchiveMont
 	conditions, args := f.where()
 	months := []ArchiveMonth{}
 	err := db.pool.SelectContext(ctx, &months, db.sql(`
-		SELECT to_char(d.inspection_date, 'YYYY-MM') AS month, count(*) AS records,
+		SELECT to_char(d.inspection_date, 'YYYY-MM') AS month, min(d.inspection_date)::text AS oldest, count(*) AS records,
 		       coalesce(sum(a.files), 0)::bigint + count(*) FILTER (WHERE d.report_path IS NOT NULL AND d.report_archive_id IS NULL) AS files,
 		       (coalesce(sum(a.bytes), 0) + coalesce(sum(d.report_size_bytes) FILTER (WHERE d.report_archive_id IS NULL), 0))::bigint AS bytes,
 		       coalesce(sum(a.bytes), 0)::bigint AS photo_bytes

@@ -1,9 +1,6 @@
 package storage
 
-import (
-	"context"
-	"time"
-)
+import "context"
 
 // TypeCount is a count by type.
 type TypeCount struct {
@@ -68,31 +65,6 @@ func (db *DB) RowCounts(ctx context.Context) (RowCounts, error) {
 		       (SELECT count(*) FROM noggin_schema.entity_hashes) AS hashes,
 		       (SELECT count(*) FROM noggin_schema.noggin_data WHERE permanently_failed) AS permanent`)
 	return c, err
-}
-
-// Archivable counts the complete, not yet archived records inspected before an
-// age such as "2 years", and returns the day of the oldest.
-func (db *DB) Archivable(ctx context.Context, olderThan string) (records int64, oldest *time.Time, err error) {
-	var row struct {
-		Records int64
-		Oldest  *time.Time
-	}
-	err = db.get(ctx, "count what could be archived", &row, `
-		SELECT count(*) AS records, min(inspection_date) AS oldest FROM noggin_schema.noggin_data
-		WHERE inspection_date < current_date - $1::interval AND processing_status = 'complete' AND NOT archived`, olderThan)
-	return row.Records, row.Oldest, err
-}
-
-// ArchivableBytes sums up the photographs on disk of complete records inspected
-// before a day such as 2025-11-24.
-func (db *DB) ArchivableBytes(ctx context.Context, before string) (records, bytes int64, err error) {
-	var row struct{ Records, Bytes int64 }
-	err = db.get(ctx, "sum up what could be archived", &row, `
-		SELECT count(DISTINCT d.tip) AS records, coalesce(sum(a.file_size_bytes), 0)::bigint AS bytes
-		FROM noggin_schema.noggin_data d LEFT JOIN noggin_schema.attachments a
-			ON a.record_tip = d.tip AND a.attachment_status = 'complete' AND a.archive_id IS NULL
-		WHERE d.inspection_date < $1::date AND d.processing_status = 'complete' AND NOT d.archived`, before)
-	return row.Records, row.Bytes, err
 }
 
 // DataFolder is where the server keeps its files, if it is on this host and our
