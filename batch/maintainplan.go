@@ -211,6 +211,13 @@ func (p planner) closeGap() []PlanStep {
 			},
 		},
 		{
+			Title: "Back up what was restored",
+			Notes: []string{"Until then noggin report status shows the run that made the restored backup as died, and not that backup: it was not finished when it was dumped."},
+			Commands: []string{
+				p.noggin + " maintain backup",
+			},
+		},
+		{
 			Title:    "Start again, on every host",
 			Commands: []string{"systemctl start noggin.target"},
 		},
