@@ -31,11 +31,7 @@ func pauseCommand(env *environment) *cli.Command {
 				if p, err = s.db.Pause(c.Context, c.Duration("for"), reason); err != nil {
 					return "", nil, err
 				}
-				until := "until `noggin maintain resume`"
-				if p.Until != nil {
-					until = "until " + p.Until.Format("2006-01-02 15:04")
-				}
-				return fmt.Sprintf("paused %s: %s", until, printable(p.Reason)), p, nil
+				return "paused " + pauseText(p.Until, p.Reason), p, nil
 			})
 		},
 	}

@@ -108,6 +108,7 @@ func TestASheetFitsItsWidth(t *testing.T) {
 	long := strings.Repeat("word ", 30)
 	var out bytes.Buffer
 	page := sheet{title: "Title", sections: []section{
+		{title: "Nothing to tell", facts: []fact{{"label", ""}}},
 		{title: "Facts", lines: []string{"! " + long, "  > " + long}, facts: []fact{{"label", long}, {"none", ""}}},
 		{title: "Nothing"},
 	}}

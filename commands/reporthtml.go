@@ -90,7 +90,8 @@ func runReportHTML(ctx context.Context, r *reporter, path string, days int) erro
 	if err != nil {
 		return hint(fmt.Errorf("write the page: %w", err), "its folder must be there, and noggin's user may write to it")
 	}
-	return nil
+	_, err = fmt.Fprintln(r.out, "Saved as "+printable(path))
+	return err
 }
 
 // page reads what the page shows, and draws its charts.

@@ -147,7 +147,7 @@ func (r *reporter) queueSheet(q queueReport) sheet {
 	}
 	switch {
 	case r.standing.Paused:
-		first.facts = append(first.facts, fact{"paused", pausedLine(r.standing)})
+		first.facts = append(first.facts, fact{"paused", pauseText(r.standing.PausedUntil, r.standing.PauseReason)})
 	case r.standing.CircuitOpen():
 		first.facts = append(first.facts, fact{"circuit", "open until " + clock(*r.standing.OpenUntil, r.now) + ": nothing is taken"})
 	}

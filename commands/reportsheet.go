@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -28,7 +29,7 @@ type section struct {
 	notes []string // sentences after the table
 }
 
-// fact is a name and its value.
+// fact is a name and its value; one without a value is left out.
 type fact struct{ label, value string }
 
 // report prints one report: doc as JSON, main as CSV, or doc's every value a line
@@ -61,7 +62,8 @@ func (o output) sheet(s sheet) error {
 }
 
 func (o output) section(b *strings.Builder, s section) {
-	if len(s.lines) == 0 && len(s.facts) == 0 && len(s.notes) == 0 && (s.table == nil || len(s.table.rows) == 0) {
+	told := slices.ContainsFunc(s.facts, func(f fact) bool { return f.value != "" })
+	if len(s.lines) == 0 && !told && len(s.notes) == 0 && (s.table == nil || len(s.table.rows) == 0) {
 		return
 	}
 	b.WriteByte('\n')

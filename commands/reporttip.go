@@ -250,7 +250,7 @@ func (r *reporter) life(d tipReport) []fact {
 		imported += " from " + *d.SourceFilename
 	}
 	processed := at(d.ProcessedAt)
-	if d.ProcessingSeconds != nil {
+	if d.ProcessedAt != nil && d.ProcessingSeconds != nil {
 		processed += " in " + duration(*d.ProcessingSeconds).human()
 	}
 	tries, crashes := "", ""

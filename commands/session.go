@@ -2,7 +2,6 @@ package commands
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -67,11 +66,15 @@ func (s *session) close() { _ = s.db.Close() }
 // pausedLine is what a command prints that does nothing during a maintenance
 // pause.
 func pausedLine(standing storage.Standing) string {
-	until := "until `noggin maintain resume`"
-	if standing.PausedUntil != nil {
-		until = "until " + standing.PausedUntil.Format("2006-01-02 15:04")
+	return "paused " + pauseText(standing.PausedUntil, standing.PauseReason) + "; nothing was done"
+}
+
+// pauseText is how long a pause lasts, and why.
+func pauseText(until *time.Time, reason string) string {
+	if until == nil {
+		return "until `noggin maintain resume`: " + printable(reason)
 	}
-	return fmt.Sprintf("paused %s: %s; nothing was done", until, printable(standing.PauseReason))
+	return "until " + until.Format("2006-01-02 15:04") + ": " + printable(reason)
 }
 
 // endRun records how a run ended, also when its own context has.
