@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -47,7 +48,7 @@ func filledSession(t *testing.T, records int) *session {
 
 func filledReporter(t *testing.T, records int) *reporter {
 	t.Helper()
-	r, err := newReporter(t.Context(), &environment{log: slog.New(slog.DiscardHandler)}, filledSession(t, records), output{})
+	r, err := newReporter(t.Context(), &environment{log: slog.New(slog.DiscardHandler)}, filledSession(t, records), output{Writer: io.Discard})
 	if err != nil {
 		t.Fatal(err)
 	}
