@@ -371,3 +371,23 @@ func TestEveryPathIsMade(t *testing.T) {
 		}
 	}
 }
+
+func TestTheReplacedServiceIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	// systemd applies noggin-.service.d to all whose name begins with noggin-.
+	dropIns, err := filepath.Glob(filepath.Join(unitFolder, "noggin-.service.d", "*.conf"))
+	if err != nil || len(dropIns) == 0 {
+		t.Fatal(dropIns, err)
+	}
+	for _, dropIn := range dropIns {
+		text, err := os.ReadFile(filepath.Join(unitFolder, "noggin-processor.service.d", filepath.Base(dropIn)))
+		if err != nil {
+			t.Errorf("%s is for noggin-processor.service too: %v", dropIn, err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if !strings.HasPrefix(line, "#") {
+				t.Errorf("noggin-processor.service has a setting: %s", line)
+			}
+		}
+	}
+}
