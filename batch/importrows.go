@@ -13,7 +13,7 @@ import (
 
 const (
 	// importChunk is how many rows go into the database in one transaction. Four times
-	// as many are a little faster, but take twice the memory.
+	// as many are no faster, and take twice the memory.
 	importChunk = 5_000
 	// importWriters is how many chunks are written at the same time. A second one
 	// nearly doubles the speed where the server has two processors to spare; with
