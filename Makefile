@@ -59,7 +59,7 @@ test-package:
 	.ci/test-package
 
 test: setup
-	CGO_ENABLED=1 go test -race -timeout 10m ./...
+	CGO_ENABLED=1 go test -race -timeout 20m ./...
 
 # The whole fault suite; `make test` has its short form.
 test-faults: setup

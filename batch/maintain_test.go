@@ -85,6 +85,35 @@ func TestABackupIsRestoredAndEveryRowCounted(t *testing.T) {
 	}
 }
 
+func TestABackupOfTheSameSecondIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	m := newMaintenance(t, 1)
+	const stamp = "20060102_150405"
+	first := mustBackup(t, m)
+	prefix := strings.TrimSuffix(first.File, ".dump")
+	at, err := time.Parse(stamp, prefix[len(prefix)-len(stamp):])
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := []string{first.File}
+	for range 20 { // longer than the next backup takes to begin
+		at = at.Add(time.Second)
+		name := prefix[:len(prefix)-len(stamp)] + at.Format(stamp) + ".dump"
+		if err := os.WriteFile(filepath.Join(m.Config.Paths.Backups, name), []byte("another"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		taken = append(taken, name)
+	}
+	if second := mustBackup(t, m); slices.Contains(taken, second.File) {
+		t.Errorf("both backups are %s", second.File)
+	}
+	for _, name := range taken[1:] {
+		if text, err := os.ReadFile(filepath.Join(m.Config.Paths.Backups, name)); err != nil || string(text) != "another" {
+			t.Errorf("%s: %q, %v", name, text, err)
+		}
+	}
+}
+
 func TestABrokenBackupIsFoundAndNamed(t *testing.T) {
 	t.Parallel()
 	m := newMaintenance(t, 3)

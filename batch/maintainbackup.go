@@ -157,11 +157,16 @@ func (m *Maintenance) dump(ctx context.Context, dir string) (Backup, error) {
 	if b.Contents, err = m.DB.Contents(ctx, snapshot); err != nil {
 		return b, err
 	}
-	b.File = fmt.Sprintf("noggin_%s_%s.dump", Component(b.Database, "database"), b.TakenAt.In(loc).Format("20060102_150405"))
-	partial := b.Path() + partialSuffix
-	if err := createNew(b.Path(), partial); err != nil {
+	// Where a backup of the same second has the name, the next second is free.
+	err = fs.ErrExist
+	for at := b.TakenAt.In(loc); errors.Is(err, fs.ErrExist); at = at.Add(time.Second) {
+		b.File = fmt.Sprintf("noggin_%s_%s.dump", Component(b.Database, "database"), at.Format("20060102_150405"))
+		err = createNew(b.Path(), b.Path()+partialSuffix)
+	}
+	if err != nil {
 		return b, err
 	}
+	partial := b.Path() + partialSuffix
 	defer func() { _ = os.Remove(partial) }() // gone once it has its name
 	lockWait := fmt.Sprintf("--lock-wait-timeout=%d", m.Config.Maintain.LockTimeout.Milliseconds())
 	if err := runProgram(ctx, environ, program, "--format=custom", "--schema="+b.Schema, "--no-password", lockWait,
@@ -180,8 +185,8 @@ func (m *Maintenance) dump(ctx context.Context, dir string) (Backup, error) {
 	return b, nil
 }
 
-// createNew makes an empty file for pg_dump to fill, so that it has our mode; a
-// backup of the same second would be in the way.
+// createNew makes an empty file for pg_dump to fill, so that it has our mode;
+// fs.ErrExist where either name is taken.
 func createNew(final, partial string) error {
 	if _, err := os.Lstat(final); err == nil {
 		return fmt.Errorf("make backup %s: %w", final, fs.ErrExist)
