@@ -178,8 +178,12 @@ func TestEveryFaultIsToldApartAndTellsNoSecret(t *testing.T) {
 				server, requests := serve(t, fault.handler)
 				server.Config.ErrorLog = discardLog()
 				gate := &recorder{}
+				timeout := 10 * time.Second // which a busy machine does not use up
+				if fault.kind == KindTimeout {
+					timeout = 200 * time.Millisecond
+				}
 				c := newTestClient(t, server.URL, gate, func(cfg *Config) {
-					cfg.Timeout, cfg.MaxRetries = 200*time.Millisecond, 1
+					cfg.Timeout, cfg.MaxRetries = timeout, 1
 					cfg.MaxPayloadBytes, cfg.MaxAttachmentBytes = 1<<20, 1<<20
 				})
 				var err error
