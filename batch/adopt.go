@@ -222,7 +222,9 @@ func (w *work) adoptOne(a *storage.Attachment, ref AttachmentRef, file fileOnDis
 		_, err = w.folder.open() // so that it is flushed
 	} else {
 		kept, err = w.folder.Move(file.path, size, sum, w.nameOf(a, ref, verdict.Ext), suffixOf(a.Tip))
-		w.Log.Info("a file of the replaced service was moved into its record's folder", "tip", w.claim.Tip, "from", file.path, "path", kept.Path)
+		if err == nil && !kept.AlreadyThere {
+			w.Log.Info("a file of the replaced service was moved into its record's folder", "tip", w.claim.Tip, "from", file.path, "path", kept.Path)
+		}
 	}
 	if errors.Is(err, ErrObstacle) {
 		return nil, nil

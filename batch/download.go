@@ -117,7 +117,7 @@ func (w *work) downloadOne(ctx context.Context, a *storage.Attachment, ref Attac
 	case ref.Ref == "":
 		return d, errors.New("the platform no longer names this attachment, and it was never downloaded")
 	case ref.Tip == "":
-		return d, &api.Error{Class: api.ClassPermanent, Kind: "bad_reference", Message: "the media reference holds no usable tip"}
+		return d, &api.Error{Class: api.ClassPermanent, Kind: api.KindBadReference, Message: "the media reference holds no usable tip"}
 	}
 	var temp *TempFile // made when an answer comes
 	var check mediaCheck

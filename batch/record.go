@@ -52,7 +52,7 @@ func (w *work) do(ctx context.Context) error {
 	}
 	w.verdict.answeredFor(w.form.Code)
 	if w.record, err = ParseRecord(w.form, payload); err != nil {
-		return &api.Error{Class: api.ClassBroken, Kind: "broken_answer", Message: err.Error()}
+		return &api.Error{Class: api.ClassBroken, Kind: api.KindBrokenAnswer, Message: err.Error()}
 	}
 	for _, warning := range w.record.Warnings {
 		w.Log.Warn(warning, "tip", w.claim.Tip, "inspection_id", w.record.InspectionID, "run_id", w.id)

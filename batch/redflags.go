@@ -28,7 +28,7 @@ const (
 	vanishedAfter           = time.Hour          // a run may give no sign of life for so long
 	runMemory               = 8 * 24 * time.Hour // a command's last run says something of today for so long
 	fewRecords, fewRequests = 20, 20             // fewer make no rate worth a word
-	fewGivenUp              = 5                  // records within a day
+	fewPermanentlyFailed    = 5                  // records within a day
 )
 
 // Severity of a flag.
@@ -55,29 +55,29 @@ type Flag struct {
 // not known.
 type Figures struct {
 	History
-	Records        int64 // all there are
-	Disk           *DiskReading
-	DiskPath       string
-	DiskError      string // why the disk could not be looked at
-	DiskFullAt     *time.Time
-	Runs           []storage.RunRow // the last of each command
-	LastProcessed  *time.Time       // a run of process ended well, or with some records failed
-	LastActivity   *time.Time       // a record's status changed
-	Due            int64
-	DueAtLeast     bool // it may be more
-	OldestDue      *time.Time
-	Today          storage.Day
-	Yesterday      storage.Day
-	Failed         int64 // records that failed, those given up included
-	GivenUp        int64
-	OpeningsHour   int
-	CircuitState   string
-	OpenUntil      *time.Time
-	RequestsPaused *time.Time // by a 429, until then
-	PausedReason   string     // `noggin maintain pause`; empty: not paused
-	LastBackup     *time.Time
-	DeadClaims     int64 // whose lease ended
-	Crashing       int64
+	Records           int64 // all there are
+	Disk              *DiskReading
+	DiskPath          string
+	DiskError         string // why the disk could not be looked at
+	DiskFullAt        *time.Time
+	Runs              []storage.RunRow // the last of each command
+	LastProcessed     *time.Time       // a run of process ended well, or with some records failed
+	LastActivity      *time.Time       // a record's status changed
+	Due               int64
+	DueAtLeast        bool // it may be more
+	OldestDue         *time.Time
+	Today             storage.Day
+	Yesterday         storage.Day
+	Failed            int64 // records that failed, the permanently failed included
+	PermanentlyFailed int64
+	OpeningsHour      int
+	CircuitState      string
+	OpenUntil         *time.Time
+	RequestsPaused    *time.Time // by a 429, until then
+	PausedReason      string     // `noggin maintain pause`; empty: not paused
+	LastBackup        *time.Time
+	DeadClaims        int64 // whose lease ended
+	Crashing          int64
 }
 
 // RedFlags judges the figures by the manual's red flags and targets, the gravest
@@ -231,7 +231,7 @@ func judgeFailureRate(f Figures, _ time.Time) Flag {
 	}
 }
 
-// judgeFailedCount finds failures that rise, and records given up.
+// judgeFailedCount finds failures that rise, and records that are not tried again.
 func judgeFailedCount(f Figures, _ time.Time) Flag {
 	switch {
 	case grew(f.Failed, f.FailedDayAgo):
@@ -239,9 +239,9 @@ func judgeFailedCount(f Figures, _ time.Time) Flag {
 			Severity: SeverityRed, Name: "failures_rising", What: records(f.Failed) + " failed or permanently failed, " + humanize.Comma(f.Failed-*f.FailedDayAgo) + " more than a day ago",
 			Remedy: "`noggin report errors --since 1d` says in which way; `noggin report failed` lists them",
 		}
-	case f.GivenUpDayAgo != nil && f.GivenUp-*f.GivenUpDayAgo >= fewGivenUp:
+	case f.PermanentlyFailedDayAgo != nil && f.PermanentlyFailed-*f.PermanentlyFailedDayAgo >= fewPermanentlyFailed:
 		return Flag{
-			Severity: SeverityYellow, Name: "given_up", What: records(f.GivenUp-*f.GivenUpDayAgo) + " permanently failed within a day, " + humanize.Comma(f.GivenUp) + " in all",
+			Severity: SeverityYellow, Name: "permanently_failed", What: records(f.PermanentlyFailed-*f.PermanentlyFailedDayAgo) + " permanently failed within a day, " + humanize.Comma(f.PermanentlyFailed) + " in all",
 			Remedy: "`noggin report failed --permanent`; when the cause is mended: `noggin retry-failed --permanent`",
 		}
 	}

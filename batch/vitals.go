@@ -31,12 +31,12 @@ type Vitals struct {
 
 // History is what samples tell of before; nil: no sample does.
 type History struct {
-	HourRequests  *int64 // of the last hour or so
-	HourFailures  *int64 // of these requests
-	DueHourAgo    *int64
-	DueDayAgo     *int64
-	FailedDayAgo  *int64 // records that failed, those given up included
-	GivenUpDayAgo *int64
+	HourRequests            *int64 // of the last hour or so
+	HourFailures            *int64 // of these requests
+	DueHourAgo              *int64
+	DueDayAgo               *int64
+	FailedDayAgo            *int64 // records that failed, the permanently failed included
+	PermanentlyFailedDayAgo *int64
 }
 
 // ReadVitals reads the signs of life, in well under a second.
@@ -104,24 +104,24 @@ func history(samples []storage.Sample, circuit storage.Circuit, now time.Time) (
 		}
 		if age >= 23*time.Hour && age < 36*time.Hour {
 			failed := s.Records["partial"] + s.Records["failed"] + s.Records["api_failed"]
-			h.DueDayAgo, h.FailedDayAgo, h.GivenUpDayAgo = new(s.Due), new(max(failed, s.PermanentlyFailed)), new(s.PermanentlyFailed)
+			h.DueDayAgo, h.FailedDayAgo, h.PermanentlyFailedDayAgo = new(s.Due), new(max(failed, s.PermanentlyFailed)), new(s.PermanentlyFailed)
 		}
 	}
 	return h
 }
 
-// Records counts the records: all, those given up, and all that failed.
-func (v *Vitals) Records() (all, givenUp, failed int64) {
+// Records counts the records: all, the permanently failed, and all that failed.
+func (v *Vitals) Records() (all, permanentlyFailed, failed int64) {
 	for _, t := range v.Totals {
 		all += t.Records
 		if t.PermanentlyFailed {
-			givenUp += t.Records
+			permanentlyFailed += t.Records
 		}
 		if t.PermanentlyFailed || t.Status == "partial" || t.Status == "failed" || t.Status == "api_failed" {
 			failed += t.Records
 		}
 	}
-	return all, givenUp, failed
+	return all, permanentlyFailed, failed
 }
 
 // Backup is the last backup that succeeded; nil: none did.
@@ -144,7 +144,7 @@ func (v *Vitals) Flags(output string) []Flag {
 		CircuitState: v.Standing.State, OpenUntil: v.Standing.OpenUntil, RequestsPaused: v.Standing.Circuit.PausedUntil,
 		Crashing: v.Queue.Crashing,
 	}
-	f.Records, f.GivenUp, f.Failed = v.Records()
+	f.Records, f.PermanentlyFailed, f.Failed = v.Records()
 	if v.DiskError != nil {
 		f.DiskError = v.DiskError.Error()
 	}

@@ -81,11 +81,6 @@ func partialf(format string, args ...any) error {
 	return &commandError{code: exitPartial, err: fmt.Errorf(format, args...)}
 }
 
-// lockedf returns the error of a command whose lock another run holds.
-func lockedf(format string, args ...any) error {
-	return &commandError{code: exitLocked, err: fmt.Errorf(format, args...)}
-}
-
 // hint adds lines to err that say what to do about it.
 func hint(err error, lines ...string) error {
 	if err == nil {

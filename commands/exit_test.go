@@ -24,7 +24,7 @@ func TestEveryKindOfErrorHasItsExitCode(t *testing.T) {
 		{"anything", errors.New("x"), exitFailed},
 		{"usage", usagef("x"), exitUsage},
 		{"partial", partialf("x"), exitPartial},
-		{"locked", lockedf("x"), exitLocked},
+		{"locked", &commandError{code: exitLocked, err: errors.New("x")}, exitLocked},
 		{"maintenance lock", storage.ErrLocked, exitLocked},
 		{"unavailable", storage.ErrUnavailable, exitDatabase},
 		{"schema", storage.ErrSchema, exitDatabase},

@@ -280,7 +280,8 @@ func toRoff(markdown string) []byte {
 }
 
 // leftAligned keeps the names of commands and files whole, also behind the blocks of
-// code that bring hyphenation back.
-const leftAligned = ".nr HY 0\n.nh\n.ad l\n"
+// code that bring hyphenation back. From 1.23 on groff aligns every paragraph anew, as
+// the string AD says.
+const leftAligned = ".nr HY 0\n.nh\n.ds AD l\n.ad l\n"
 
 var roffLiterals = map[rune]string{'-': `\-`, '\'': `\(aq`, '`': `\(ga`, '^': `\(ha`, '~': `\(ti`, '…': "..."}

@@ -148,8 +148,7 @@ func TestPagesAreWithoutFault(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		for program, command := range map[string][]string{
 			"mandoc": {"mandoc", "-T", "lint", "-W", "warning"},
-			// A word too long to fill its line well is a warning of groff 1.23, and no fault.
-			"groff": {"groff", "-man", "-t", "-Tutf8", "-ww", "-Wbreak", "-rLL=80n"},
+			"groff":  {"groff", "-man", "-t", "-Tutf8", "-ww", "-rLL=80n"},
 		} {
 			t.Run(name+" "+program, func(t *testing.T) {
 				if _, err := exec.LookPath(program); err != nil {

@@ -69,15 +69,15 @@ func (r *reporter) dayStart(at time.Time) time.Time {
 type dailyReport struct {
 	At time.Time `json:"at"`
 	dayReport
-	TargetsMissed []string             `json:"targets_missed"`
-	Imported      int64                `json:"imported"` // new records by import-csv
-	ErrorTypes    []storage.ErrorCount `json:"errors_by_type"`
-	OpenedAt      []storage.Transition `json:"circuit_openings_at"`
-	Runs          []runsOfDay          `json:"runs"`
-	DueAtEnd      *int64               `json:"due_at_end"` // of the day, or now; null: no sample tells
-	Unknown       int64                `json:"unknown_hashes_now"`
-	GivenUp       int64                `json:"permanently_failed_now"`
-	SavedAs       string               `json:"saved_as,omitempty"`
+	TargetsMissed        []string             `json:"targets_missed"`
+	Imported             int64                `json:"imported"` // new records by import-csv
+	ErrorTypes           []storage.ErrorCount `json:"errors_by_type"`
+	OpenedAt             []storage.Transition `json:"circuit_openings_at"`
+	Runs                 []runsOfDay          `json:"runs"`
+	DueAtEnd             *int64               `json:"due_at_end"` // of the day, or now; null: no sample tells
+	Unknown              int64                `json:"unknown_hashes_now"`
+	PermanentlyFailedNow int64                `json:"permanently_failed_now"`
+	SavedAs              string               `json:"saved_as,omitempty"`
 }
 
 // runsOfDay are the runs of one command.
@@ -216,7 +216,7 @@ func (r *reporter) standingOf(ctx context.Context, d *dailyReport, end time.Time
 	}
 	for _, t := range totals {
 		if t.PermanentlyFailed {
-			d.GivenUp += t.Records
+			d.PermanentlyFailedNow += t.Records
 		}
 	}
 	if end.After(r.now) {
@@ -256,7 +256,7 @@ func (r *reporter) dailySheet(d dailyReport, day time.Time) sheet {
 		{"failed at the API", rate(d.APIFailed, d.APIFailureRate, " (target: under 5 %)")},
 		{"attachments missing", humanize.Comma(d.Partial+d.Failed) + " (partial " + humanize.Comma(d.Partial) + ", failed " + humanize.Comma(d.Failed) + ")"},
 		{"unfinished", humanize.Comma(d.Unfinished)},
-		{"permanently failed", humanize.Comma(d.PermanentlyFailed) + " that day, " + humanize.Comma(d.GivenUp) + " altogether now"},
+		{"permanently failed", humanize.Comma(d.PermanentlyFailed) + " that day, " + humanize.Comma(d.PermanentlyFailedNow) + " altogether now"},
 	}
 	if d.AverageSeconds != nil {
 		records = append(records, fact{"seconds a record", fmt.Sprintf("%.1f on average, %.1f to %.1f", *d.AverageSeconds, *d.ShortestSeconds, *d.LongestSeconds)})

@@ -21,7 +21,7 @@ import (
 func selectorFlags(names ...string) []cli.Flag {
 	var flags []cli.Flag
 	for _, flag := range []cli.Flag{
-		&cli.StringSliceFlag{Name: "tip", Usage: "only the record `TIP`: its tip, the first 8 characters of it or more, or its inspection id (repeatable)"},
+		&cli.StringSliceFlag{Name: "tip", Usage: "only the record `TIP`: its tip, the first 8 or more of 64 digits, or its inspection id (repeatable)"},
 		&cli.StringFlag{Name: "object-type", Usage: "only records of the form `CODE`, such as LCD"},
 		&cli.StringSliceFlag{Name: "status", Usage: "only records with `STATUS` (repeatable): " + strings.Join(storage.Statuses(), ", ")},
 		&cli.StringFlag{Name: "since", Usage: "only records whose status changed since `WHEN`: 2025-10-22, \"2025-10-22 14:00\", or 36h, 7d ago"},

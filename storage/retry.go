@@ -21,7 +21,7 @@ type FailedRecord struct {
 }
 
 // retryable are the records that a selector means for a retry: without a filter of
-// its own, all that failed and were not given up.
+// its own, all that failed, but not permanently.
 func (s Selector) retryable() (conditions string, args []any) {
 	conditions, args = s.where(1)
 	if len(s.Tips) == 0 && len(s.Statuses) == 0 && !s.UnknownHashes {
