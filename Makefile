@@ -1,13 +1,13 @@
-# git refuses to look into a checkout that is another user's.
+# Empty where git refuses to read the checkout, because another user owns it.
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
-# The time of the source, so that the same source makes the same pages and packages.
+# The time of the last commit: the same source makes the same pages and packages.
 export SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),$(shell date +%s))
 GOLANGCI_LINT_VERSION := v2.15.0
 GOLANGCI_LINT := bin/golangci-lint-$(GOLANGCI_LINT_VERSION)
+WITH_POSTGRES := go run ./storage/storagetest/pgtemp --tests --
 FUZZ_TIME := 10s
 
-# What a developer has set for psql or for a noggin of their own must not reach
-# the tests and the demo.
+# Tests and demo do not see the developer's own settings of psql and noggin.
 $(foreach v,$(filter PG% NOGGIN_CONFIG NOGGIN_DATABASE_URL NOGGIN_BEARER_TOKEN,$(.VARIABLES)),$(eval unexport $(v)))
 
 PREFIX := /usr/local
@@ -16,17 +16,19 @@ OUTPUT := noggin
 SOURCES := $(shell find . -name '*.go' -o -name '*.gohtml') \
 	$(wildcard commands/manual/* commands/completion/*) go.mod go.sum schema.sql config.example.toml
 
-.PHONY: build man install uninstall deb reproducible test test-faults test-boot test-package bench bench-profile lint fuzz demo setup
+.PHONY: build man install uninstall deb sign vulnerabilities reproducible test test-faults soak test-power test-boot test-package bench bench-profile lint fuzz demo setup
 
-# Static, so that it runs on any Linux host. Files that are made here appear
-# whole, also beside another make.
+# Builds a static program, which runs on any Linux host. The tag leaves out urfave/cli's
+# own pages, which nobody reads: noggin has manual pages. The move puts it in place
+# whole, also when two makes run at the same time.
 build:
 	@mkdir -p bin
-	CGO_ENABLED=0 go build -trimpath -buildvcs=$(if $(VERSION),true,false) \
+	CGO_ENABLED=0 go build -tags urfave_cli_no_docs -trimpath -buildvcs=$(if $(VERSION),true,false) \
 		-ldflags '-s -w -X main.version=$(VERSION)' -o bin/.noggin.$$PPID .
 	@mv bin/.noggin.$$PPID $(OUTPUT)
 
-# The program runs where it is built, also when the build is for another machine.
+# Runs the program to make its pages, so it builds for this machine, whatever GOARCH
+# says.
 man:
 	@rm -rf bin/man
 	env -u GOOS -u GOARCH go run ./commands/manpages --output bin/man --version '$(VERSION)'
@@ -37,8 +39,8 @@ noggin: $(SOURCES)
 bin/man: $(SOURCES)
 	@$(MAKE) --no-print-directory man
 
-# `make build && sudo make install`. An installation that is there is brought up to
-# date: what an administrator edits, in /etc/noggin, stays, and what is enabled too.
+# `make build && sudo make install`. Upgrades an older installation: files in
+# /etc/noggin that were edited stay, and enabled units stay enabled.
 install: noggin bin/man
 	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' systemd/installation install
 
@@ -49,45 +51,66 @@ uninstall:
 deb:
 	@systemd/debian/build '$(VERSION)'
 
-# Are two builds of the last commit the same, byte for byte? Some minutes.
+# Checksums of the packages in dist, signed: make sign KEY=~/.ssh/noggin_release
+sign:
+	@.ci/sign '$(KEY)'
+
+# Known vulnerabilities that noggin can reach.
+vulnerabilities:
+	@.ci/vulnerabilities
+
+# Checks that two builds of the last commit are the same, byte for byte. Takes some
+# minutes.
 reproducible:
 	.ci/reproducible
 
-# Installs noggin and its package for real, in an empty root and a clean Debian.
+# Installs noggin in an empty root, and its package in a clean Debian.
 test-package:
 	NOGGIN_SETUP=all .ci/setup
 	.ci/test-package
 
+# All packages share one private PostgreSQL server.
 test: setup
-	CGO_ENABLED=1 go test -race -timeout 20m ./...
+	CGO_ENABLED=1 $(WITH_POSTGRES) go test -race -timeout 40m ./...
 
 # The whole fault suite; `make test` has its short form.
 test-faults: setup
-	NOGGIN_FAULTS=full CGO_ENABLED=1 go test -race -timeout 30m -count 1 ./commands ./batch -run 'Killed|Restarted|Mixed|Several|Signal|Disk|GoesAway|FailsOver|Lost|Frozen|Clock' -v
+	NOGGIN_FAULTS=full CGO_ENABLED=1 $(WITH_POSTGRES) .ci/faults Killed Restarted Mixed Several Signal Disk GoesAway FailsOver Lost Frozen Clock
 
-# The whole installation in a container that boots systemd; as root.
+# Four hosts with every command for HOURS, while all fails, is killed and is edited;
+# then the comparison against the truth. SEED repeats a plan. `make test` has a short form.
+soak: setup
+	NOGGIN_SOAK=$(or $(HOURS),1)h NOGGIN_SOAK_SEED=$(SEED) $(WITH_POSTGRES) go test -timeout 0 -count 1 -run 'TestSoak$$' -v ./commands
+
+# Cuts the power of volumes 200 times; `make test` has a short form. FLUSHES=out leaves
+# out each of noggin's flushes instead and expects the damage. Needs root.
+test-power:
+	NOGGIN_SETUP=all .ci/setup
+	NOGGIN_POWER=$(if $(FLUSHES),flushes,full) $(WITH_POSTGRES) go test -timeout 30m -count 1 -v ./commands/powercut
+
+# Boots a container with systemd and tests the whole installation there. Needs root.
 test-boot: setup
 	.ci/boot
 
-# Ratios against curl, psql and plain SQL, with some 12 GB in $TMPDIR;
-# BENCH="--short --only claims" for less.
+# Compares noggin with curl, psql and plain SQL. Needs about 12 GB in $TMPDIR;
+# BENCH="--short --only claims" takes less. See commands/bench/README.md.
 bench: setup build
 	go run ./commands/bench --noggin ./noggin $(BENCH)
 
-# A CPU profile of one drain, to look into with `go tool pprof noggin cpu.prof`.
+# Writes a CPU profile of one drain: `go tool pprof noggin cpu.prof` reads it.
 bench-profile: setup build
 	go run ./commands/bench --noggin ./noggin --only process --rounds 1 --cpuprofile $(CURDIR)/cpu.prof --json /dev/null
 
 lint: $(GOLANGCI_LINT)
 	$(GOLANGCI_LINT) run --allow-parallel-runners ./...
 
-fuzz:
-	.ci/fuzz $(FUZZ_TIME)
+fuzz: setup
+	$(WITH_POSTGRES) .ci/fuzz $(FUZZ_TIME)
 
 demo: setup build
 	go run ./commands/demo --noggin ./noggin
 
-# What tests and demo need of the machine: PostgreSQL's server programs, zstd,
+# Installs what tests and demo need: PostgreSQL's server programs, zstd,
 # systemd-analyze, a C compiler for the race detector.
 setup:
 	@.ci/setup

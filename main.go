@@ -28,8 +28,8 @@ func main() {
 	os.Exit(commands.Run(untilSignal(), os.Args, streams, assets))
 }
 
-// untilSignal returns a context that the first SIGINT or SIGTERM cancels, so that
-// a command can finish what it has in hand; the second ends the process at once.
+// untilSignal returns a context that the first SIGINT or SIGTERM cancels, so that a
+// command can finish its claimed records. The second signal ends the process at once.
 func untilSignal() context.Context {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -53,5 +54,33 @@ func TestTheFirstSignalAsksAndTheSecondEnds(t *testing.T) {
 				t.Errorf("got %v, want exit code %d", err, commands.ExitInterrupted)
 			}
 		})
+	}
+}
+
+// Every command begins with what the packages prepare: expressions and templates that take
+// long are made when they are needed.
+func TestPackagesPrepareLittle(t *testing.T) {
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^$")
+	child.Env = append(os.Environ(), "GODEBUG=inittrace=1")
+	trace, err := child.CombinedOutput()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const most = 300_000 // bytes; ten expressions of a line take as much
+	packages := 0
+	for line := range strings.Lines(string(trace)) {
+		var name string
+		var at, took float64
+		var bytes, allocations int
+		if n, _ := fmt.Sscanf(line, "init %s @%f ms, %f ms clock, %d bytes, %d allocs", &name, &at, &took, &bytes, &allocations); n < 5 {
+			continue
+		}
+		packages++
+		if bytes > most && strings.HasPrefix(name, "noggin/") {
+			t.Errorf("%s prepares %d bytes at the start of every command, more than %d", name, bytes, most)
+		}
+	}
+	if packages < 20 {
+		t.Errorf("%d packages in the trace:\n%s", packages, trace)
 	}
 }

@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// Retry-After is honoured within these bounds: 0 would be a hot loop, a huge value
-// an outage of our own making.
+// Retry-After is honoured within these bounds. Without the lower one, 0 would make a
+// hot loop; without the upper one, a huge value would stop us for days.
 const (
 	minRetryAfter = time.Second
 	maxRetryAfter = 15 * time.Minute
 )
 
-// retryAfter reads the header Retry-After, seconds or an HTTP date. It is 0 where
-// there is none or it cannot be read, else between the two bounds.
+// retryAfter reads the header Retry-After, which holds seconds or an HTTP date. It
+// returns a time within the bounds, or 0 when the header is missing or unreadable.
 func retryAfter(header http.Header, now time.Time) time.Duration {
 	text := strings.TrimSpace(header.Get("Retry-After"))
 	if text == "" {
@@ -24,7 +24,7 @@ func retryAfter(header http.Header, now time.Time) time.Duration {
 	}
 	if strings.Trim(text, "0123456789") == "" {
 		seconds, err := strconv.ParseInt(text, 10, 64)
-		if err != nil || seconds > int64(maxRetryAfter/time.Second) { // err: beyond 64 bits
+		if err != nil || seconds > int64(maxRetryAfter/time.Second) { // err: more than 64 bits
 			return maxRetryAfter
 		}
 		return max(time.Duration(seconds)*time.Second, minRetryAfter)
@@ -36,11 +36,10 @@ func retryAfter(header http.Header, now time.Time) time.Duration {
 	return min(max(at.Sub(now), minRetryAfter), maxRetryAfter)
 }
 
-// backoff is the wait after the n-th attempt, counted from 1: first × factor^(n-1),
-// at most most; the jitter, between 0 and 1, spreads it over its upper half so that
-// many clients do not come back in step.
-func backoff(first, most time.Duration, factor float64, n int, jitter float64) time.Duration {
-	wait := float64(first) * math.Pow(factor, float64(n-1))
-	wait = min(wait, float64(most))
+// backoff returns the wait after the n-th attempt, counted from 1: first × factor^(n-1),
+// at most longest. The jitter, between 0 and 1, picks a point in the upper half of that,
+// so that many clients do not come back at the same moment.
+func backoff(first, longest time.Duration, factor float64, n int, jitter float64) time.Duration {
+	wait := min(float64(first)*math.Pow(factor, float64(n-1)), float64(longest))
 	return time.Duration(wait * (1 + jitter) / 2)
 }

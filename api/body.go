@@ -1,33 +1,37 @@
 package api
 
 import (
+	"bufio"
 	"compress/flate"
 	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 )
 
-// slowestRate is the least at which a body must keep coming, in bytes a second,
-// taken over one [Config.Timeout]: a server that drips must not hold a slot for
-// days.
+// slowestRate is the lowest rate at which a body may arrive, in bytes a second over
+// one [Config.Timeout]. A slower server would hold a slot for days.
 const slowestRate = 256
 
-// steadyBody is an answer's body that must keep coming. Its clock runs only while
-// it waits for the server: a slow disk of ours is not the server's fault.
+// steadyBody is an answer's body that must keep arriving. Its clock runs only while it
+// waits for the server, as a slow disk of ours is not the server's fault.
 type steadyBody struct {
 	io.ReadCloser
-	abort   func() // breaks the request off, so that a hanging Read returns
+	abort   func() // cancels the request, so that a hanging Read returns
 	timer   *time.Timer
 	timeout time.Duration
-	left    time.Duration // until the next piece must have come
-	piece   int64         // bytes that buy another timeout
-	got     int64         // of the piece
-	total   int64
+	left    time.Duration // time left for the current piece
+	piece   int64         // bytes that must arrive within a timeout
+	got     int64         // bytes of the current piece
+
+	waited  time.Duration // for the server, in all
+	longest time.Duration // that it may wait in all; 0: no limit
+	slow    func() bool   // asked once it has waited for timeout, until it returns true; may be nil
 }
 
 func newSteadyBody(body io.ReadCloser, timeout time.Duration, abort func()) *steadyBody {
@@ -38,6 +42,12 @@ func newSteadyBody(body io.ReadCloser, timeout time.Duration, abort func()) *ste
 }
 
 func (b *steadyBody) Read(p []byte) (int, error) {
+	switch {
+	case b.longest > 0 && b.waited >= b.longest:
+		return 0, fmt.Errorf("%w: it has been arriving for %s", errSlow, b.longest)
+	case b.slow != nil && b.waited >= b.timeout && b.slow():
+		b.slow = nil
+	}
 	start := time.Now()
 	if b.timer == nil {
 		b.timer = time.AfterFunc(b.left, b.abort)
@@ -46,12 +56,13 @@ func (b *steadyBody) Read(p []byte) (int, error) {
 	}
 	n, err := b.ReadCloser.Read(p)
 	inTime := b.timer.Stop()
-	b.total += int64(n)
+	took := time.Since(start)
+	b.waited += took
 	b.got += int64(n)
 	if b.got >= b.piece {
 		b.got, b.left = 0, b.timeout
 	} else {
-		b.left -= time.Since(start)
+		b.left -= took
 	}
 	if !inTime && !errors.Is(err, io.EOF) {
 		return n, fmt.Errorf("%w: fewer than %d bytes within %s", errStalled, b.piece, b.timeout)
@@ -59,42 +70,76 @@ func (b *steadyBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// hurry leaves the rest of the body only so much time altogether.
+// hurry gives the rest of the body this much time in all.
 func (b *steadyBody) hurry(rest time.Duration) {
-	b.timeout, b.left = 0, min(b.left, rest)
+	b.timeout, b.left, b.longest, b.slow = 0, min(b.left, rest), 0, nil
 	b.piece = 1 << 62
 }
 
-// A body that nobody wants is read to its end all the same when little is left of
-// it: then its connection can be used again.
+// finish reads at most this much of an unread rest: a body that was read to its end
+// leaves its connection free for the next request.
 const (
 	drainBytes = 64 << 10
 	drainTime  = 2 * time.Second
 )
 
-// finish closes the body.
+// finish closes the body. It reads what is left first, when that is short.
 func (b *steadyBody) finish() {
 	b.hurry(drainTime)
-	_, _ = io.CopyN(io.Discard, b, drainBytes) // whatever comes of it, the body is closed next
+	_, _ = io.CopyN(io.Discard, b, drainBytes) // an error does not matter, as the body is closed next
 	_ = b.Close()
 }
 
-// decoded is the body without its compression. Only gzip is ever asked for.
-func decoded(resp *http.Response) (body io.Reader, compressed bool, err error) {
-	switch encoding := strings.ToLower(resp.Header.Get("Content-Encoding")); encoding {
-	case "", "identity":
-		return resp.Body, false, nil
-	case "gzip", "x-gzip":
-		unzip, err := gzip.NewReader(resp.Body)
-		if errors.Is(err, io.EOF) {
-			return nil, true, fmt.Errorf("%w: it is empty", errBroken)
-		} else if err != nil {
-			return nil, true, unzipError(err)
+// decodedBody is a body without its compression.
+type decodedBody struct {
+	io.Reader
+	compressed bool
+	unknown    string // an encoding that we do not know: the body is as it came
+}
+
+// plainEncodings change nothing. Proxies and object stores write them all the same.
+var plainEncodings = []string{"", "identity", "none", "binary", "utf-8", "utf8", "8bit", "aws-chunked"}
+
+// decoded returns the body without its compression. We ask for nothing but gzip. The
+// header does not count where the body is not compressed. An unknown encoding is left as
+// it is, as what comes may be whole all the same: whoever reads it judges that.
+func decoded(resp *http.Response) (decodedBody, error) {
+	body := decodedBody{Reader: resp.Body}
+	for encoding := range strings.SplitSeq(strings.Join(resp.Header.Values("Content-Encoding"), ","), ",") {
+		encoding = strings.ToLower(strings.TrimSpace(encoding))
+		switch {
+		case slices.Contains(plainEncodings, encoding):
+		case encoding == "gzip" || encoding == "x-gzip":
+			if err := body.unzip(); err != nil {
+				return body, err
+			}
+		default:
+			body.unknown = encoding
 		}
-		return unzipped{unzip}, true, nil
-	default:
-		return nil, false, fmt.Errorf("%w: its content encoding is %.40q", errBroken, encoding)
 	}
+	return body, nil
+}
+
+// unzip undoes gzip, if the body begins as that does.
+func (b *decodedBody) unzip() error {
+	const magic = "\x1f\x8b"
+	buffered := bufio.NewReader(b.Reader)
+	b.Reader = buffered
+	head, err := buffered.Peek(len(magic))
+	switch {
+	case len(head) == 0 && errors.Is(err, io.EOF):
+		return fmt.Errorf("%w: it is empty", errBroken)
+	case err != nil && !errors.Is(err, io.EOF):
+		return err
+	case string(head) != magic:
+		return nil
+	}
+	unzip, err := gzip.NewReader(buffered)
+	if err != nil {
+		return unzipError(err)
+	}
+	b.Reader, b.compressed = unzipped{unzip}, true
+	return nil
 }
 
 type unzipped struct{ *gzip.Reader }
@@ -104,7 +149,7 @@ func (u unzipped) Read(p []byte) (int, error) {
 	return n, unzipError(err)
 }
 
-// unzipError says that bad gzip is a broken answer, not a broken connection.
+// unzipError makes bad gzip a broken answer instead of a broken connection.
 func unzipError(err error) error {
 	var corrupt flate.CorruptInputError
 	if errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) || errors.As(err, &corrupt) {
@@ -115,8 +160,8 @@ func unzipError(err error) error {
 
 var copyBuffers = sync.Pool{New: func() any { return new([128 << 10]byte) }}
 
-// copyBody copies body to sink, at most limit bytes, and tells the sink's errors
-// from the body's.
+// copyBody copies at most limit bytes of body to sink. It marks the sink's errors with
+// errLocal, which tells them from the body's.
 func copyBody(sink io.Writer, body io.Reader, limit int64) (int64, error) {
 	buffer := copyBuffers.Get().(*[128 << 10]byte)
 	defer copyBuffers.Put(buffer)

@@ -11,34 +11,36 @@ import (
 	"github.com/hashicorp/go-retryablehttp"
 )
 
-// call is one thing asked of the API, with all its attempts. It is the transport,
-// the redirect policy and the retry policy of its own HTTP client, so that the one
-// loop in retryablehttp sees failures of header and body alike.
+// call fetches one thing, with all its attempts. It is the transport, the redirect
+// policy and the retry policy of its own HTTP client. So the loop in retryablehttp
+// retries failures of the body as it does those of the header.
 type call struct {
 	*Client
 	media bool
-	// read takes in and checks an answer with status 200. What it has seen of a bad
-	// one goes into the excerpt.
+	// read reads and checks an answer with status 200. The beginning of a bad answer
+	// goes into the excerpt.
 	read func(resp *http.Response) (seen []byte, err error)
 
 	attempts int
-	last     *Error // of the attempts so far
-	wait     time.Duration
+	last     *Error        // how the last attempt failed
+	wait     time.Duration // until the next attempt
+	stopped  bool          // the gate closed during a wait: no attempt follows
 
-	// Of the attempt at hand:
+	// The current attempt.
 	admitted bool
 	started  time.Time
 	ctx      context.Context
 	cancel   context.CancelFunc
 	status   int
 	body     *steadyBody
-	foreign  bool // the answer comes from a host that is not ours
-	outcome  Outcome
+	foreign  bool // the answer comes from a host that is not configured
+	left     bool // a redirect led to such a host
+	lingers  bool // the answer is slow and has given its place to another attempt
 }
 
 func (c *Client) newCall(media bool) *call { return &call{Client: c, media: media} }
 
-// do sends the request until it succeeds or there is no point in going on.
+// do sends the request until it succeeds or another attempt would not help.
 func (k *call) do(ctx context.Context, target string, retries int) error {
 	defer k.finish(ctx, &Error{Class: ClassOwn, Kind: KindLocal}) // only if the sink panics
 	req, err := retryablehttp.NewRequestWithContext(ctx, http.MethodGet, target, nil)
@@ -50,23 +52,34 @@ func (k *call) do(ctx context.Context, target string, retries int) error {
 		HTTPClient:   &http.Client{Transport: k, CheckRedirect: k.checkRedirect},
 		RetryMax:     retries,
 		CheckRetry:   k.checkRetry,
-		Backoff:      func(_, _ time.Duration, _ int, _ *http.Response) time.Duration { return k.wait },
+		Backoff:      func(_, _ time.Duration, _ int, _ *http.Response) time.Duration { return k.rest(ctx) },
 		ErrorHandler: retryablehttp.PassthroughErrorHandler,
 	}
 	if _, err = loop.Do(req); err == nil { //nolint:bodyclose // handle has closed it
 		return nil
 	}
-	var failed *Error
-	if !errors.As(err, &failed) { // cancelled while it waited for its next attempt
+	failed, is := own(err)
+	if !is { // cancelled during the wait for the next attempt
 		failed = k.failure(ctx, err)
 	}
 	failed.Attempts = k.attempts
 	return failed
 }
 
+// own returns a copy of the [Error] in err. The error itself may be another call's, when
+// that ended the context of this one.
+func own(err error) (*Error, bool) {
+	var found *Error
+	if !errors.As(err, &found) {
+		return nil, false
+	}
+	failed := *found
+	return &failed, true
+}
+
 // RoundTrip sends one request: the first of an attempt, which must pass the gate, or
-// one that a redirect leads to. It alone adds the credentials, and only for a host
-// that is ours.
+// one that follows a redirect. No other code adds the credentials, and RoundTrip adds
+// them only for a configured host, and not behind another one.
 func (k *call) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !k.admitted {
 		if err := k.admit(req.Context()); err != nil {
@@ -74,7 +87,7 @@ func (k *call) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	req = req.Clone(k.ctx)
-	req.Header.Del("Referer") // it would tell the namespace
+	req.Header.Del("Referer") // it would hold the namespace
 	req.Header.Set("User-Agent", k.cfg.UserAgent)
 	if k.media {
 		req.Header.Set("Accept", "*/*")
@@ -84,83 +97,98 @@ func (k *call) RoundTrip(req *http.Request) (*http.Response, error) {
 		req.Header.Set("Accept-Encoding", "gzip")
 	}
 	k.foreign = !k.trusted[origin(req.URL)]
-	if !k.foreign {
+	k.left = k.left || k.foreign
+	transport, err := k.transportFor(req)
+	if err != nil {
+		return nil, err
+	}
+	if !k.left { // another host does not choose what we ask with the token
+
 		req.Header.Set("Authorization", "Bearer "+k.cfg.BearerToken)
 		req.Header.Set("En-Namespace", k.cfg.Namespace)
 	}
 	k.status, k.body = 0, nil
-	resp, err := k.transport.RoundTrip(req)
+	resp, err := transport.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		// Its body is the connection itself, which the server may hold open for ever.
+		_ = resp.Body.Close() // there is nothing to be lost
+		resp.Body = http.NoBody
+	}
 	k.status = resp.StatusCode
 	k.body = newSteadyBody(resp.Body, k.cfg.Timeout, k.cancel)
+	k.body.longest, k.body.slow = k.cfg.MaxTransferTime, k.linger
 	resp.Body = k.body
 	return resp, nil
 }
 
-// admit opens an attempt.
+// rest waits until the next attempt, or until the gate closes. It returns how long
+// retryablehttp still has to wait: not at all.
+func (k *call) rest(ctx context.Context) time.Duration {
+	var closing <-chan struct{}
+	if k.gate != nil {
+		closing = k.gate.Closing()
+	}
+	select {
+	case <-ctx.Done():
+	case <-closing:
+		k.stopped = true
+	case <-time.After(k.wait):
+	}
+	return 0
+}
+
+// admit waits for the gate and begins an attempt.
 func (k *call) admit(ctx context.Context) error {
+	if k.stopped {
+		return k.failure(ctx, fmt.Errorf("%w: %w", errNotSent, ErrStopped))
+	}
 	if k.gate != nil {
 		if err := k.gate.Admit(ctx); err != nil {
 			return k.failure(ctx, fmt.Errorf("%w: %w", errNotSent, err))
 		}
 	}
-	k.admitted = true
+	k.admitted, k.left, k.lingers = true, false, false
 	k.attempts++
 	k.started = time.Now()
 	k.ctx, k.cancel = context.WithCancel(ctx)
 	return nil
 }
 
-// finish closes an attempt, once.
+// linger gives the place of a slow answer to another attempt, if the gate agrees.
+func (k *call) linger() bool {
+	k.lingers = k.gate != nil && k.gate.Linger()
+	return k.lingers
+}
+
+// finish ends the attempt and reports it to the gate, once.
 func (k *call) finish(ctx context.Context, failed *Error) {
 	if !k.admitted {
 		return
 	}
 	k.admitted = false
 	k.cancel()
-	k.outcome = Outcome{Status: k.status, Media: k.media, Duration: time.Since(k.started)}
-	if k.body != nil {
-		k.outcome.Bytes = k.body.total
+	if k.gate == nil {
+		return
 	}
+	outcome := Outcome{Status: k.status, Media: k.media, Duration: time.Since(k.started), Lingered: k.lingers}
 	if failed != nil {
-		k.outcome.Class, k.outcome.Kind, k.outcome.RetryAfter = failed.Class, failed.Kind, failed.RetryAfter
+		outcome.Class, outcome.Kind, outcome.RetryAfter = failed.Class, failed.Kind, failed.RetryAfter
 	}
-	if k.gate != nil {
-		k.gate.Done(ctx, k.outcome)
-	}
+	k.gate.Done(ctx, outcome)
 }
 
-const maxRedirects = 5
-
-// checkRedirect follows redirects of attachments only. Records have none: one that
-// is redirected has met a login page or a wrong base_url.
-func (k *call) checkRedirect(next *http.Request, via []*http.Request) error {
-	from := via[len(via)-1].URL
-	switch {
-	case !k.media:
-		return http.ErrUseLastResponse
-	case len(via) > maxRedirects:
-		return fmt.Errorf("%w: more than %d of them", errRedirect, maxRedirects)
-	case next.URL.Scheme != "https" && next.URL.Scheme != "http":
-		return fmt.Errorf("%w: to %.20q", errRedirect, next.URL.Scheme+":")
-	case from.Scheme == "https" && next.URL.Scheme == "http":
-		return fmt.Errorf("%w: from https to http", errRedirect)
-	}
-	next.URL.User = nil // a password of the server's own making
-	return nil
-}
-
-// handle reads and judges an answer of any status, and ends the attempt.
+// handle reads and classifies an answer of any status, and ends the attempt.
 func (k *call) handle(ctx context.Context, resp *http.Response) error {
 	var seen []byte
 	var err error
 	switch {
 	case resp.StatusCode == http.StatusOK:
 		seen, err = k.read(resp)
-	case k.foreign && (resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden):
-		// It never saw our credentials, so it cannot have rejected them.
+	case k.left && (resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden):
+		// This host did not get our credentials, so it did not reject them.
 		err = fmt.Errorf("%w: its target answered %d", errRedirect, resp.StatusCode)
 	}
 	var failed *Error
@@ -169,7 +197,7 @@ func (k *call) handle(ctx context.Context, resp *http.Response) error {
 		failed.RetryAfter = k.retryAfter(resp)
 		if resp.StatusCode != http.StatusOK {
 			k.body.hurry(drainTime)
-			seen, _ = readUpTo(resp, 4*maxExcerpt) // as far as it goes
+			seen, _ = readUpTo(resp, 4*maxExcerpt) // an error just makes the excerpt shorter
 		}
 		failed.Excerpt = k.excerpt(seen)
 	}
@@ -181,7 +209,7 @@ func (k *call) handle(ctx context.Context, resp *http.Response) error {
 	return failed
 }
 
-// cause is an error of the HTTP client without its text, which has the URL with the
+// cause strips the HTTP client's own text from an error, as that holds the URL with its
 // query.
 func (k *call) cause(err error) error {
 	var client *url.Error
@@ -189,16 +217,16 @@ func (k *call) cause(err error) error {
 		err = client.Err
 	}
 	if k.status/100 == 3 && !errors.Is(err, errRedirect) {
-		return fmt.Errorf("%w: its target is no URL", errRedirect)
+		return fmt.Errorf("%w: its target is not a URL", errRedirect)
 	}
 	return err
 }
 
-// failure is what err, or without one the status, means for this call.
+// failure makes the error of this call from err or, when err is nil, from the status.
 func (k *call) failure(ctx context.Context, err error) *Error {
 	if err != nil && ctx.Err() != nil && !errors.Is(err, errLocal) {
 		if !errors.Is(err, ctx.Err()) && !errors.Is(err, errNotSent) {
-			err = ctx.Err() // a connection breaks in many ways when it is given up
+			err = ctx.Err() // a cancelled connection fails with many different errors
 		}
 		err = fmt.Errorf("%w: %w", errCancelled, err)
 	}
@@ -210,7 +238,7 @@ func (k *call) failure(ctx context.Context, err error) *Error {
 	return failed
 }
 
-// retryAfter is how long the API asks to be left alone.
+// retryAfter is how long the API asks us to wait.
 func (k *call) retryAfter(resp *http.Response) time.Duration {
 	switch resp.StatusCode {
 	case http.StatusTooManyRequests:
@@ -225,14 +253,14 @@ func (k *call) retryAfter(resp *http.Response) time.Duration {
 	}
 }
 
-// checkRetry is asked twice about an answer, before and after handle, and once about
-// a request that failed without one.
+// checkRetry decides whether another attempt follows. retryablehttp calls it twice for
+// an answer, before and after handle, and once for a request without an answer.
 func (k *call) checkRetry(ctx context.Context, _ *http.Response, err error) (bool, error) {
 	if err == nil {
 		return false, nil
 	}
-	var failed *Error
-	if !errors.As(err, &failed) {
+	failed, is := own(err)
+	if !is {
 		failed = k.failure(ctx, k.cause(err))
 	}
 	k.finish(ctx, failed)
@@ -240,13 +268,13 @@ func (k *call) checkRetry(ctx context.Context, _ *http.Response, err error) (boo
 	k.wait = k.nextWait(failed)
 	again := worthRepeating(failed.Class, failed.Kind)
 	if end, ok := ctx.Deadline(); ok && again && time.Now().Add(k.wait).After(end) {
-		again = false // say what happened instead of that time ran out
+		again = false // so the error says what happened, not that time ran out
 	}
 	return again && ctx.Err() == nil, failed
 }
 
-// nextWait is the wait before the next attempt. After a 429 the gate makes everybody
-// wait, this call included: adding to that would only make it come last.
+// nextWait is the wait before the next attempt. After a 429 the gate makes every call
+// wait, this one too; a longer wait here would only make it come last.
 func (k *call) nextWait(failed *Error) time.Duration {
 	if failed.Class == ClassRateLimited && k.gate != nil {
 		return backoff(k.firstWait, k.cfg.MaxBackoff, 1, 1, k.jitter())

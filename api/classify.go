@@ -9,20 +9,20 @@ import (
 	"net/http"
 )
 
-// Class says what a failure means for those who asked.
+// Class says what a failure means for the caller.
 type Class int
 
 // The classes of failure.
 const (
 	ClassOK          Class = iota
 	ClassTransient         // may pass: connection, time-out, 5xx
-	ClassRateLimited       // 429: everybody should wait
-	ClassPermanent         // asking again will not help: 404, 410, 400
-	ClassCredentials       // 401: the token or the namespace is not accepted
-	ClassForbidden         // 403: permanent when single, credentials when all are; the run knows
-	ClassBroken            // an answer that is none: a page, malformed, cut, another's
+	ClassRateLimited       // 429: every call should wait
+	ClassPermanent         // another attempt will not help: 404, 410, 400
+	ClassCredentials       // 401: the API does not accept the token or the namespace
+	ClassForbidden         // 403: for this object, or for all when the credentials lack the right
+	ClassBroken            // 200 with something else: a page, malformed, cut, another object
 	ClassOwn               // our side: disk, database, the gate
-	ClassCancelled         // we gave up ourselves
+	ClassCancelled         // we cancelled it
 )
 
 func (c Class) String() string {
@@ -37,36 +37,41 @@ func (c Class) String() string {
 const (
 	KindConnection     = "connection"     // no connection, or it broke
 	KindTLS            = "tls"            // the certificate is not trusted
-	KindTimeout        = "timeout"        // no answer, or its body came to a halt
+	KindTimeout        = "timeout"        // no answer, or its body stopped
 	KindServerError    = "server_error"   // 5xx
 	KindRateLimit      = "rate_limit"     // 429
 	KindAuthentication = "authentication" // 401
 	KindPermission     = "permission"     // 403
 	KindNotFound       = "not_found"      // 404, 410
 	KindBadRequest     = "bad_request"    // any other 4xx
-	KindBadReference   = "bad_reference"  // a tip or media reference that we do not ask for
+	KindBadReference   = "bad_reference"  // we refused the tip or the media reference, and sent nothing
 	KindBrokenAnswer   = "broken_answer"  // 200, but not what was asked for
-	KindHTMLPage       = "html_page"      // 200 with a page, as in maintenance
+	KindHTMLPage       = "html_page"      // 200 with a page, as during maintenance
 	KindCutBody        = "cut_body"       // the body ended too early
 	KindTooLarge       = "too_large"      // more than max_payload_bytes or max_attachment_bytes
+	KindTooSlow        = "too_slow"       // more than max_transfer_time
 	KindRedirect       = "redirect"       // a redirect that we do not follow, or that led nowhere
-	KindLocal          = "local"          // what was received could not be written
+	KindLocal          = "local"          // the answer could not be written
 	KindNotSent        = "not_sent"       // the gate refused
-	KindCancelled      = "cancelled"      // we gave up ourselves
+	KindCancelled      = "cancelled"      // we cancelled it
 )
 
-// What goes wrong on our side of the wire. Each is wrapped with the particulars.
+// The failures that this package finds itself. Each is wrapped with details.
 var (
-	errStalled   = errors.New("the answer came to a halt")
+	errStalled   = errors.New("the answer stopped arriving")
+	errSlow      = errors.New("the answer arrives too slowly")
 	errTooLarge  = errors.New("the answer is too large")
 	errRedirect  = errors.New("redirect not followed")
 	errBroken    = errors.New("not the answer that was asked for")
 	errHTML      = errors.New("an HTML page instead of an answer")
+	errPage      = errors.New("a page instead of an attachment")
 	errCut       = errors.New("the answer was cut short")
 	errReference = errors.New("reference refused")
-	errLocal     = errors.New("cannot keep what was received")
-	errNotSent   = errors.New("request not sent")
-	errCancelled = errors.New("cancelled")
+	errLocal     = errors.New("cannot write the answer")
+	// errOutOfFiles says that this process may open no more files or sockets.
+	errOutOfFiles = errors.New("no socket left on this host: raise LimitNOFILE in the unit (ulimit -n), or lower [processing] concurrency")
+	errNotSent    = errors.New("request not sent")
+	errCancelled  = errors.New("cancelled")
 )
 
 var failures = []struct {
@@ -74,9 +79,10 @@ var failures = []struct {
 	class Class
 	kind  string
 }{
-	// First what we did ourselves: the connection's errors that follow from it
-	// mean nothing.
+	// Our own actions come first: the connection's errors that follow from them mean
+	// nothing.
 	{errLocal, ClassOwn, KindLocal},
+	{errOutOfFiles, ClassOwn, KindLocal},
 	{errCancelled, ClassCancelled, KindCancelled},
 	{context.Canceled, ClassCancelled, KindCancelled},
 	{errNotSent, ClassOwn, KindNotSent},
@@ -84,16 +90,17 @@ var failures = []struct {
 	{errTooLarge, ClassBroken, KindTooLarge},
 	{errRedirect, ClassBroken, KindRedirect},
 	{errHTML, ClassBroken, KindHTMLPage},
+	{errPage, ClassBroken, KindHTMLPage},
 	{errBroken, ClassBroken, KindBrokenAnswer},
 	{errStalled, ClassTransient, KindTimeout},
+	{errSlow, ClassTransient, KindTooSlow},
 	{errCut, ClassBroken, KindCutBody},
 	{io.ErrUnexpectedEOF, ClassBroken, KindCutBody},
 }
 
-// Classify decides what the end of a request means: from err, where there is one,
-// else from the status. Everything that depends on the kind of a failure goes by
-// its answer.
-func Classify(status int, err error) (Class, string) {
+// classify returns the class and kind of a request's end: from err or, when err is
+// nil, from the status. No other code judges a failure.
+func classify(status int, err error) (Class, string) {
 	if err == nil {
 		return classifyStatus(status)
 	}
@@ -133,7 +140,7 @@ func classifyStatus(status int) (Class, string) {
 	case http.StatusRequestTimeout:
 		return ClassTransient, KindTimeout
 	case http.StatusProxyAuthRequired, http.StatusMisdirectedRequest, http.StatusTooEarly:
-		return ClassTransient, KindConnection // never reached the service itself
+		return ClassTransient, KindConnection // it never reached the service
 	}
 	switch status / 100 {
 	case 3:
@@ -147,20 +154,19 @@ func classifyStatus(status int) (Class, string) {
 	}
 }
 
-// worthRepeating reports whether the same request may go better in a moment.
+// worthRepeating reports whether the same request may succeed in a moment.
 func worthRepeating(class Class, kind string) bool {
 	switch kind {
-	case KindTLS, KindTooLarge, KindRedirect: // so they will be in a moment
+	case KindTLS, KindTooLarge, KindTooSlow, KindRedirect: // a moment does not change these
 		return false
 	}
 	return class == ClassTransient || class == ClassRateLimited || class == ClassBroken
 }
 
-// unavailable reports whether a failure says that the API as a whole is not
-// answering.
+// unavailable reports whether a failure says that the whole API does not answer.
 func unavailable(kind string) bool {
 	switch kind {
-	case KindConnection, KindTLS, KindTimeout, KindServerError, KindRateLimit, KindCutBody, KindHTMLPage:
+	case KindConnection, KindTLS, KindTimeout, KindTooSlow, KindServerError, KindRateLimit, KindCutBody, KindHTMLPage:
 		return true
 	}
 	return false

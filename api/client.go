@@ -1,13 +1,9 @@
-// Package api is the client of the Noggin API: it fetches records and attachments,
-// tries again what may pass, and puts every failure into one of a few classes. It
-// knows the wire, not what is done with an answer: queue, files and circuit are
-// elsewhere, and reach in through the [Gate] that every request must pass.
-//
-// The token and the namespace go to the configured hosts only, and into no error.
 package api
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -16,18 +12,26 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 	"time"
 )
 
-// Gate decides when a request may go out: slots, rate limit, circuit and pauses are
+// Gate decides when a request may be sent. Slots, rate limit, circuit and pauses are
 // behind it. It must be safe for concurrent use.
 type Gate interface {
-	// Admit waits until a request may be sent, retries included. Its error ends the
-	// whole call and is in the chain of the error that the caller gets.
+	// Admit waits until an attempt may be sent. Its error ends the whole call and is
+	// in the chain of the error that the caller gets.
 	Admit(ctx context.Context) error
-	// Done is called exactly once for each request that was admitted, when its
-	// answer has been read and judged. ctx may be cancelled by then.
+	// Done is called exactly once for each admitted attempt, after its answer was read
+	// and classified. ctx may be cancelled by then.
 	Done(ctx context.Context, o Outcome)
+	// Linger is asked for an admitted attempt whose answer has been arriving for
+	// [Config.Timeout], again and again until it returns true. From then on the attempt
+	// keeps no other one waiting, and its outcome says that it lingered.
+	Linger() bool
+	// Closing is closed when no request may wait any more: then no attempt follows a
+	// failed one, and the call fails with [ErrStopped].
+	Closing() <-chan struct{}
 }
 
 // Client talks to the API. It is safe for concurrent use.
@@ -38,16 +42,18 @@ type Client struct {
 	media     *url.URL
 	trusted   map[string]bool // origins that get the credentials
 	transport *http.Transport
+	public    *http.Transport // to public addresses only
 	scrubber  scrubber
+	memory    *budget // for the answers of records
 
-	// What tests replace.
+	// Tests replace these.
 	now       func() time.Time
 	jitter    func() float64
 	firstWait time.Duration
 }
 
-// New returns a client. The gate may be nil: then nothing holds requests back. The
-// error names everything that is wrong or missing in cfg.
+// New returns a client. Without a gate (nil) every request is sent at once. The error
+// names everything that is wrong or missing in cfg.
 func New(cfg Config, gate Gate) (*Client, error) {
 	if err := errors.Join(cfg.Validate(), cfg.missing()); err != nil {
 		return nil, err
@@ -60,27 +66,35 @@ func New(cfg Config, gate Gate) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	authorities, err := cfg.authorities()
+	if err != nil {
+		return nil, err
+	}
 	return &Client{
 		cfg:       cfg,
 		gate:      gate,
 		records:   records,
 		media:     media,
 		trusted:   map[string]bool{origin(records): true, origin(media): true},
-		transport: newTransport(cfg.Timeout),
+		transport: newTransport(cfg.Timeout, authorities, nil),
+		public:    newTransport(cfg.Timeout, authorities, dialPublic),
 		scrubber:  newScrubber(cfg.BearerToken, cfg.Namespace),
+		memory:    newBudget(cfg.PayloadMemory),
 		now:       time.Now,
 		jitter:    rand.Float64,
 		firstWait: time.Second,
 	}, nil
 }
 
-// newTransport returns connections that give up in time. How many there are is the
-// gate's business, so every one that was needed is kept for the next request.
-func newTransport(timeout time.Duration) *http.Transport {
+// newTransport returns connections that time out. The gate limits their number, so
+// every connection is kept for the next request.
+// control may refuse an address.
+func newTransport(timeout time.Duration, authorities *x509.CertPool, control func(network, address string, c syscall.RawConn) error) *http.Transport {
 	connect := min(timeout, 30*time.Second)
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{Timeout: connect, KeepAlive: 30 * time.Second}).DialContext,
+		DialContext:            (&net.Dialer{Timeout: connect, KeepAlive: 30 * time.Second, Control: control}).DialContext,
+		TLSClientConfig:        &tls.Config{RootCAs: authorities, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    connect,
 		ResponseHeaderTimeout:  timeout,
 		MaxResponseHeaderBytes: 64 << 10,
@@ -88,107 +102,128 @@ func newTransport(timeout time.Duration) *http.Transport {
 		IdleConnTimeout:        90 * time.Second,
 		ForceAttemptHTTP2:      true,
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
-		DisableCompression:     true, // asked for and undone by ourselves, to count both sizes
+		DisableCompression:     true, // we ask for it and undo it ourselves, to limit the size after decompression
 	}
 }
 
 // Close closes the connections that are not in use.
-func (c *Client) Close() { c.transport.CloseIdleConnections() }
+func (c *Client) Close() {
+	c.transport.CloseIdleConnections()
+	c.public.CloseIdleConnections()
+}
 
-// Record fetches the object tip of the form apiName. What it returns is the answer
-// as it came: one JSON object, at most [Config.MaxPayloadBytes], whose $meta.tip is
-// tip. Its errors are *Error.
+// Record fetches the record tip of the form apiName. It returns the answer's own bytes:
+// one JSON object of at most [Config.MaxPayloadBytes], whose $meta.tip is tip. Its
+// errors are *Error.
 func (c *Client) Record(ctx context.Context, apiName, tip string) ([]byte, error) {
 	target, err := c.recordTarget(apiName, tip)
 	if err != nil {
 		return nil, err
 	}
-	var data []byte
-	k := c.newCall(false)
-	k.read = func(resp *http.Response) (seen []byte, err error) {
-		data, err = c.readRecord(resp, tip)
-		return data, err
-	}
-	if err := k.do(ctx, target, c.cfg.MaxRetries); err != nil {
-		return nil, err
-	}
-	return data, nil
+	return c.fetch(ctx, target, tip)
 }
 
 func (c *Client) recordTarget(apiName, tip string) (string, error) {
 	if !tipPattern.MatchString(tip) {
-		return "", c.newError(0, fmt.Errorf("%w: %.80q is no tip", errReference, tip))
+		return "", c.newError(0, fmt.Errorf("%w: %.80q is not a tip", errReference, tip))
 	}
 	if !apiNamePattern.MatchString(apiName) {
-		return "", c.newError(0, fmt.Errorf("%w: %.110q is no API name of a form", errReference, apiName))
+		return "", c.newError(0, fmt.Errorf("%w: %.110q is not the API name of a form", errReference, apiName))
 	}
 	return c.records.JoinPath(apiName, tip).String(), nil
 }
 
 // Media is an attachment that was received whole.
 type Media struct {
-	Bytes       int64 // written to the sink
 	ContentType string
-	// LengthKnown tells whether the answer said where it ends. Where it did not, the
-	// attachment may have been cut without a trace.
+	// LengthKnown reports whether the answer told its length. When it did not, the
+	// attachment may be cut without a trace.
 	LengthKnown bool
-	Attempts    int
-	Duration    time.Duration // of the last attempt
+	// Encoding is a content encoding that we do not know, and left as it is.
+	Encoding string
 }
 
-// Media fetches the attachment that ref names. Every attempt asks sink for a writer
-// anew, which must forget what an earlier attempt wrote; an error of the sink or of
-// its writer is ours ([ClassOwn]) and not tried again. The content itself is not
-// looked at. Its errors are *Error.
-func (c *Client) Media(ctx context.Context, ref string, sink func() (io.Writer, error)) (Media, error) {
-	parsed, err := c.mediaRef(ref)
+// Sink takes the body of an attachment.
+type Sink struct {
+	// Open returns a writer for each attempt. It must drop what an earlier attempt wrote.
+	// Its error or that of its writer is ours ([ClassOwn]) and ends the call.
+	Open func() (io.Writer, error)
+	// Check looks at the whole body. page says why that is the page of a server instead
+	// of an attachment. The error is ours. Without Check every body is taken.
+	Check func(Media) (page string, err error)
+}
+
+// Media fetches the attachment of a media reference into sink. Its errors are *Error.
+func (c *Client) Media(ctx context.Context, ref string, sink Sink) (Media, error) {
+	query, err := c.mediaQuery(ref)
 	if err != nil {
 		return Media{}, err
 	}
 	var media Media
 	k := c.newCall(true)
 	k.read = func(resp *http.Response) (seen []byte, err error) {
-		media, err = c.readMedia(resp, sink)
-		return nil, err
+		media, seen, err = c.readMedia(resp, sink)
+		return seen, err
 	}
-	if err := k.do(ctx, c.media.String()+"/file?"+parsed.query, c.cfg.MaxRetries); err != nil {
-		return Media{}, err
-	}
-	media.Attempts, media.Duration = k.attempts, k.outcome.Duration
-	return media, nil
+	err = k.do(ctx, c.media.String()+"/file?"+query, c.cfg.MaxRetries)
+	return media, err
 }
 
-func (c *Client) readMedia(resp *http.Response, sink func() (io.Writer, error)) (Media, error) {
+// readMedia reads an attachment. When it is a page, seen is the beginning of that.
+func (c *Client) readMedia(resp *http.Response, sink Sink) (m Media, seen []byte, err error) {
 	limit := c.cfg.MaxAttachmentBytes
 	if resp.ContentLength > limit {
-		return Media{}, fmt.Errorf("%w: %d bytes, at most %d are taken", errTooLarge, resp.ContentLength, limit)
+		return Media{}, nil, fmt.Errorf("%w: %d bytes, at most %d are taken", errTooLarge, resp.ContentLength, limit)
 	}
-	body, compressed, err := decoded(resp)
+	body, err := decoded(resp)
 	if err != nil {
-		return Media{}, err
+		return Media{}, nil, err
 	}
-	w, err := sink()
+	w, err := sink.Open()
 	if err != nil {
-		return Media{}, fmt.Errorf("%w: %w", errLocal, err)
+		return Media{}, nil, fmt.Errorf("%w: %w", errLocal, err)
 	}
-	n, err := copyBody(w, body, limit)
+	begin := beginning{Writer: w}
+	n, err := copyBody(&begin, body, limit)
 	if err != nil {
-		return Media{}, err
+		return Media{}, nil, err
 	}
-	if !compressed && resp.ContentLength >= 0 && n != resp.ContentLength {
-		return Media{}, fmt.Errorf("%w: %d of %d bytes", errCut, n, resp.ContentLength)
+	if !body.compressed && resp.ContentLength >= 0 && n != resp.ContentLength {
+		return Media{}, nil, fmt.Errorf("%w: %d of %d bytes", errCut, n, resp.ContentLength)
 	}
 	chunked := len(resp.TransferEncoding) > 0
-	return Media{
-		Bytes:       n,
+	m = Media{
 		ContentType: resp.Header.Get("Content-Type"),
-		LengthKnown: compressed || chunked || resp.ContentLength >= 0 || resp.ProtoMajor >= 2,
-	}, nil
+		LengthKnown: body.compressed || chunked || resp.ContentLength >= 0 || resp.ProtoMajor >= 2,
+		Encoding:    body.unknown,
+	}
+	if sink.Check == nil {
+		return m, nil, nil
+	}
+	page, err := sink.Check(m)
+	switch {
+	case err != nil:
+		return m, nil, fmt.Errorf("%w: %w", errLocal, err)
+	case page != "":
+		return m, begin.seen, fmt.Errorf("%w: %s", errPage, page)
+	}
+	return m, nil, nil
 }
 
-// Probe sends one request, without retries, for a record that does not exist, and
-// returns the status. The error is nil when the API knows us: it then answers 404
-// or, if there is such a record, 200.
+// beginning keeps the first bytes that are written, for the excerpt of a page.
+type beginning struct {
+	io.Writer
+	seen []byte
+}
+
+func (b *beginning) Write(p []byte) (int, error) {
+	b.seen = append(b.seen, p[:min(len(p), 4*maxExcerpt-len(b.seen))]...)
+	return b.Writer.Write(p)
+}
+
+// Probe asks once for a record that does not exist, and returns the status. The error
+// is nil when the API accepts our credentials: it then answers 404 or, if there is such
+// a record, 200.
 func (c *Client) Probe(ctx context.Context, apiName string) (status int, err error) {
 	target, err := c.recordTarget(apiName, strings.Repeat("0", 64))
 	if err != nil {
@@ -209,7 +244,7 @@ func (c *Client) Probe(ctx context.Context, apiName string) (status int, err err
 	}
 	if isHTML("", []byte(failed.Excerpt)) {
 		failed.Class, failed.Kind = ClassBroken, KindHTMLPage
-		failed.Message += " with an HTML page: that is not the API; is base_url right?"
+		failed.Message += " with an HTML page, which the API does not do; check base_url"
 		return k.status, failed
 	}
 	return k.status, nil

@@ -1,28 +1,35 @@
 package api
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
+	"strings"
+	"syscall"
 	"time"
 )
 
-// Error is how a request ended that did not end well, after all its attempts.
-// Nothing in it holds the token, the namespace or a URL's query.
+// ErrStopped says that a call ended because its gate closes.
+var ErrStopped = errors.New("told to stop before the next attempt")
+
+// Error says how a call failed, after all its attempts. It never holds the token, the
+// namespace or a URL's query.
 type Error struct {
 	Class Class
 	// Kind is the error_type of processing_errors, one of the Kind constants.
 	Kind string
-	// Status is the last answer's HTTP status, 0 where there was none.
+	// Status is the last answer's HTTP status, 0 without an answer.
 	Status int
-	// RetryAfter is how long the API asked to be left alone; after a 429 it is
-	// never 0.
+	// RetryAfter is how long the API asked us to wait; after a 429 it is never 0.
 	RetryAfter time.Duration
 	// Attempts is how many requests were sent.
 	Attempts int
-	// Message says in a few words what happened.
+	// Ended is when the last attempt ended, before the gate heard of it.
+	Ended time.Time
+	// Message says in one line what happened.
 	Message string
-	// Excerpt is the beginning of an answer that could not be used: valid UTF-8
-	// without control characters, at most 2 KB.
+	// Excerpt is the beginning of a bad answer: valid UTF-8 without control
+	// characters, at most 2 KB.
 	Excerpt string
 
 	err error
@@ -37,33 +44,40 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.err }
 
-// Unavailable reports whether the API as a whole seems not to answer.
-func (e *Error) Unavailable() bool { return unavailable(e.Kind) }
-
-// Outcome is how one HTTP request ended, for the [Gate].
+// Outcome is how one attempt ended, for the [Gate].
 type Outcome struct {
 	Class      Class
 	Kind       string // one of the Kind constants, empty when Class is ClassOK
-	Status     int    // 0 where there was no answer
+	Status     int    // 0 without an answer
 	Media      bool   // an attachment, not a record
-	Bytes      int64  // of the body, as they came over the wire
 	RetryAfter time.Duration
 	Duration   time.Duration // since Admit
+	Lingered   bool          // [Gate.Linger] returned true
 }
 
 // Unavailable reports whether the outcome counts against the circuit: connection,
-// time-out, 5xx, 429, a cut body, a maintenance page. Any other outcome that is not
-// [Outcome.Neutral] shows that the API answers.
+// time-out, 5xx, 429, a cut body, a maintenance page. Any other outcome, unless it is
+// [Outcome.Neutral], shows that the API answers.
 func (o Outcome) Unavailable() bool { return unavailable(o.Kind) }
 
-// Neutral reports whether the outcome says nothing about the API, because it was
-// our doing.
+// Neutral reports whether we ended the attempt ourselves. It then says nothing about
+// the API.
 func (o Outcome) Neutral() bool { return o.Class == ClassCancelled || o.Class == ClassOwn }
 
-// newError puts into words what became of a request.
+// isOutOfFiles tells whether a request found no socket. The error of a name's look-up may
+// hold the cause only as text.
+func isOutOfFiles(err error) bool {
+	return err != nil && !errors.Is(err, errLocal) && (errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) ||
+		strings.Contains(err.Error(), syscall.EMFILE.Error()))
+}
+
+// newError says in words how a request failed.
 func (c *Client) newError(status int, err error) *Error {
-	e := &Error{Status: status, err: err}
-	e.Class, e.Kind = Classify(status, err)
+	if isOutOfFiles(err) {
+		err = fmt.Errorf("%w: %w", errOutOfFiles, err)
+	}
+	e := &Error{Status: status, Ended: time.Now(), err: err}
+	e.Class, e.Kind = classify(status, err)
 	switch {
 	case err != nil:
 		e.Message = c.scrub(err.Error())

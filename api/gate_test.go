@@ -19,7 +19,13 @@ type recorder struct {
 	admitted int
 	outcomes []Outcome
 	refuse   func(n int) error
+	lingers  bool
+	closing  chan struct{} // nil: it never closes
 }
+
+func (g *recorder) Linger() bool { return g.lingers }
+
+func (g *recorder) Closing() <-chan struct{} { return g.closing }
 
 func (g *recorder) Admit(context.Context) error {
 	g.mu.Lock()
@@ -50,6 +56,62 @@ func (g *recorder) ended(t *testing.T) []Outcome {
 		t.Errorf("%d requests admitted but never done", g.open)
 	}
 	return g.outcomes
+}
+
+func TestNoAttemptFollowsWhenTheGateCloses(t *testing.T) {
+	for _, media := range []bool{false, true} {
+		answered := make(chan struct{}, 1)
+		server, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "600")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			answered <- struct{}{}
+		})
+		g := &recorder{closing: make(chan struct{})}
+		c := newTestClient(t, server.URL, g)
+		go func() {
+			<-answered
+			close(g.closing)
+		}()
+		var err error
+		if media {
+			_, err = c.Media(t.Context(), testRef, bufferSink(&bytes.Buffer{}))
+		} else {
+			_, err = c.Record(t.Context(), testForm, testTip)
+		}
+		failed := asError(t, err)
+		if !errors.Is(err, ErrStopped) || failed.Class != ClassOwn || failed.Status != http.StatusServiceUnavailable ||
+			!strings.Contains(failed.Message, "before that: answered 503") {
+			t.Errorf("media %v: %+v", media, failed)
+		}
+		if n := len(g.ended(t)); n != 1 {
+			t.Errorf("%d requests went out", n)
+		}
+	}
+}
+
+func TestSwitchingProtocolsIsABrokenAnswerAtOnce(t *testing.T) {
+	ended := make(chan struct{}, 8)
+	server, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+		_, _ = io.Copy(io.Discard, conn) // until the client closes
+		_ = conn.Close()
+		ended <- struct{}{}
+	})
+	c := newTestClient(t, server.URL, nil, withTimeout(time.Minute))
+	began := time.Now()
+	_, err := c.Record(t.Context(), testForm, testTip)
+	if failed := asError(t, err); failed.Class != ClassBroken || failed.Kind != KindBrokenAnswer || failed.Status != http.StatusSwitchingProtocols {
+		t.Errorf("%+v", failed)
+	}
+	if took := time.Since(began); took > drainTime {
+		t.Errorf("it took %s", took)
+	}
+	<-ended
 }
 
 func TestWithoutAGateTheClientWaitsItself(t *testing.T) {
@@ -154,7 +216,7 @@ func TestASinkThatPanicsStillTellsTheGate(t *testing.T) {
 	c := newTestClient(t, server.URL, gate)
 	func() {
 		defer func() { _ = recover() }()
-		_, _ = c.Media(t.Context(), testRef, func() (io.Writer, error) { panic("sink") })
+		_, _ = c.Media(t.Context(), testRef, Sink{Open: func() (io.Writer, error) { panic("sink") }})
 	}()
 	if o := gate.ended(t); len(o) != 1 || !o[0].Neutral() {
 		t.Errorf("outcomes %+v", o)

@@ -77,9 +77,9 @@ func TestClassify(t *testing.T) {
 		{0, &Error{Class: ClassPermanent, Kind: KindNotFound}, ClassPermanent, KindNotFound, false, false},
 	}
 	for _, test := range tests {
-		class, kind := Classify(test.status, test.err)
+		class, kind := classify(test.status, test.err)
 		if class != test.class || kind != test.kind {
-			t.Errorf("Classify(%d, %v) = %s, %q, want %s, %q", test.status, test.err, class, kind, test.class, test.kind)
+			t.Errorf("classify(%d, %v) = %s, %q, want %s, %q", test.status, test.err, class, kind, test.class, test.kind)
 		}
 		if down := (Outcome{Class: class, Kind: kind}).Unavailable(); down != test.down {
 			t.Errorf("%d, %v: unavailable %t, want %t", test.status, test.err, down, test.down)
@@ -147,7 +147,7 @@ func TestConfigProblemsAreAllReportedWithoutSecrets(t *testing.T) {
 	for _, want := range []string{
 		"[api] base_url", "services.example.com/rest/object/", "no scheme", "[api] media_service_url", "user or password",
 		"[api] namespace", "[api] timeout = -1s", "[processing] max_api_retries = -1", "api_backoff_factor = NaN", "api_max_backoff = 0s",
-		"max_payload_bytes", "max_attachment_bytes", "token (12 characters",
+		"max_payload_bytes", "max_attachment_bytes", "max_transfer_time = 0s", "token (12 characters",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q does not stand in %q", want, err)
@@ -165,7 +165,7 @@ func TestConfigProblemsAreAllReportedWithoutSecrets(t *testing.T) {
 
 func TestBaseURLs(t *testing.T) {
 	for base, ok := range map[string]bool{
-		"https://h": true, "http://h:8080/": true, "https://h/prefix/rest/object/": true, "https://[::1]:8443": true, "HTTPS://h": true,
+		"https://h": true, "http://localhost:8080/": true, "https://h/prefix/rest/object/": true, "https://[::1]:8443": true, "HTTPS://h": true,
 		"h": false, "h:443/x": false, "//h/x": false, "ftp://h": false, "https://": false, "https://u@h": false, "https://h/?a=b": false,
 		"https://h/#x": false, "https://h/a b": false, "https://h:port": false, "https:h": false, "\x00": false,
 	} {
@@ -198,7 +198,6 @@ func TestCheckRecord(t *testing.T) {
 		`"` + testTip + `"`:                                                                                 false,
 		testRecord + "x":                                                                                    false,
 		nested(200):                                                                                         true,
-		nested(201):                                                                                         false,
 		strings.Repeat("[", 100_000):                                                                        false,
 		strings.Repeat(`{"a":`, 100_000):                                                                    false,
 	} {
@@ -221,9 +220,6 @@ func FuzzRecordAnswer(f *testing.F) {
 		}
 		if data = []byte(strings.TrimSpace(string(data))); data[0] != '{' || data[len(data)-1] != '}' {
 			t.Errorf("taken for a record: %q", data)
-		}
-		if d := depth(data); d < 2 || d > maxDepth {
-			t.Errorf("depth %d of %q", d, data)
 		}
 	})
 }

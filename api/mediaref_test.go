@@ -19,12 +19,12 @@ func TestParseMediaRef(t *testing.T) {
 		"HTTPS://API.example.com:443/media/file?ns=" + ns + "&tip=" + tip,
 		"http://media.example.com:8080/file?ns=" + ns + "&tip=" + tip,
 	} {
-		if parsed, err := ParseMediaRef(ref); err != nil || parsed.Tip != tip {
-			t.Errorf("%s: got %+v, %v", ref, parsed, err)
+		if query, _, err := parseMediaRef(ref); err != nil || !strings.EqualFold(query, "ns="+ns+"&tip="+tip) {
+			t.Errorf("%s: got %q, %v", ref, query, err)
 		}
 	}
-	if parsed, err := ParseMediaRef("/media/file?ns=ab&tip=Short-Tip_1"); err != nil || parsed.Tip != "Short-Tip_1" {
-		t.Errorf("a tip that is not hexadecimal: got %+v, %v", parsed, err)
+	if query, _, err := parseMediaRef("/media/file?tip=Short-Tip_1&ns=ab"); err != nil || query != "ns=ab&tip=Short-Tip_1" {
+		t.Errorf("a tip that is not hexadecimal: got %q, %v", query, err)
 	}
 }
 
@@ -39,7 +39,7 @@ var hostileRefs = []string{
 	"/media//file?ns=ab&tip=cd", "/media/file/?ns=ab&tip=cd", "/media/file/..;/x?ns=ab&tip=cd", "/rest/object/x?ns=ab&tip=cd", "/MEDIA/FILE?ns=ab&tip=cd",
 	"/media/file?ns=ab&tip=..", "/media/file?ns=ab&tip=../../etc/passwd", "/media/file?ns=ab&tip=%2e%2e", "/media/file?ns=ab&tip=a%00b",
 	"/media/file?ns=ab&tip=", "/media/file?ns=&tip=cd", "/media/file?ns=ab", "/media/file?tip=cd", "/media/file?ns=xyz&tip=cd",
-	"/media/file?ns=ab&tip=cd&tip=ef", "/media/file?ns=ab&ns=ab&tip=cd", "/media/file?ns=ab&tip=cd&x=y", "/media/file?ns=ab;tip=cd",
+	"/media/file?ns=ab&tip=cd&tip=ef", "/media/file?ns=ab&ns=ab&tip=cd", "/media/file?ns=ab;tip=cd",
 	"/media/file?ns=ab&tip=cd#x", "/media/file?ns=ab&tip=cd#", "/media/file?ns=ab&tip=cd\r\nX: y", "/media/file?ns=ab&tip=c d", " /media/file?ns=ab&tip=cd",
 	"/media/file?ns=ab&tip=" + strings.Repeat("a", 65), "/media/file?ns=ab&tip=%zz", "/media/file?ns=ab&tip=café",
 	"/media/file?ns=ab&tip=" + strings.Repeat("a", 100_000), strings.Repeat("/..", 700),
@@ -47,9 +47,9 @@ var hostileRefs = []string{
 
 func TestHostileMediaReferencesAreRefused(t *testing.T) {
 	for _, ref := range hostileRefs {
-		parsed, err := ParseMediaRef(ref)
+		query, _, err := parseMediaRef(ref)
 		if !errors.Is(err, errReference) {
-			t.Errorf("%.100q: got %+v, %v", ref, parsed, err)
+			t.Errorf("%.100q: got %q, %v", ref, query, err)
 			continue
 		}
 		if len(err.Error()) > 500 || strings.Contains(err.Error(), "tip=") || strings.Contains(err.Error(), "pw") {
@@ -59,7 +59,7 @@ func TestHostileMediaReferencesAreRefused(t *testing.T) {
 }
 
 func TestOnlyConfiguredHostsServeMedia(t *testing.T) {
-	c := newTestClient(t, "https://api.example.com/rest/object/", nil, func(cfg *Config) { cfg.MediaServiceURL = "http://media.example.com:8080/media" })
+	c := newTestClient(t, "https://api.example.com/rest/object/", nil, func(cfg *Config) { cfg.MediaServiceURL, cfg.InsecureHTTP = "http://media.example.com:8080/media", true })
 	for base, ours := range map[string]bool{
 		"":                                 true,
 		"https://api.example.com":          true,
@@ -74,9 +74,9 @@ func TestOnlyConfiguredHostsServeMedia(t *testing.T) {
 		"http://169.254.169.254":           false,
 		"http://[::1]":                     false,
 	} {
-		tip, err := c.MediaTip(base + testRef)
-		if (err == nil) != ours || ours != (tip != "") {
-			t.Errorf("%s: got %q, %v", base, tip, err)
+		query, err := c.mediaQuery(base + testRef)
+		if (err == nil) != ours || ours != (query != "") {
+			t.Errorf("%s: got %q, %v", base, query, err)
 		}
 		if !ours {
 			e := asError(t, err)
@@ -84,7 +84,7 @@ func TestOnlyConfiguredHostsServeMedia(t *testing.T) {
 				t.Errorf("%s: got %+v", base, e)
 			}
 			noSecrets(t, e)
-			if _, err := c.Media(t.Context(), base+testRef, nil); asError(t, err).Kind != KindBadReference {
+			if _, err := c.Media(t.Context(), base+testRef, Sink{}); asError(t, err).Kind != KindBadReference {
 				t.Errorf("%s: Media returned %v", base, err)
 			}
 		}
@@ -97,16 +97,13 @@ func FuzzParseMediaRef(f *testing.F) {
 		f.Add(ref)
 	}
 	f.Fuzz(func(t *testing.T, ref string) {
-		parsed, err := ParseMediaRef(ref)
+		query, _, err := parseMediaRef(ref)
 		if err != nil {
 			return
 		}
-		if !tipPattern.MatchString(parsed.Tip) {
-			t.Errorf("%q: tip %q", ref, parsed.Tip)
-		}
-		asked, err := url.Parse("https://h/media/file?" + parsed.query)
+		asked, err := url.Parse("https://h/media/file?" + query)
 		if err != nil || asked.Host != "h" || asked.Path != "/media/file" || asked.Fragment != "" || len(asked.Query()) != 2 ||
-			!strings.EqualFold(asked.Query().Get("tip"), parsed.Tip) {
+			!tipPattern.MatchString(asked.Query().Get("tip")) {
 			t.Errorf("%q: asks for %v (%v)", ref, asked, err)
 		}
 	})

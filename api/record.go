@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,23 +12,101 @@ import (
 	"strings"
 )
 
-// maxDepth is how deep a record's JSON may be nested; the API's is 3 deep.
-const maxDepth = 200
-
-// readRecord reads an answer that should be the record tip.
-func (c *Client) readRecord(resp *http.Response, tip string) ([]byte, error) {
-	data, err := readLimited(resp, c.cfg.MaxPayloadBytes)
-	if err != nil {
-		return data, err
+// fetch gets the record tip from target. It asks with little memory first.
+func (c *Client) fetch(ctx context.Context, target, tip string) ([]byte, error) {
+	k := c.newCall(false)
+	for _, s := range shares {
+		if s.bytes >= c.cfg.MaxPayloadBytes {
+			break
+		}
+		if data, more, err := k.fetchWithin(ctx, target, tip, s); !more {
+			return data, err
+		}
 	}
-	if isHTML(resp.Header.Get("Content-Type"), data) {
-		return data, errHTML
-	}
-	return data, checkRecord(data, tip)
+	data, _, err := k.fetchWithin(ctx, target, tip, c.most())
+	return data, err
 }
 
-// readLimited reads a body of at most limit bytes, counted after decompression. It
-// returns what it has also with an error.
+// fetchWithin asks for a record and reads it if the share holds it. more tells that it
+// needs more, which is never so with [Client.most].
+func (k *call) fetchWithin(ctx context.Context, target, tip string, s share) (data []byte, more bool, err error) {
+	taken, err := k.memory.take(ctx, s)
+	if err != nil {
+		return nil, false, k.newError(0, fmt.Errorf("%w: %w", errCancelled, err))
+	}
+	defer func() {
+		if data == nil || more || err != nil {
+			taken.release()
+			return
+		}
+		keep(ctx, taken)
+	}()
+	k.read = func(resp *http.Response) (seen []byte, err error) {
+		var m measure
+		more = false
+		seen, err = k.readMeasured(resp, s, &m)
+		if more = errors.Is(err, errMore); more {
+			return nil, nil
+		}
+		if err != nil {
+			return seen, err
+		}
+		if isHTML(resp.Header.Get("Content-Type"), seen) {
+			return seen, errHTML
+		}
+		data = seen
+		taken.shrink(share{bytes: int64(len(seen)), values: m.values, strings: m.strings})
+		return seen, checkRecord(seen, tip)
+	}
+	err = k.do(ctx, target, k.cfg.MaxRetries)
+	if err != nil || more {
+		data = nil
+	}
+	return data, more, err
+}
+
+// errMore says that an answer needs more memory than was set aside for it.
+var errMore = errors.New("the answer needs more memory")
+
+// readMeasured reads an answer that the share holds, and counts its values as they come.
+func (c *Client) readMeasured(resp *http.Response, s share, m *measure) ([]byte, error) {
+	limit := c.cfg.MaxPayloadBytes
+	if resp.ContentLength > limit {
+		return nil, fmt.Errorf("%w: %d bytes, at most %d are taken", errTooLarge, resp.ContentLength, limit)
+	}
+	body, err := decoded(resp)
+	if err != nil {
+		return nil, err
+	}
+	var data bytes.Buffer
+	if resp.ContentLength > 0 {
+		data.Grow(int(min(resp.ContentLength, s.bytes, 1<<20)) + bytes.MinRead)
+	}
+	buffer := copyBuffers.Get().(*[128 << 10]byte)
+	defer copyBuffers.Put(buffer)
+	for {
+		n, readErr := body.Read(buffer[:])
+		m.add(buffer[:n])
+		if err := m.check(); err != nil {
+			return data.Bytes(), err
+		}
+		if size := data.Len() + n; int64(size) > limit {
+			return data.Bytes(), fmt.Errorf("%w: more than %d bytes", errTooLarge, limit)
+		} else if !s.holds(size, m) {
+			return data.Bytes(), errMore
+		}
+		data.Write(buffer[:n])
+		switch {
+		case errors.Is(readErr, io.EOF):
+			return data.Bytes(), nil
+		case readErr != nil:
+			return data.Bytes(), readErr
+		}
+	}
+}
+
+// readLimited reads a body of at most limit bytes, counted after decompression. With an
+// error it returns what it has read so far.
 func readLimited(resp *http.Response, limit int64) ([]byte, error) {
 	if resp.ContentLength > limit {
 		return nil, fmt.Errorf("%w: %d bytes, at most %d are taken", errTooLarge, resp.ContentLength, limit)
@@ -41,7 +120,7 @@ func readLimited(resp *http.Response, limit int64) ([]byte, error) {
 
 // readUpTo reads the first limit bytes of a body.
 func readUpTo(resp *http.Response, limit int64) ([]byte, error) {
-	body, _, err := decoded(resp)
+	body, err := decoded(resp)
 	if err != nil {
 		return nil, err
 	}
@@ -55,15 +134,18 @@ func readUpTo(resp *http.Response, limit int64) ([]byte, error) {
 
 func isHTML(contentType string, data []byte) bool {
 	if mediaType, _, err := mime.ParseMediaType(contentType); err == nil && mediaType == "text/html" {
-		return !json.Valid(data)
+		return !json.Valid(withoutMark(data))
 	}
-	return bytes.HasPrefix(bytes.TrimSpace(data), []byte("<"))
+	return bytes.HasPrefix(bytes.TrimSpace(withoutMark(data)), []byte("<"))
 }
 
-// checkRecord reports why data is not the record tip: it must be one JSON object
-// whose $meta.tip is the tip that was asked for. Where a key stands twice the last
-// one counts, as in jsonb.
+// withoutMark is the data behind a byte order mark, which some proxies add.
+func withoutMark(data []byte) []byte { return bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) }
+
+// checkRecord checks that data is one JSON object whose $meta.tip is tip. Of a key that
+// stands twice the last one counts, as in jsonb.
 func checkRecord(data []byte, tip string) error {
+	data = withoutMark(data)
 	if len(bytes.TrimSpace(data)) == 0 {
 		return fmt.Errorf("%w: it is empty", errBroken)
 	}
@@ -72,10 +154,7 @@ func checkRecord(data []byte, tip string) error {
 	if err := json.Unmarshal(data, &record); errors.As(err, &malformed) {
 		return fmt.Errorf("%w: malformed JSON at byte %d: %w", errBroken, malformed.Offset, err)
 	} else if err != nil || record == nil { // nil: null
-		return fmt.Errorf("%w: JSON, but no object", errBroken)
-	}
-	if depth(data) > maxDepth {
-		return fmt.Errorf("%w: nested more than %d deep", errBroken, maxDepth)
+		return fmt.Errorf("%w: JSON, but not an object", errBroken)
 	}
 	var meta map[string]json.RawMessage
 	var got string
@@ -83,27 +162,7 @@ func checkRecord(data []byte, tip string) error {
 		return fmt.Errorf("%w: it has no $meta.tip", errBroken)
 	}
 	if !strings.EqualFold(got, tip) {
-		return fmt.Errorf("%w: its $meta.tip is another's: %.70q", errBroken, got)
+		return fmt.Errorf("%w: its $meta.tip is of another record: %.70q", errBroken, got)
 	}
 	return nil
-}
-
-// depth is how deep valid JSON is nested.
-func depth(data []byte) int {
-	deepest, level, inString := 0, 0, false
-	for i := 0; i < len(data); i++ {
-		switch b := data[i]; {
-		case inString && b == '\\':
-			i++
-		case b == '"':
-			inString = !inString
-		case inString:
-		case b == '{' || b == '[':
-			level++
-			deepest = max(deepest, level)
-		case b == '}' || b == ']':
-			level--
-		}
-	}
-	return deepest
 }

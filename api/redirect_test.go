@@ -3,8 +3,10 @@ package api
 import (
 	"bytes"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,7 +18,7 @@ func TestMediaRedirectToAForeignHostTakesNoCredentials(t *testing.T) {
 		http.Redirect(w, r, foreign.URL+"/bucket/key?signature=x", http.StatusFound)
 	})
 	var got bytes.Buffer
-	if _, err := newTestClient(t, server.URL, nil).Media(t.Context(), testRef, bufferSink(&got)); err != nil || got.String() != "picture" {
+	if _, err := newTestClient(t, server.URL, nil, toLoopback).Media(t.Context(), testRef, bufferSink(&got)); err != nil || got.String() != "picture" {
 		t.Fatalf("got %q, %v", got.String(), err)
 	}
 	r := foreignRequests()[0]
@@ -32,32 +34,109 @@ func TestMediaRedirectToAForeignHostTakesNoCredentials(t *testing.T) {
 	}
 }
 
+// toLoopback lets a redirect lead to another server of the test.
+func toLoopback(c *Config) { c.MediaRedirectHosts = []string{"127.0.0.1"} }
+
 func TestMediaRedirectToAConfiguredHostTakesTheCredentials(t *testing.T) {
-	store, storeRequests := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "picture") })
-	foreign, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, store.URL+"/media/elsewhere", http.StatusFound)
-	})
-	api, _ := serve(t, nil)
+	api, apiRequests := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "picture") })
 	front, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, foreign.URL+"/", http.StatusFound)
+		http.Redirect(w, r, api.URL+"/media/elsewhere", http.StatusFound)
 	})
 	c := newTestClient(t, api.URL, nil, func(cfg *Config) { cfg.MediaServiceURL = front.URL })
-	c.trusted[mustOrigin(t, store.URL)] = true
 	if _, err := c.Media(t.Context(), testRef, bufferSink(new(bytes.Buffer))); err != nil {
 		t.Fatal(err)
 	}
-	if got := storeRequests()[0].Header.Get("Authorization"); got != "Bearer "+testToken {
+	if got := apiRequests()[0].Header.Get("Authorization"); got != "Bearer "+testToken {
 		t.Errorf("the configured host got %q", got)
 	}
 }
 
-func mustOrigin(t *testing.T, base string) string {
-	t.Helper()
-	u, err := parseBase(base)
-	if err != nil {
-		t.Fatal(err)
+// A foreign host that sends us back would choose what we ask for with the token.
+func TestBehindAForeignHostThereAreNoCredentials(t *testing.T) {
+	var api *httptest.Server
+	foreign, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/2" { // once more, to see that it does not come back with the second
+			http.Redirect(w, r, "/2", http.StatusFound)
+			return
+		}
+		http.Redirect(w, r, api.URL+"/rest/object/secret", http.StatusTemporaryRedirect)
+	})
+	api, requests := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/media/file":
+			http.Redirect(w, r, foreign.URL+"/1", http.StatusFound)
+		case "/rest/object/secret":
+			http.Redirect(w, r, "/rest/object/other", http.StatusFound)
+		}
+	})
+	c := newTestClient(t, api.URL, nil, toLoopback)
+	_, _ = c.Media(t.Context(), testRef, bufferSink(new(bytes.Buffer)))
+	seen := requests()
+	if len(seen) != 3 || seen[0].Header.Get("Authorization") == "" {
+		t.Fatalf("%d requests", len(seen))
 	}
-	return origin(u)
+	for _, r := range seen[1:] {
+		if r.Header.Get("Authorization") != "" || r.Header.Get("En-Namespace") != "" {
+			t.Errorf("%s got the credentials", r.URL.Path)
+		}
+	}
+	// The next attempt has them again.
+	_, _ = c.Media(t.Context(), testRef, bufferSink(new(bytes.Buffer)))
+	if requests()[3].Header.Get("Authorization") == "" {
+		t.Error("the next attachment is asked for without credentials")
+	}
+}
+
+func TestMediaRedirectsLeadToNoServiceOfThisHost(t *testing.T) {
+	internal, internalRequests := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "AWS_SECRET") })
+	_, port, _ := net.SplitHostPort(internal.Listener.Addr().String())
+	for _, host := range []string{
+		"127.0.0.1", "127.0.0.2", "127.1.2.3", "0.0.0.0", "localhost", "LOCALHOST.", "x.localhost", "[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]",
+		"169.254.169.254", "[fe80::1]", "[fd00:ec2::254]", "10.0.0.1", "192.168.1.1", "172.16.0.1", "100.100.100.200", "[64:ff9b::7f00:1]",
+		"2130706433", "0x7f.1", "017700000001", "127.1", "0", "[::127.0.0.1]", "[2002:7f00:1::]",
+	} {
+		server, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "http://"+host+":"+port+"/latest/meta-data")
+			w.WriteHeader(http.StatusFound)
+		})
+		c := newTestClient(t, server.URL, nil, func(cfg *Config) { cfg.MaxRetries = 0 })
+		var got bytes.Buffer
+		_, err := c.Media(t.Context(), testRef, bufferSink(&got))
+		if e := asError(t, err); got.Len() > 0 || e.Kind != KindRedirect && e.Kind != KindConnection {
+			t.Errorf("%s: got %q, %v", host, got.String(), err)
+		}
+	}
+	if n := len(internalRequests()); n > 0 {
+		t.Errorf("the internal service was asked %d times", n)
+	}
+}
+
+func TestPublicAddresses(t *testing.T) {
+	for text, want := range map[string]bool{
+		"8.8.8.8": true, "52.95.1.1": true, "2600:1f18::1": true, "::ffff:8.8.8.8": true, "64:ff9b::808:808": true,
+		"127.0.0.1": false, "0.0.0.0": false, "0.1.2.3": false, "10.1.1.1": false, "172.31.0.1": false, "192.168.0.1": false, "169.254.169.254": false,
+		"100.64.0.1": false, "198.18.0.1": false, "224.0.0.1": false, "255.255.255.255": false, "240.0.0.1": false, "::": false, "::1": false,
+		"fe80::1": false, "fe80::1%eth0": false, "fec0::1": false, "fc00::1": false, "ff02::1": false, "2001:db8::1": false, "2002:7f00:1::": false, "2001::1": false,
+		"64:ff9b::7f00:1": false, "64:ff9b:1::1": false, "::7f00:1": false, "::ffff:169.254.169.254": false,
+	} {
+		if got := isPublic(netip.MustParseAddr(text)); got != want {
+			t.Errorf("%s: public is %t", text, got)
+		}
+		if got := dialPublic("tcp", net.JoinHostPort(text, "80"), nil) == nil; got != want {
+			t.Errorf("%s: dialled is %t", text, got)
+		}
+	}
+}
+
+func TestRedirectHostsAreHosts(t *testing.T) {
+	for host, ok := range map[string]bool{
+		"files.example.com": true, "files.example.com:8443": true, "127.0.0.1": true, "[::1]:80": true,
+		"": false, "https://files.example.com": false, "files.example.com/x": false, "*.example.com": false, "a b": false, "u@h": false, "h:port": false,
+	} {
+		if err := checkRedirectHosts([]string{host}); (err == nil) != ok {
+			t.Errorf("%q: %v", host, err)
+		}
+	}
 }
 
 func TestMediaRedirectsAreLimited(t *testing.T) {
@@ -100,7 +179,7 @@ func TestAForeignHostCannotRejectOurCredentials(t *testing.T) {
 	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden} {
 		foreign, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
 		server, _ := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, foreign.URL, http.StatusFound) })
-		_, err := newTestClient(t, server.URL, nil).Media(t.Context(), testRef, bufferSink(new(bytes.Buffer)))
+		_, err := newTestClient(t, server.URL, nil, toLoopback).Media(t.Context(), testRef, bufferSink(new(bytes.Buffer)))
 		if e := asError(t, err); e.Class != ClassBroken || e.Kind != KindRedirect || e.Status != status {
 			t.Errorf("%d: got %+v", status, e)
 		}

@@ -11,27 +11,28 @@ import (
 	"unicode/utf8"
 )
 
-// maxExcerpt is the most that is kept of an answer that could not be used, in
-// bytes.
+// maxExcerpt is how many bytes of a bad answer are kept.
 const maxExcerpt = 2 << 10
 
-// shortestSecret is the length from which on a secret is looked for in texts. A
-// shorter one would be found by chance in every other word.
+// shortestSecret is the length of the shortest secret that is scrubbed. A shorter one
+// would be found by chance in every other word.
 const shortestSecret = 4
 
-// scrubber takes out of texts what must not leave the program.
+// scrubber removes token and namespace from texts.
 type scrubber struct {
 	secrets  []string
 	replacer *strings.Replacer
+	parts    fragments
 }
 
 func newScrubber(token, namespace string) scrubber {
-	var s scrubber
+	s := scrubber{parts: fragments{}}
 	var pairs []string
 	for _, secret := range []struct{ value, name string }{{token, "[token]"}, {namespace, "[namespace]"}} {
 		if len(secret.value) < shortestSecret {
 			continue
 		}
+		s.parts.add(secret.value)
 		for _, spelling := range spellings(secret.value) {
 			s.secrets = append(s.secrets, spelling)
 			pairs = append(pairs, spelling, secret.name)
@@ -41,7 +42,7 @@ func newScrubber(token, namespace string) scrubber {
 	return s
 }
 
-// spellings are the ways in which a server may give back what it was sent.
+// spellings are the ways in which a server may write a secret that it was sent.
 func spellings(secret string) []string {
 	quoted, err := json.Marshal(secret)
 	if err != nil {
@@ -67,15 +68,20 @@ var queries = regexp.MustCompile(`((?:https?:/|/)[^\s"'<>?]*)\?[^\s"'<>]*`)
 
 func (s scrubber) clean(text string) string {
 	text = queries.ReplaceAllString(s.replacer.Replace(text), "$1?…")
-	return strings.Map(func(r rune) rune {
+	text = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) && r != '\n' && r != '\t' {
 			return -1
 		}
 		return r
 	}, strings.ToValidUTF8(text, "\uFFFD"))
+	if s.parts.in(text) {
+		return leftOut
+	}
+	return text
 }
 
-// scrub takes token, namespace, queries of URLs and control characters out of text.
+// scrub removes token, namespace, queries of URLs and control characters from text. It
+// leaves out a text that holds a part of a secret in any other form.
 func (c *Client) scrub(text string) string { return c.scrubber.clean(text) }
 
 // excerpt is the scrubbed beginning of an answer.
@@ -95,8 +101,8 @@ func (c *Client) excerpt(answer []byte) string {
 	return text[:end]
 }
 
-// withoutPart takes off the end of a cut text what may be the beginning of a
-// secret, which nobody would recognise any more.
+// withoutPart removes the beginning of a secret from the end of a cut text, where the
+// replacer cannot recognise it.
 func (s scrubber) withoutPart(text []byte) []byte {
 	shortest := len(text)
 	for _, secret := range s.secrets {

@@ -30,9 +30,6 @@ func TestAllOfASimulatedWorldArrivesAsItIs(t *testing.T) {
 			if err != nil || !bytes.Equal(picture.Bytes(), server.Media(a.Tip)) || m.ContentType == "" {
 				t.Fatalf("attachment %s: %d bytes, %+v, %v", a.Ref, picture.Len(), m, err)
 			}
-			if tip, err := c.MediaTip(a.Ref); err != nil || tip != a.Tip {
-				t.Fatalf("attachment %s: tip %q, %v", a.Ref, tip, err)
-			}
 			media++
 		}
 	}

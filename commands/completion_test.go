@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"github.com/creack/pty"
+
+	"noggin/commands/cmdline"
+	"noggin/commands/session"
 )
 
 // formConfig adds a form and spoils the rest: completion wants no more of it.
@@ -46,7 +49,8 @@ func TestCompletionKnowsWhatMayFollow(t *testing.T) {
 		{"process --config " + config + " --object-type B", "BRK"},
 		{"process --config /nowhere --object-type L", "LCD LCS"},
 		{"process --error-type not", "not_found"},
-		{"process --dry-run --d", ""},
+		{"process --dry-run --dr", ""},
+		{"report inspections --compliance n", "not-compliant"},
 		{"process --tip a --ti", "--tip"},
 		{"process -- --ti", ""},
 		{"process --no-such-flag --dr", "--dry-run"},
@@ -56,6 +60,7 @@ func TestCompletionKnowsWhatMayFollow(t *testing.T) {
 		{"process ", ""},
 		{"hashes import te", "team"},
 		{"hashes import a", "auto"},
+		{"hashes fetch t", "trailer team"},
 		{"hashes import team ", ":file"},
 		{"hashes import team names.csv ", ""},
 		{"hashes --config=" + config + " list d", "department depot"},
@@ -75,8 +80,8 @@ func TestCompletionKnowsWhatMayFollow(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.typed, func(t *testing.T) {
 			var words []string
-			for _, c := range complete(rootCommand(newApp(new(environment))), strings.Split(tt.typed, " ")) {
-				words = append(words, c.word)
+			for _, c := range cmdline.Complete(cmdline.Root(newApp(Assets{}, new(session.Opener))), strings.Split(tt.typed, " "), knownValues) {
+				words = append(words, c.Word)
 			}
 			if got := strings.Join(words, " "); got != tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)
@@ -170,7 +175,7 @@ func TestCompletionInRealShells(t *testing.T) {
 			for name, text := range map[string]string{
 				s.rc: s.settings + "\n", s.script: string(script),
 				"noggin.toml": formConfig, "other.toml": "", "fi le.csv": "", "folder/x": "",
-				"bin/noggin": "#!/bin/sh\n[ \"$1\" = complete ] && exec " + noggin + " \"$@\"\nprintf '<%s>' \"$@\"\n",
+				"bin/noggin": "#!/bin/sh\n[ \"$1\" = complete ] && exec " + noggin + " \"$@\" 2>>~/stderr\nprintf '<%s>' \"$@\"\n",
 			} {
 				path := filepath.Join(home, name)
 				if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -191,6 +196,11 @@ func TestCompletionInRealShells(t *testing.T) {
 				"PATH=" + home + "/bin:" + os.Getenv("PATH"), "NOGGIN_CONFIG=" + home + "/noggin.toml", sourceVariable + "=" + source,
 			}
 			terminal := startOnTerminal(t, command)
+			t.Cleanup(func() {
+				if stderr, _ := os.ReadFile(filepath.Join(home, "stderr")); len(stderr) > 0 {
+					t.Errorf("noggin complete: %s", stderr)
+				}
+			})
 			terminal.await("ready> ")
 			for _, tt := range tests {
 				terminal.send(tt.typed + "\r")

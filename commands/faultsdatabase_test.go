@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"noggin/commands/cmdline"
 	"noggin/storage/storagetest"
 )
 
@@ -23,7 +24,7 @@ func TestLostRepliesOfTheDatabaseRepeatNothing(t *testing.T) {
 		return strings.HasPrefix(strings.ToUpper(strings.TrimSpace(statement)), "COMMIT") && commits.Add(1)%5 == 0
 	})
 	for range 2 {
-		if code := d.run("process", "--until-empty", "--quiet"); code != exitDone {
+		if code := d.run("process", "--until-empty", "--quiet"); code != cmdline.ExitDone {
 			t.Errorf("exit code %d", code)
 		}
 	}
@@ -61,7 +62,7 @@ func TestADatabaseThatFailsOverLosesNothing(t *testing.T) {
 		standby(`RESET default_transaction_read_only`)
 	}
 	<-done
-	if code := cmd.ProcessState.ExitCode(); code != exitDone {
+	if code := cmd.ProcessState.ExitCode(); code != cmdline.ExitDone {
 		t.Errorf("the run did not outlive the failover: exit code %d", code)
 	}
 	d.finishOff()
@@ -71,7 +72,7 @@ func TestADatabaseThatFailsOverLosesNothing(t *testing.T) {
 
 func TestAFullDiskOfTheDatabaseLosesNothing(t *testing.T) {
 	t.Parallel()
-	d := newDrill(t, sized(60, 300), "")
+	d := newDrill(t, sized(120, 300), "") // three runs leave at most 33 records each claimed
 	volume := filepath.Join(d.folder, "volume")
 	if err := os.Mkdir(volume, 0o755); err != nil {
 		t.Fatal(err)
@@ -95,7 +96,7 @@ func TestAFullDiskOfTheDatabaseLosesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 {
-		if code := d.run("process", "--until-empty", "--quiet"); code != exitDatabase {
+		if code := d.run("process", "--until-empty", "--quiet"); code != cmdline.ExitDatabase {
 			t.Errorf("with the database's disk full: exit code %d", code)
 		}
 	}

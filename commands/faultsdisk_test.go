@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"noggin/api/apitest"
+	"noggin/commands/cmdline"
 )
 
 // uncounted checks that no record was burnt and none is held.
@@ -50,7 +51,7 @@ func TestAFullDiskStopsTheRunAndNothingIsLost(t *testing.T) {
 		}
 	})
 	// The bare volume is not yet an output folder.
-	if code := d.run("process", "--until-empty", "--quiet"); code != exitFailed {
+	if code := d.run("process", "--until-empty", "--quiet"); code != cmdline.ExitFailed {
 		t.Errorf("without the marker: exit code %d", code)
 	}
 	if n := d.api.Stats().Requests; n > 0 {
@@ -58,7 +59,7 @@ func TestAFullDiskStopsTheRunAndNothingIsLost(t *testing.T) {
 	}
 	d.mustRun("init-db")
 	for range 3 { // the later ones find it full before they ask for anything, or soon after
-		if code := d.run("process", "--until-empty", "--quiet"); code != exitFailed {
+		if code := d.run("process", "--until-empty", "--quiet"); code != cmdline.ExitFailed {
 			t.Errorf("on a full disk: exit code %d", code)
 		}
 		d.uncounted()
@@ -89,10 +90,10 @@ func TestAnOutputFolderThatGoesAwayComesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-done
-	if code := cmd.ProcessState.ExitCode(); code != exitFailed {
+	if code := cmd.ProcessState.ExitCode(); code != cmdline.ExitFailed {
 		t.Errorf("exit code %d", code)
 	}
-	if code := d.run("process", "--until-empty", "--quiet"); code != exitFailed {
+	if code := d.run("process", "--until-empty", "--quiet"); code != cmdline.ExitFailed {
 		t.Errorf("the next run: exit code %d", code)
 	}
 	d.says("mount its volume")

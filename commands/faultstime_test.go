@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"noggin/api/apitest"
+	"noggin/commands/cmdline"
 )
 
 // until waits for a number that a query counts.
@@ -40,7 +41,7 @@ func TestAFrozenRunLeavesItsRecordsToTheirNewOwner(t *testing.T) {
 		_ = cmd.Process.Signal(syscall.SIGCONT)
 	}
 	<-done
-	if code := cmd.ProcessState.ExitCode(); code != exitDone {
+	if code := cmd.ProcessState.ExitCode(); code != cmdline.ExitDone {
 		t.Errorf("the frozen run: exit code %d", code)
 	}
 	d.says("another run or an operator has this record now")

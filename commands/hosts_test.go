@@ -19,11 +19,20 @@ type hosts struct {
 
 func newHosts(t *testing.T, n, records int, config string) *hosts {
 	t.Helper()
-	h := &hosts{drill: newDrill(t, records, config)}
+	return hostsOf(newDrill(t, records, config), n)
+}
+
+func hostsOf(d *drill, n int) *hosts {
+	h := &hosts{drill: d}
 	for range n {
-		h.proxies = append(h.proxies, storagetest.NewProxy(t, h.postgres.URL("noggin_db")))
+		h.proxies = append(h.proxies, storagetest.NewProxy(d.t, d.postgres.URL("noggin_db")))
 	}
 	return h
+}
+
+// envOf is the environment of processes on a host.
+func (h *hosts) envOf(host int) []string {
+	return append(slices.Clone(h.env), "NOGGIN_DATABASE_URL="+h.proxies[host].URL(h.postgres.URL("noggin_db")))
 }
 
 // hostRun is a run on one host; done closes when it has ended.
@@ -35,11 +44,8 @@ type hostRun struct {
 // drain starts a run on every host.
 func (h *hosts) drain() (runs []hostRun) {
 	h.t.Helper()
-	shared := h.env
-	defer func() { h.env = shared }()
-	for _, p := range h.proxies {
-		h.env = append(slices.Clone(shared), "NOGGIN_DATABASE_URL="+p.URL(h.postgres.URL("noggin_db")))
-		cmd, done := h.start("process", "--until-empty", "--quiet")
+	for host := range h.proxies {
+		cmd, done := h.startIn(h.envOf(host), "process", "--until-empty", "--quiet")
 		runs = append(runs, hostRun{cmd, done})
 	}
 	return runs

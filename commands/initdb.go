@@ -2,12 +2,20 @@ package commands
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
-	"noggin/batch"
+	"noggin/batch/files"
+	"noggin/batch/forms"
+	"noggin/batch/views"
+	"noggin/commands/cmdline"
+	"noggin/commands/session"
+	"noggin/commands/show"
 	"noggin/storage"
 )
 
@@ -15,6 +23,7 @@ type initDBOptions struct {
 	migrateLegacy bool
 	repair        bool
 	markOutput    bool
+	views         bool
 	schema        string // the text of schema.sql
 }
 
@@ -22,9 +31,10 @@ type initDBOptions struct {
 type initDBResult struct {
 	storage.InitResult
 	Output string `json:"output_folder"`
+	*storage.ViewsMade
 }
 
-func initDBCommand(env *environment) *cli.Command {
+func initDBCommand(open *session.Opener, schema string) *cli.Command {
 	return &cli.Command{
 		Name:  "init-db",
 		Usage: "create or complete the database schema, and mark the output folder",
@@ -38,71 +48,120 @@ may not be mounted: only --mark-output makes a new one then.
 
 Examples:
   noggin init-db
+  noggin init-db --views             # again after a form changed
   noggin init-db --migrate-legacy    # beside what the replaced service left`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "migrate-legacy", Usage: "rename the replaced service's schema to noggin_legacy and copy its records, attachments and hashes"},
-			&cli.BoolFlag{Name: "repair", Usage: "put back what somebody removed from the schema or changed in it: noggin validate database names it"},
+			&cli.BoolFlag{Name: "repair", Usage: "put back columns, indexes and triggers that somebody removed"},
+			&cli.BoolFlag{Name: "views", Usage: "make a readable view of the database for each form, such as lcd, again: for Excel, Power BI, Metabase, psql"},
 			&cli.BoolFlag{Name: "mark-output", Usage: "mark the output folder although the database has complete records and the marker is missing: its volume is mounted"},
-			formatFlag(formatText, formatJSON),
+			cmdline.FormatFlag(show.Text, show.JSON),
 		},
 		Action: func(c *cli.Context) error {
-			cfg, err := env.config(c)
+			s, err := open.Unbound(c) // a migration takes its time
 			if err != nil {
 				return err
 			}
-			cfg.storage.StatementTimeout = 0 // a migration takes its time
-			db, err := storage.Open(cfg.storage, commandName(c))
-			if err != nil {
-				return err
-			}
-			defer func() { _ = db.Close() }() // nothing is left to be lost
+			defer s.Close()
 			opts := initDBOptions{
-				migrateLegacy: c.Bool("migrate-legacy"), repair: c.Bool("repair"), markOutput: c.Bool("mark-output"), schema: env.assets.Schema,
+				migrateLegacy: c.Bool("migrate-legacy"), views: c.Bool("views"), repair: c.Bool("repair"), markOutput: c.Bool("mark-output"), schema: schema,
 			}
-			return runInitDB(c.Context, db, cfg.batch, opts, env.output(c))
+			return runInitDB(c.Context, s, opts, cmdline.Output(c))
 		},
 	}
 }
 
 // runInitDB completes the schema, then marks the output folder.
-func runInitDB(ctx context.Context, db *storage.DB, cfg batch.Config, opts initDBOptions, out output) error {
-	forms, err := cfg.Forms()
+func runInitDB(ctx context.Context, s *session.Session, opts initDBOptions, out show.Output) error {
+	folder := s.Config.Batch.Paths.Output
+	result, err := s.DB.Init(ctx, opts.schema, storage.InitOptions{
+		MigrateLegacy: opts.migrateLegacy, ObjectTypeCodes: legacyCodes(s.Types), Output: folder, Repair: opts.repair,
+		AskAgain: s.Config.Batch.Refresh.After,
+	})
+	if errors.Is(err, storage.ErrBusy) {
+		err = fmt.Errorf("%w: try again when it is done (`noggin report database` shows it)", err)
+	}
 	if err != nil {
 		return err
 	}
-	result, err := db.Init(ctx, opts.schema, storage.InitOptions{
-		MigrateLegacy: opts.migrateLegacy, ObjectTypeCodes: legacyCodes(forms), Output: cfg.Paths.Output, Repair: opts.repair,
-	})
+	behind, err := s.DB.SequencesBehind(ctx)
 	if err != nil {
 		return err
+	}
+	if behind.Count > 0 {
+		if out.Format == show.Text { // the schema was made all the same
+			_, _ = fmt.Fprint(out, describeInit(result))
+		}
+		return cmdline.Hint(cmdline.Partialf("the schema is ready, but %s lag behind their tables, as after the promotion of a logical replica: %s",
+			show.Plural(behind.Count, "sequence"), strings.Join(behind.Examples, "; ")),
+			"`noggin validate data --fix` moves them, then run `noggin init-db` again")
+	}
+	done := initDBResult{InitResult: result, Output: folder}
+	said := describeInit(result)
+	if opts.views {
+		made, err := views.Create(ctx, s.DB, s.Types)
+		if err != nil {
+			return err
+		}
+		done.ViewsMade = &made
+		said += describeViews(made)
 	}
 	if opts.repair { // says nothing about the volume
-		return out.line(strings.TrimSuffix(describeInit(result), "\n"), initDBResult{result, cfg.Paths.Output})
+		return out.Line(strings.TrimSuffix(said, "\n"), done)
 	}
 	if !opts.markOutput {
-		if err := checkUnmarked(ctx, db, cfg.Paths.Output); err != nil {
-			if out.format == formatText { // the schema was made all the same
-				_, _ = fmt.Fprint(out, describeInit(result))
+		if err := checkUnmarked(ctx, s.DB, folder); err != nil {
+			if out.Format == show.Text { // the schema was made all the same
+				_, _ = fmt.Fprint(out, said)
 			}
 			return err
 		}
 	}
-	if err := batch.CreateMarker(cfg.Paths.Output); err != nil {
-		return hint(fmt.Errorf("the schema is ready, but the output folder could not be marked: %w", err),
-			"[paths] output must be a folder that noggin's user may write to, on its mounted volume; then run noggin init-db again")
+	if err := files.CreateMarker(folder); err != nil {
+		return cmdline.Hint(fmt.Errorf("the schema is ready, but the output folder could not be marked: %w", err),
+			"[paths] output must be a folder that noggin's user may write to, on its mounted volume; then run `noggin init-db` again")
 	}
-	if out.format == formatJSON {
-		return out.json(initDBResult{result, cfg.Paths.Output})
+	if err := tryOutput(folder); err != nil {
+		return cmdline.Hint(fmt.Errorf("the schema is ready, but the output folder cannot be used: %w", err), "then run `noggin init-db` again")
 	}
-	_, err = fmt.Fprint(out, describeInit(result), "output folder ", printable(cfg.Paths.Output), ": marked\n")
+	if out.Format == show.JSON {
+		return out.JSON(done)
+	}
+	_, err = fmt.Fprint(out, said, "output folder ", show.Printable(folder), ": marked\n")
 	return err
+}
+
+// describeViews tells which views were made, a line each.
+func describeViews(made storage.ViewsMade) string {
+	text := "views: " + strings.Join(made.Made, ", ") + "\n"
+	if len(made.Removed) > 0 {
+		text += "views of forms that are no more, removed: " + strings.Join(made.Removed, ", ") + "\n"
+	}
+	if made.Grants > 0 {
+		text += show.Plural(made.Grants, "right") + " on them granted again\n"
+	}
+	return text
+}
+
+// tryOutput writes and names a file, as runs do.
+func tryOutput(folder string) error {
+	output, err := files.OpenOutput(folder)
+	if err != nil {
+		return err
+	}
+	defer files.Release(output)
+	if err := output.CheckWritable(); err != nil {
+		return err
+	}
+	_ = os.Remove(filepath.Join(folder, files.TempFolder)) // unless a run uses it
+	return nil
 }
 
 // checkUnmarked refuses an output folder without its marker while the database has
 // records whose files should be there: the volume is not mounted, most likely, and a
 // marker on the bare mount point would let every run download onto the wrong disk.
 func checkUnmarked(ctx context.Context, db *storage.DB, folder string) error {
-	marked, err := batch.IsMarked(folder)
+	marked, err := files.IsMarked(folder)
 	if err != nil || marked {
 		return err
 	}
@@ -110,9 +169,9 @@ func checkUnmarked(ctx context.Context, db *storage.DB, folder string) error {
 	if err != nil || !filed {
 		return err
 	}
-	return hint(fmt.Errorf("the schema is ready, but %s has no marker, and the database has records whose files should be there: is its volume mounted?", printable(folder)),
-		"mount it, and run noggin init-db again",
-		"noggin init-db --mark-output marks it all the same: the volume is new, or holds the replaced service's files")
+	return cmdline.Hint(fmt.Errorf("the schema is ready, but %s has no marker, and the database has records whose files should be there: is its volume mounted?", show.Printable(folder)),
+		"mount it, and run `noggin init-db` again",
+		"`noggin init-db --mark-output` marks it all the same: the volume is new, or holds the replaced service's files")
 }
 
 // describeInit tells what was done, a line each.
@@ -143,12 +202,20 @@ func describeInit(r storage.InitResult) string {
 	if r.SearchPath {
 		b.WriteString("search_path of the role: set\n")
 	}
+	if r.Timezone != "" {
+		fmt.Fprintf(&b, "time zone of the role: %s\n", r.Timezone)
+	}
+	for _, creator := range r.Creators {
+		role, schema, _ := strings.Cut(creator, " in ")
+		fmt.Fprintf(&b, "warning: %s may create functions in schema %s: as its owner, REVOKE CREATE ON SCHEMA %s FROM %s\n",
+			show.Printable(role), schema, schema, show.Printable(role))
+	}
 	return b.String()
 }
 
-// legacyCodes maps whatever the replaced service may have called a form to its
-// code.
-func legacyCodes(forms *batch.ObjectTypes) map[string]string {
+// legacyCodes maps every name that the replaced service may use for a form to the
+// form's code.
+func legacyCodes(forms *forms.ObjectTypes) map[string]string {
 	codes := map[string]string{}
 	for _, form := range forms.All() {
 		for _, name := range []string{form.Code, form.APIName, form.Name} {

@@ -12,25 +12,13 @@ import (
 	"testing"
 	"time"
 
-	"noggin/batch"
+	"noggin/batch/files"
+	"noggin/batch/gate"
+	"noggin/batch/maintain"
+	"noggin/commands/cmdline"
 	"noggin/storage"
 	"noggin/storage/storagetest"
 )
-
-func TestEarlierStepsAreToldInTheSitesZone(t *testing.T) {
-	t.Parallel()
-	var printed bytes.Buffer
-	summary := batch.MaintenanceSummary{Steps: []batch.StepResult{
-		{Step: "analyze", OK: true, Earlier: true, StartedAt: time.Date(2025, 9, 13, 20, 30, 0, 0, time.UTC), Effect: "analysed 18 tables"},
-	}}
-	if err := printSteps(summary, time.FixedZone("AWST", 8*60*60), output{Writer: &printed, format: formatText}); err != nil {
-		t.Fatal(err)
-	}
-	want := "STEP     RESULT                 SECONDS  EFFECT\nanalyze  done 2025-09-14 04:30      0.0  analysed 18 tables\n"
-	if printed.String() != want {
-		t.Errorf("got\n%swant\n%s", printed.String(), want)
-	}
-}
 
 // installation is a mirror as an administrator has set it up: a database with the
 // schema, and a configuration whose folders are below one of the test's own.
@@ -115,7 +103,7 @@ func TestOneMaintenanceAtATimeNamesTheHolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, command := range []string{"analyze", "vacuum", "reindex", "prune", "temp", "backup", "verify-backup", "weekly", "monthly"} {
-		if _, stderr := i.run(exitLocked, "maintain", command); !strings.Contains(stderr, "noggin archive create on "+i.db.Host()) {
+		if _, stderr := i.run(cmdline.ExitLocked, "maintain", command); !strings.Contains(stderr, "noggin archive create on "+i.db.Host()) {
 			t.Errorf("maintain %s: %s", command, stderr)
 		}
 	}
@@ -129,7 +117,7 @@ func TestOneMaintenanceAtATimeNamesTheHolder(t *testing.T) {
 func TestAPauseStopsProcessAndSaysWhy(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t, "[api]\nbase_url = \"http://127.0.0.1:1\"\nnamespace = \"x\"\nbearer_token = \"abcdefghijklmnop\"\n")
-	if _, stderr := i.run(exitUsage, "maintain", "pause"); !strings.Contains(stderr, "--reason TEXT is missing") {
+	if _, stderr := i.run(cmdline.ExitUsage, "maintain", "pause"); !strings.Contains(stderr, "--reason TEXT is missing") {
 		t.Error(stderr)
 	}
 	p := document[storage.Pause](i, 0, "maintain", "pause", "--for", "2h", "--reason", "replacing the disk")
@@ -161,7 +149,7 @@ func TestResettingTheCircuitClosesItAndForgets(t *testing.T) {
 	if _, _, err := i.db.StepCircuit(t.Context(), 0, open); err != nil {
 		t.Fatal(err)
 	}
-	if r := document[batch.CircuitReset](i, 0, "maintain", "reset-circuit"); r.Before != "open" || r.FailureRate != 75 {
+	if r := document[gate.CircuitReset](i, 0, "maintain", "reset-circuit"); r.Before != "open" || r.FailureRate != 75 {
 		t.Errorf("%+v", r)
 	}
 	standing, err := i.db.Standing(t.Context())
@@ -173,10 +161,10 @@ func TestResettingTheCircuitClosesItAndForgets(t *testing.T) {
 func TestTodaysBackupIsMadeOnceAndVerified(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t, "")
-	if _, stderr := i.run(exitFailed, "maintain", "verify-backup"); !strings.Contains(stderr, "`noggin maintain backup` makes one") {
+	if _, stderr := i.run(cmdline.ExitFailed, "maintain", "verify-backup"); !strings.Contains(stderr, "`noggin maintain backup` makes one") {
 		t.Error(stderr)
 	}
-	i.run(exitUsage, "maintain", "backup", "--to", "relative")
+	i.run(cmdline.ExitUsage, "maintain", "backup", "--to", "relative")
 	elsewhere := t.TempDir()
 	i.run(0, "maintain", "backup", "--to", elsewhere)
 	if stdout, _ := i.run(0, "maintain", "backup", "--once"); !strings.HasPrefix(stdout, i.dir+"/backups/noggin_") {
@@ -185,15 +173,19 @@ func TestTodaysBackupIsMadeOnceAndVerified(t *testing.T) {
 	if stdout, _ := i.run(0, "maintain", "backup", "--once"); !strings.Contains(stdout, "made today's backup at") {
 		t.Error(stdout)
 	}
-	v := document[batch.Verification](i, 0, "maintain", "verify-backup")
+	v := document[struct {
+		Path     string
+		Bytes    int64
+		Restored bool
+	}](i, 0, "maintain", "verify-backup")
 	if !v.Restored || !strings.HasPrefix(v.Path, i.dir) {
 		t.Errorf("%+v", v)
 	}
 	if err := os.Truncate(v.Path, v.Bytes-1); err != nil {
 		t.Fatal(err)
 	}
-	stdout, stderr := i.run(exitPartial, "maintain", "verify-backup", filepath.Base(v.Path))
-	if !strings.Contains(stdout, "no good: "+v.Path) || !strings.Contains(stderr, "bytes instead of") {
+	stdout, stderr := i.run(cmdline.ExitPartial, "maintain", "verify-backup", filepath.Base(v.Path))
+	if !strings.Contains(stdout, "check failed: "+v.Path) || !strings.Contains(stderr, "bytes instead of") {
 		t.Error(stdout, stderr)
 	}
 }
@@ -201,14 +193,14 @@ func TestTodaysBackupIsMadeOnceAndVerified(t *testing.T) {
 func TestAListGoesOnAfterAStepThatFails(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t, "")
-	if err := os.Remove(filepath.Join(i.dir, "output", batch.MarkerName)); err != nil {
+	if err := os.Remove(filepath.Join(i.dir, "output", files.MarkerName)); err != nil {
 		t.Fatal(err)
 	}
 	var want []string
-	for _, step := range (&batch.Maintenance{}).Monthly() {
+	for _, step := range (&maintain.Maintenance{}).Monthly() {
 		want = append(want, step.Name)
 	}
-	s := document[batch.MaintenanceSummary](i, exitPartial, "maintain", "monthly")
+	s := document[maintain.Summary](i, cmdline.ExitPartial, "maintain", "monthly")
 	var names []string
 	for _, step := range s.Steps {
 		names = append(names, step.Step)
@@ -220,16 +212,16 @@ func TestAListGoesOnAfterAStepThatFails(t *testing.T) {
 	if strings.Join(names, " ") != strings.Join(want, " ") {
 		t.Errorf("did %v, want %v", names, want)
 	}
-	if err := batch.CreateMarker(filepath.Join(i.dir, "output")); err != nil {
+	if err := files.CreateMarker(filepath.Join(i.dir, "output")); err != nil {
 		t.Fatal(err)
 	}
 	// Another host's timer does what is left of this month's work.
-	for _, step := range document[batch.MaintenanceSummary](i, 0, "maintain", "monthly", "--once").Steps {
+	for _, step := range document[maintain.Summary](i, 0, "maintain", "monthly", "--once").Steps {
 		if !step.OK || step.Earlier == (step.Step == "storage") {
 			t.Errorf("%+v", step)
 		}
 	}
-	for _, step := range document[batch.MaintenanceSummary](i, 0, "maintain", "monthly").Steps {
+	for _, step := range document[maintain.Summary](i, 0, "maintain", "monthly").Steps {
 		if !step.OK || step.Earlier {
 			t.Errorf("%+v", step)
 		}
@@ -253,12 +245,12 @@ func TestATableInUseHoldsUpNoMaintenance(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, step := range []string{"analyze", "vacuum", "prune"} {
-		stdout, stderr := i.run(exitPartial, "maintain", step)
+		stdout, stderr := i.run(cmdline.ExitPartial, "maintain", step)
 		if !strings.Contains(stderr, "it is in use by another session for longer than lock_timeout") {
 			t.Errorf("%s: %s%s", step, stdout, stderr)
 		}
 	}
-	for _, step := range document[batch.MaintenanceSummary](i, exitPartial, "maintain", "weekly").Steps {
+	for _, step := range document[maintain.Summary](i, cmdline.ExitPartial, "maintain", "weekly").Steps {
 		if busy := strings.Contains(step.Error, "it is in use"); busy != slices.Contains([]string{"analyze", "vacuum", "errors"}, step.Step) {
 			t.Errorf("%+v", step)
 		}

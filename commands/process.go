@@ -1,62 +1,110 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
-	"time"
 
-	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
 
-	"noggin/batch"
+	"noggin/batch/gate"
+	"noggin/batch/process"
+	"noggin/commands/cmdline"
+	"noggin/commands/config"
+	"noggin/commands/session"
+	"noggin/commands/show"
 	"noggin/storage"
 )
 
-func processCommand(env *environment) *cli.Command {
+func processCommand(open *session.Opener) *cli.Command {
 	return &cli.Command{
 		Name:  "process",
-		Usage: "fetch due records from the API, with their photographs and reports",
-		Description: `Takes records that are due, retries first but never more than half: fetches each,
-stores it, downloads its photographs and writes its text report. Run it as often
+		Usage: "fetch due records from the API, with their attachments and reports",
+		Description: `Takes records that are due, retries first but at most half of them: fetches each,
+stores it, downloads its attachments and writes its text report. Run it as often
 as you like, on as many hosts as you like.
 
 --tip works on a record at once, whatever its status, and inserts it when it is
 new.
+
+Complete records are asked for again when [refresh] after says so. --refresh asks
+now for those that the other flags choose, all of them unless --batch limits it.
+An answer that is older, reduced or missing never replaces what is mirrored.
 
 Examples:
   noggin process --until-empty --max-time 4m    # what a timer does
   noggin process --tip 15805eb5323b95a4
   noggin process --batch 50 --object-type LCD
   noggin process --dry-run
+  noggin process --refresh --object-type SO --since 30d
+  noggin process --refresh --media --team Kewdale --from 2025-09-01
   noggin process --until-empty --adopt          # after a restore`,
-		Flags: append(append(selectorFlags("tip", "object-type", "status", "since", "error-type", "unknown-hashes"), processFlags()...),
+		Flags: append(append(session.SelectorFlags(append(session.InspectionFlags(), "tip", "object-type", "status", "since", "error-type", "unknown-hashes")...), processFlags()...),
+			&cli.BoolFlag{Name: "refresh", Usage: "ask for complete records again, now, whenever they are due"},
+			&cli.BoolFlag{Name: "media", Usage: "with --refresh: compare the bytes of their attachments too"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "show what would be taken and do nothing"},
-			formatFlag(formatText, formatJSON)),
+			cmdline.FormatFlag(show.Text, show.JSON)),
 		Action: func(c *cli.Context) error {
-			s, err := env.open(c)
+			s, err := openRun(c, open)
 			if err != nil {
 				return err
 			}
-			defer s.close()
+			defer s.Close()
 			opts := processOptions(c, s)
-			if opts.Selector, err = s.selector(c); err != nil {
+			if opts.Selector, err = s.Selector(c); err != nil {
 				return err
 			}
-			p, err := env.processor(c, s)
+			if err := refreshOptions(c, &opts); err != nil {
+				return err
+			}
+			if c.Bool("dry-run") {
+				return showDue(c.Context, s.DB, opts, cmdline.Output(c))
+			}
+			p, err := processor(c, s)
 			if err != nil {
 				return err
 			}
-			return runProcess(c.Context, env, s, p, opts, c.Bool("dry-run"), env.output(c))
+			end := s.Heartbeat(c.Context)
+			err = runProcess(c.Context, s, p, opts, cmdline.Output(c))
+			end(err)
+			return err
 		},
 	}
+}
+
+// refreshOptions reads --refresh and --media, and refuses what asks for complete records
+// without them.
+func refreshOptions(c *cli.Context, opts *process.Options) error {
+	opts.Refresh, opts.Media = c.Bool("refresh"), c.Bool("media")
+	if opts.Refresh {
+		opts.UntilEmpty = opts.UntilEmpty || !c.IsSet("batch")
+		if slices.ContainsFunc(opts.Selector.Statuses, func(s storage.Status) bool { return s != storage.StatusComplete }) {
+			return cmdline.Usagef("--refresh asks for complete records; other statuses need no flag")
+		}
+		return nil
+	}
+	if opts.Media {
+		return cmdline.Usagef("--media goes with --refresh")
+	}
+	return refuseComplete(opts.Selector)
+}
+
+// refuseComplete refuses a selector that names complete records, which no run takes.
+func refuseComplete(s storage.Selector) error {
+	if slices.Contains(s.Statuses, storage.StatusComplete) {
+		return cmdline.Hint(cmdline.Usagef("--status complete: complete records are neither due nor failed"),
+			"`noggin process --refresh` asks for complete records again; --tip, --object-type, --from and --vehicle choose them")
+	}
+	return nil
 }
 
 // processFlags are those that process and retry-failed share.
 func processFlags() []cli.Flag {
 	return []cli.Flag{
-		numberFlag("batch", "take at most `N` records", 1, 0, "[retry] tips_per_batch"),
+		cmdline.NumberFlag("batch", "take at most `N` records", 1, 0, "[retry] tips_per_batch"),
 		&cli.BoolFlag{Name: "until-empty", Usage: "go on until nothing is due"},
 		&cli.BoolFlag{Name: "adopt", Usage: "take whole files that are on disk already instead of downloading them: after a restore, or a migration"},
 		maxTimeFlag(),
@@ -64,13 +112,23 @@ func processFlags() []cli.Flag {
 }
 
 func maxTimeFlag() cli.Flag {
-	return durationFlag("max-time", "claim nothing more after `DURATION`, such as 4m", 1)
+	return cmdline.DurationFlag("max-time", "claim nothing more after `DURATION`, such as 4m", 1)
 }
 
-func processOptions(c *cli.Context, s *session) batch.ProcessOptions {
-	opts := batch.ProcessOptions{
-		Batch: s.cfg.batch.Retry.TipsPerBatch, UntilEmpty: c.Bool("until-empty"), MaxTime: c.Duration("max-time"), Adopt: c.Bool("adopt"),
-		ObjectType: s.cfg.batch.Import.DefaultObjectType,
+// openRun opens the session of a run that must end in time. --max-time wins over
+// [database] retry_for.
+func openRun(c *cli.Context, open *session.Opener) (*session.Session, error) {
+	return open.With(c, func(cfg *config.Config) {
+		if limit := c.Duration("max-time"); limit > 0 {
+			cfg.Storage.RetryFor = min(cfg.Storage.RetryFor, limit)
+		}
+		cfg.Storage = cfg.Storage.ForRuns()
+	})
+}
+
+func processOptions(c *cli.Context, s *session.Session) process.Options {
+	opts := process.Options{
+		Batch: s.Config.Batch.Retry.TipsPerBatch, UntilEmpty: c.Bool("until-empty"), MaxTime: c.Duration("max-time"), Adopt: c.Bool("adopt"),
 	}
 	if c.IsSet("batch") {
 		opts.Batch = c.Int("batch")
@@ -79,71 +137,38 @@ func processOptions(c *cli.Context, s *session) batch.ProcessOptions {
 }
 
 // processor makes the engine with this command's configuration and progress bar.
-func (env *environment) processor(c *cli.Context, s *session) (*batch.Processor, error) {
-	client, err := env.apiConfig(s.cfg)
+func processor(c *cli.Context, s *session.Session) (*process.Processor, error) {
+	p, err := s.Processor()
 	if err != nil {
 		return nil, err
 	}
-	bar := env.progress(c, "records")
-	return &batch.Processor{
-		DB: s.db, API: client, Config: s.cfg.batch, Types: s.types, Log: env.log,
-		Version: readVersion(env.assets.Version).Version, Command: commandName(c),
-		Progress: func(p batch.Progress) {
-			if p.Done {
-				bar.finish(env)
-				return
-			}
-			bar.update(progressState{done: p.Records, total: p.Total, files: p.Attachments, bytes: p.Bytes})
-		},
-	}, nil
+	bar := s.Console.Progress(c, "records")
+	s.Console.Finishing(func() string {
+		n := p.InHand.Load()
+		if n == 0 {
+			return "stopping"
+		}
+		return fmt.Sprintf("finishing %s, at most %s", show.Plural(n, "record"), show.Duration(p.Processing.StopGrace.Seconds()).Human())
+	})
+	p.Progress = func(progress process.Progress) {
+		if progress.Done {
+			bar.Finish()
+			return
+		}
+		bar.Update(session.State{Done: progress.Records, Total: progress.Total, Files: progress.Attachments, Bytes: progress.Bytes})
+	}
+	return p, nil
 }
 
 // runProcess drains the queue once and prints what was done.
-func runProcess(ctx context.Context, env *environment, s *session, p *batch.Processor, opts batch.ProcessOptions, dryRun bool, out output) error {
-	read := p.Standing
-	if dryRun {
-		read = s.db.Standing // it changes nothing
+func runProcess(ctx context.Context, s *session.Session, p *process.Processor, opts process.Options, out show.Output) error {
+	opts.CountDue = s.Console.OnTerminal()
+	summary, err := p.Run(ctx, opts)
+	if paused, ok := errors.AsType[*process.PausedError](err); ok {
+		return showPaused(paused.Standing, out)
 	}
-	standing, err := read(ctx)
-	if err != nil {
-		return err
-	}
-	if standing.Paused {
-		return out.line(pausedLine(standing), map[string]any{"paused": true, "reason": standing.PauseReason, "until": standing.PausedUntil})
-	}
-	if dryRun {
-		return showDue(ctx, s.db, opts, out)
-	}
-	if standing.CircuitOpen() {
-		if standing.HealNeeded {
-			renewNames(ctx, env, p, 0, opts.MaxTime, 0)
-		}
-		due, err := s.db.CountDue(ctx, opts.Selector)
-		if err != nil {
-			return err
-		}
-		return hint(fmt.Errorf("%w; %s due", &batch.CircuitOpenError{Until: *standing.OpenUntil}, plural(due.Due, "record")), circuitHint)
-	}
-	if err := insertNamed(ctx, s.db, opts); err != nil {
-		return err
-	}
-	if terminal(env.err.Writer) != nil {
-		due, err := s.db.CountDue(ctx, opts.Selector)
-		if err != nil {
-			return err
-		}
-		if opts.Expect = int(due.Due); !opts.UntilEmpty {
-			opts.Expect = min(opts.Expect, opts.Batch)
-		}
-	}
-	summary, err := p.Run(ctx, opts, standing)
-	worked := standing.Due || len(opts.Selector.Tips) > 0
-	if summary.RunID != 0 && (worked || standing.HealNeeded) {
-		spent := time.Duration(summary.DurationSeconds * float64(time.Second))
-		summary.RecordsRenewed = renewNames(ctx, env, p, summary.RunID, opts.MaxTime, spent)
-	}
-	if _, opened := errors.AsType[*batch.CircuitOpenError](err); opened {
-		err = hint(err, circuitHint)
+	if _, opened := errors.AsType[*gate.CircuitOpenError](err); opened {
+		err = cmdline.Hint(err, circuitHint)
 	}
 	if err == nil && summary.Unsuccessful() > 0 {
 		err = unsuccessful(summary)
@@ -151,12 +176,12 @@ func runProcess(ctx context.Context, env *environment, s *session, p *batch.Proc
 	switch {
 	case summary.RunID == 0:
 		return err
-	case worked:
-		s.endRun(ctx, env, summary.RunID, summary, err)
+	case summary.Ended:
+		s.Sample(ctx)
 	default:
-		s.sample(ctx, env)
+		s.Ended(ctx, summary.RunID, summary, err)
 	}
-	if err != nil && summary.Claimed == 0 && out.format == formatText {
+	if err != nil && summary.Claimed == 0 && out.Format == show.Text {
 		return err // it says all there is to say
 	}
 	if printErr := printSummary(summary, out); err == nil {
@@ -165,64 +190,47 @@ func runProcess(ctx context.Context, env *environment, s *session, p *batch.Proc
 	return err
 }
 
+// showPaused prints that a maintenance pause keeps the command from working.
+func showPaused(standing storage.Standing, out show.Output) error {
+	return out.Line("paused "+session.PauseText(standing.PausedUntil, standing.PauseReason)+"; nothing was done",
+		map[string]any{"paused": true, "reason": standing.PauseReason, "until": standing.PausedUntil})
+}
+
 const circuitHint = "`noggin report circuit` shows why, `noggin maintain reset-circuit` closes it"
 
-// unsuccessful is the error of a run that ended well but for some of its records.
-func unsuccessful(s batch.Summary) error {
-	err := hint(partialf("%d of %d records did not succeed", s.Unsuccessful(), max(s.Claimed, s.Unsuccessful())),
+// unsuccessful returns the error of a run that ended well except for some of its
+// records.
+func unsuccessful(s process.Summary) error {
+	err := cmdline.Hint(cmdline.Partialf("%s", show.Textf("%d of %d records did not succeed", s.Unsuccessful(), max(s.Claimed, s.Unsuccessful()))),
 		"`noggin report errors` shows why; they are tried again by themselves until `noggin report failed` lists them as permanently failed")
 	switch {
 	case s.APIFailed > 0 && s.APIFailed == s.Claimed:
-		return hint(err, "the API gave not one record, so nothing was counted against them: if they should be there, check [api] base_url and namespace with `noggin validate api`")
+		return cmdline.Hint(err, "the API gave not one record, so nothing was counted against them: if they should be there, check [api] base_url and namespace with `noggin validate api`")
 	case s.AttachmentsFailed > 1 && s.AttachmentsDownloaded+s.AttachmentsAdopted == 0:
-		return hint(err, "the API gave not one photograph: check [api] media_service_url with `noggin validate api`")
+		return cmdline.Hint(err, "the API gave not one attachment: check [api] media_service_url with `noggin validate api`")
 	}
-	return err
-}
-
-// renewNames finishes what an import of names has left: it needs no API, and what
-// it cannot do is no fault of the records in hand. run is 0 where none was recorded;
-// limit is the --max-time, 0 for none, of which spent has passed.
-func renewNames(ctx context.Context, env *environment, p *batch.Processor, run int64, limit, spent time.Duration) int {
-	if run == 0 {
-		var err error
-		if run, err = p.DB.RecordRun(ctx, p.Command, p.Version); err != nil {
-			env.log.Warn("records wait to be given their new names", "error", err)
-			return 0
-		}
-	}
-	if limit > 0 {
-		const least = 5 * time.Second
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, max(limit-spent, least))
-		defer cancel()
-	}
-	healer := batch.Healer{DB: p.DB, Types: p.Types, Config: p.Config, Log: p.Log, Run: run}
-	healed, err := healer.Heal(ctx)
-	switch {
-	case err != nil && ctx.Err() == nil:
-		env.log.Warn("not every record could be given its new names", "waiting", healed.Waiting, "error", err)
-	case healed.Waiting > 0:
-		env.log.Info("records wait to be given their new names by a later run", "waiting", healed.Waiting)
-	}
-	return healed.Healed
-}
-
-// insertNamed makes sure that records named by their tip are in the queue's table.
-func insertNamed(ctx context.Context, db *storage.DB, opts batch.ProcessOptions) error {
-	if len(opts.Selector.Tips) == 0 {
-		return nil
-	}
-	objectType, assumed := opts.Selector.ObjectType, false
-	if objectType == "" {
-		objectType, assumed = opts.ObjectType, true
-	}
-	_, err := db.EnsureRecords(ctx, opts.Selector.Tips, objectType, assumed)
 	return err
 }
 
 // showDue prints what a run would take.
-func showDue(ctx context.Context, db *storage.DB, opts batch.ProcessOptions, out output) error {
+func showDue(ctx context.Context, db *storage.DB, opts process.Options, out show.Output) error {
+	standing, err := db.Standing(ctx)
+	if err != nil {
+		return err
+	}
+	if standing.Paused {
+		return showPaused(standing, out)
+	}
+	if opts.Refresh {
+		n, err := db.CountComplete(ctx, opts.Selector)
+		if err != nil {
+			return err
+		}
+		if !opts.UntilEmpty {
+			n = min(n, int64(opts.Batch))
+		}
+		return out.Line("would ask "+show.Plural(n, "complete record")+" again", map[string]any{"would_ask_again": n})
+	}
 	due, err := db.CountDue(ctx, opts.Selector)
 	if err != nil {
 		return err
@@ -231,73 +239,80 @@ func showDue(ctx context.Context, db *storage.DB, opts batch.ProcessOptions, out
 	if opts.UntilEmpty {
 		take = due.Due
 	}
-	text := fmt.Sprintf("would take %d of %s due", take, plural(due.Due, "record"))
-	if due.NextAt != nil {
-		text += fmt.Sprintf("; %d more later, the next at %s", due.Later, due.NextAt.Format("2006-01-02 15:04:05"))
+	text := show.Textf("would take %d of %s due", take, show.Plural(due.Due, "record"))
+	if due.Refreshes > 0 {
+		text += fmt.Sprintf(", and ask %s again", show.Plural(due.Refreshes, "complete record"))
 	}
-	return out.line(text, struct {
+	if due.NextAt != nil {
+		text += show.Textf("; %d more later, the next at %s", due.Later, show.Time(*due.NextAt))
+	}
+	return out.Line(text, struct {
 		WouldTake int64 `json:"would_take"`
 		storage.DueCounts
 	}{take, due})
 }
 
-// printSummary prints what a run did.
-func printSummary(s batch.Summary, out output) error {
-	if out.format == formatJSON {
-		return out.json(s)
+// askedAgain says how the askings of records ended that were complete before.
+func askedAgain(s process.Summary) string {
+	if s.AskedAgain == 0 {
+		return ""
 	}
-	renewed := ""
-	if s.RecordsRenewed > 0 {
-		renewed = fmt.Sprintf("names        renewed in %s\n", plural(s.RecordsRenewed, "record"))
-	}
-	if s.Claimed == 0 && s.Stopped == "" {
-		_, err := fmt.Fprint(out, "nothing is due\n", renewed)
-		return err
-	}
+	return show.Textf("%d: %s", s.AskedAgain, strings.Join(append([]string{show.Textf("%d unchanged", s.Unchanged), show.Textf("%d changed", s.Changed)},
+		counted(counts{{s.Reduced, "reduced"}, {s.Older, "older"}, {s.Gone, "gone"}})...), ", "))
+}
+
+// counts are numbers of things, each with its word.
+type counts []struct {
+	n    int
+	word string
+}
+
+// counted are the texts of the counts that are not zero: "12 complete".
+func counted(all counts) []string {
 	var parts []string
-	for _, part := range []struct {
-		n    int
-		name string
-	}{
+	for _, part := range all {
+		if part.n > 0 {
+			parts = append(parts, show.Textf("%d %s", part.n, part.word))
+		}
+	}
+	return parts
+}
+
+// printSummary prints what a run did.
+func printSummary(s process.Summary, out show.Output) error {
+	var named []string
+	if s.NamesFetched > 0 {
+		named = append(named, show.Textf("%d fetched", s.NamesFetched))
+	}
+	if s.RecordsRenewed > 0 {
+		named = append(named, "renewed in "+show.Plural(s.RecordsRenewed, "record"))
+	}
+	names := show.Fact{"names", strings.Join(named, ", ")}
+	if s.Claimed == 0 && s.Stopped == "" && out.Format == show.Text {
+		if _, err := fmt.Fprintln(out, "nothing is due"); err != nil {
+			return err
+		}
+		return out.Facts(s, names)
+	}
+	records := show.Textf("%d: ", s.Claimed) + cmp.Or(strings.Join(counted(counts{
 		{s.Complete, "complete"},
 		{s.Partial, "partial"},
 		{s.Failed, "failed"},
 		{s.APIFailed, "api_failed"},
 		{s.Interrupted, "interrupted"},
+		{s.Unrecorded, "not stored"},
 		{s.Lost, "taken over by others"},
 		{len(s.Busy), "in the hands of another run"},
-	} {
-		if part.n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", part.n, part.name))
-		}
-	}
-	if len(parts) == 0 {
-		parts = []string{"none finished"}
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "records      %d: %s", s.Claimed, strings.Join(parts, ", "))
+	}), ", "), "none finished")
 	if s.PermanentlyFailed > 0 {
-		fmt.Fprintf(&b, "; %d permanently failed (`noggin report failed --permanent`)", s.PermanentlyFailed)
+		records += show.Textf("; %d permanently failed (`noggin report failed --permanent`)", s.PermanentlyFailed)
 	}
-	b.WriteByte('\n')
-	photographs := fmt.Sprintf("%d downloaded", s.AttachmentsDownloaded)
-	if s.AttachmentsAdopted > 0 {
-		photographs += fmt.Sprintf(", %d adopted", s.AttachmentsAdopted)
-	}
-	if s.AttachmentsFailed > 0 {
-		photographs += fmt.Sprintf(", %d failed", s.AttachmentsFailed)
-	}
-	rate := ""
+	attachments := strings.Join(append([]string{show.Textf("%d downloaded", s.AttachmentsDownloaded)},
+		counted(counts{{s.AttachmentsAdopted, "adopted"}, {s.AttachmentsFailed, "failed"}})...), ", ") + ", " + show.Size(s.BytesDownloaded).Human()
 	if s.BytesDownloaded > 0 && s.DurationSeconds > 0 {
-		rate = fmt.Sprintf(", %s/s", humanize.Bytes(uint64(float64(s.BytesDownloaded)/s.DurationSeconds)))
+		attachments += ", " + show.Speed(float64(s.BytesDownloaded)/s.DurationSeconds).Human()
 	}
-	fmt.Fprintf(&b, "photographs  %s, %s%s\n", photographs, humanize.Bytes(uint64(s.BytesDownloaded)), rate)
-	b.WriteString(renewed)
-	fmt.Fprintf(&b, "time         %s, %s\n", time.Duration(s.DurationSeconds*float64(time.Second)).Round(10*time.Millisecond), plural(s.Requests, "request"))
-	fmt.Fprintf(&b, "circuit      %s\n", s.Circuit)
-	if s.Stopped != "" {
-		fmt.Fprintf(&b, "stopped      %s\n", printable(s.Stopped))
-	}
-	_, err := fmt.Fprint(out, b.String())
-	return err
+	return out.Facts(s, show.Fact{"records", records}, show.Fact{"attachments", attachments}, show.Fact{"asked again", askedAgain(s)}, names,
+		show.Fact{"time", show.Duration(s.DurationSeconds).Human() + ", " + show.Plural(s.Requests, "request")},
+		show.Fact{"circuit", string(s.Circuit)}, show.Fact{"stopped", s.Stopped})
 }

@@ -8,6 +8,8 @@ import (
 	"runtime/pprof"
 
 	"github.com/urfave/cli/v2"
+
+	"noggin/commands/cmdline"
 )
 
 // profileFlags are hidden: they are for whoever works on noggin's speed.
@@ -18,35 +20,43 @@ func profileFlags() []cli.Flag {
 	}
 }
 
-// startProfiles begins what the flags ask for; the function it sets as endProfiles
-// writes the files.
-func (env *environment) startProfiles(c *cli.Context) error {
-	cpu, heap := c.String("cpuprofile"), c.String("memprofile")
-	if cpu != "" {
-		file, err := os.Create(cpu)
-		if err != nil {
-			return usagef("--cpuprofile: %w", err)
-		}
-		if err := pprof.StartCPUProfile(file); err != nil {
-			return fmt.Errorf("start the CPU profile: %w", errors.Join(err, file.Close()))
-		}
-		env.endProfiles = func() error { pprof.StopCPUProfile(); return file.Close() }
-	}
-	if heap == "" {
+// profiles are those that the flags ask for, to be written when the command ends.
+type profiles struct {
+	cpu  *os.File // being written; nil: none
+	heap string   // the file to write; "": none
+}
+
+func (p *profiles) start(c *cli.Context) (err error) {
+	p.heap = c.String("memprofile")
+	given := c.String("cpuprofile")
+	if given == "" {
 		return nil
 	}
-	endCPU := env.endProfiles
-	env.endProfiles = func() error {
-		file, err := os.Create(heap)
-		if err != nil {
-			return fmt.Errorf("--memprofile: %w", err)
-		}
-		runtime.GC() // so that what is shown is in use
-		err = errors.Join(pprof.Lookup("heap").WriteTo(file, 0), file.Close())
-		if endCPU != nil {
-			err = errors.Join(err, endCPU())
-		}
-		return err
+	if p.cpu, err = os.Create(given); err != nil {
+		return cmdline.Usagef("--cpuprofile: %w", err)
+	}
+	if err := pprof.StartCPUProfile(p.cpu); err != nil {
+		return fmt.Errorf("start the CPU profile: %w", err)
 	}
 	return nil
+}
+
+func (p *profiles) end() (err error) {
+	if p.heap != "" {
+		err = writeHeap(p.heap)
+	}
+	if p.cpu != nil {
+		pprof.StopCPUProfile()
+		err = errors.Join(err, p.cpu.Close())
+	}
+	return err
+}
+
+func writeHeap(path string) error {
+	file, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("--memprofile: %w", err)
+	}
+	runtime.GC() // so that what is shown is in use
+	return errors.Join(pprof.Lookup("heap").WriteTo(file, 0), file.Close())
 }

@@ -1,28 +1,27 @@
 package commands
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"os"
-	"strings"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
-	"noggin/batch"
+	"noggin/batch/process"
+	"noggin/commands/cmdline"
+	"noggin/commands/session"
+	"noggin/commands/show"
 	"noggin/storage"
 )
 
 type retryFailedOptions struct {
 	selector  storage.Selector
-	process   batch.ProcessOptions
+	process   process.Options
 	yes       bool
 	dryRun    bool
 	resetOnly bool
 }
 
-func retryFailedCommand(env *environment) *cli.Command {
+func retryFailedCommand(open *session.Opener) *cli.Command {
 	return &cli.Command{
 		Name:  "retry-failed",
 		Usage: "give failed records another chance, now",
@@ -34,120 +33,139 @@ Examples:
   noggin retry-failed --dry-run --error-type not_found
   noggin retry-failed --since 1d --yes
   noggin retry-failed --permanent    # what made them fail is mended`,
-		Flags: append(append(selectorFlags("tip", "object-type", "status", "since", "permanent", "error-type", "unknown-hashes"),
+		Flags: append(append(session.SelectorFlags(append(session.InspectionFlags(), "tip", "object-type", "status", "since", "permanent", "error-type", "unknown-hashes")...),
 			&cli.BoolFlag{Name: "yes", Usage: "do not ask"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "list the records and do nothing"},
-			&cli.BoolFlag{Name: "reset-only", Usage: "leave them to the next run of noggin process"}),
+			&cli.BoolFlag{Name: "reset-only", Usage: "leave them to the next run"}),
 			maxTimeFlag(),
-			formatFlag(formatText, formatJSON, formatCSV)),
+			cmdline.FormatFlag(show.Text, show.JSON, show.CSV)),
 		Action: func(c *cli.Context) error {
-			s, err := env.open(c)
+			s, err := openRun(c, open)
 			if err != nil {
 				return err
 			}
-			defer s.close()
+			defer s.Close()
 			opts := retryFailedOptions{yes: c.Bool("yes"), dryRun: c.Bool("dry-run"), resetOnly: c.Bool("reset-only")}
-			opts.process = batch.ProcessOptions{UntilEmpty: true, MaxTime: c.Duration("max-time")}
-			if opts.selector, err = s.selector(c); err != nil {
+			opts.process = process.Options{UntilEmpty: true, MaxTime: c.Duration("max-time")}
+			if opts.selector, err = s.Selector(c); err != nil {
 				return err
 			}
-			var p *batch.Processor
+			if err := refuseComplete(opts.selector); err != nil {
+				return err
+			}
+			var p *process.Processor
 			if !opts.dryRun && !opts.resetOnly {
-				if p, err = env.processor(c, s); err != nil {
+				if p, err = processor(c, s); err != nil {
 					return err
 				}
 			}
-			return runRetryFailed(c.Context, env, s, p, opts, env.output(c))
+			return runRetryFailed(c.Context, s, p, opts, s.Output(c))
 		},
 	}
 }
 
 // runRetryFailed resets the chosen records and processes them; p is nil where they
 // are only listed or reset.
-func runRetryFailed(ctx context.Context, env *environment, s *session, p *batch.Processor, opts retryFailedOptions, out output) error {
-	standing, err := s.db.Standing(ctx)
+func runRetryFailed(ctx context.Context, s *session.Session, p *process.Processor, opts retryFailedOptions, out show.Output) error {
+	standing, err := s.DB.Standing(ctx)
 	if err != nil {
 		return err
 	}
 	if opts.dryRun {
-		return listRetryable(ctx, s.db, opts.selector, out)
+		return listRetryable(ctx, s.DB, opts.selector, out)
 	}
-	n, err := s.db.CountRetryable(ctx, opts.selector)
+	counts, err := s.DB.CountRetryable(ctx, opts.selector)
 	if err != nil {
 		return err
 	}
-	if n == 0 {
-		return out.line("no record to retry", map[string]any{"reset": 0})
+	free, claimed := countsOf(counts)
+	if free+claimed == 0 {
+		if err := out.Line("no record to retry", map[string]any{"reset": 0}); err != nil {
+			return err
+		}
+		return tellPermanent(ctx, s, opts.selector)
 	}
-	if err := env.confirm("Retry "+plural(n, "record")+"?", opts.yes); err != nil {
+	if err := s.Console.Confirm(fmt.Sprintf("Retry %s (%s)?", show.Plural(free, "record"), describeCounts(counts)), opts.yes); err != nil {
 		return err
 	}
-	run, err := s.db.StartRun(ctx, "retry-failed", readVersion(env.assets.Version).Version)
-	if err != nil {
-		return err
-	}
-	reset, err := s.db.ResetForRetry(ctx, run, opts.selector)
-	s.endRun(ctx, env, run, map[string]any{"reset": reset}, err)
-	if err != nil {
-		return err
-	}
-	if p == nil {
-		return out.line(plural(reset, "record")+" pending again", map[string]any{"reset": reset})
-	}
-	if standing.Paused || standing.CircuitOpen() {
-		env.log.Warn("the records are pending again; they are processed when the pause or the open circuit ends", "records", reset)
-	}
-	// The records know which run asked for them: just these are taken.
-	opts.process.Selector = storage.Selector{RequestedBy: run}
-	return runProcess(ctx, env, s, p, opts.process, false, out)
-}
-
-// listRetryable prints the records that a retry would take.
-func listRetryable(ctx context.Context, db *storage.DB, selector storage.Selector, out output) error {
-	t := table{columns: []column{
-		{"tip", "TIP"},
-		{"object_type", "FORM"},
-		{"inspection_id", "INSPECTION"},
-		{"processing_status", "STATUS"},
-		{"retry_count", "RETRIES"},
-		{"permanently_failed", "PERMANENT"},
-		{"last_error_message", "LAST ERROR"},
-	}, spare: []string{"FORM", "RETRIES"}}
-	name := func(tip string) string { return tip }
-	if out.format == formatText {
-		name = shortTip
-	}
-	err := db.EachRetryable(ctx, selector, func(r storage.FailedRecord) error {
-		t.rows = append(t.rows, []any{name(r.Tip), r.ObjectType, value(r.InspectionID), r.Status, r.RetryCount, r.PermanentlyFailed, value(r.LastError)})
-		return nil
+	var asked, reset int64 // the run, and how many records it reset
+	err = s.Recorded(ctx, s.Command, func(run int64) (_ any, err error) {
+		asked = run
+		reset, err = s.DB.ResetForRetry(ctx, run, opts.selector)
+		return map[string]any{"reset": reset}, err
 	})
 	if err != nil {
 		return err
 	}
-	if len(t.rows) == 0 && out.format == formatText {
+	if p == nil {
+		return out.Line(show.Plural(reset, "record")+" pending again", map[string]any{"reset": reset})
+	}
+	if standing.Paused || standing.CircuitOpen() {
+		s.Log.Warn("the records are pending again; they are processed when the pause or the open circuit ends", "records", reset)
+	}
+	// The records know which run asked for them: just these are taken.
+	opts.process.Selector = storage.Selector{RequestedBy: asked}
+	return runProcess(ctx, s, p, opts.process, out)
+}
+
+// tellPermanent says that there are permanently failed records, which are retried only when
+// they are asked for.
+func tellPermanent(ctx context.Context, s *session.Session, selector storage.Selector) error {
+	if selector.Permanent {
+		return nil
+	}
+	selector.Permanent = true
+	counts, err := s.DB.CountRetryable(ctx, selector)
+	if n, _ := countsOf(counts); err == nil && n > 0 {
+		s.Log.Info(show.Plural(n, "record")+" failed permanently: `noggin retry-failed --permanent` retries them", "records", n)
+	}
+	return err
+}
+
+// shownRetryable bounds the records that a dry run lists for people.
+const shownRetryable = 20
+
+// listRetryable prints the records that a retry would take: JSON and CSV all of them,
+// text the first few and how many there are.
+func listRetryable(ctx context.Context, db *storage.DB, selector storage.Selector, out show.Output) error {
+	if out.Format != show.Text {
+		rows := show.NewRowStream(out, []string{"tip", "object_type", "inspection_id", "processing_status", "retry_count", "permanently_failed", "last_error_message"})
+		if err := db.EachRetryable(ctx, selector, 0, func(r storage.FailedRecord) error {
+			return rows.Write([]any{r.Tip, r.ObjectType, show.Value(r.InspectionID), r.Status, r.RetryCount, r.PermanentlyFailed, show.Value(r.LastError)})
+		}); err != nil {
+			return err
+		}
+		return rows.End()
+	}
+	counts, err := db.CountRetryable(ctx, selector)
+	if err != nil {
+		return err
+	}
+	if len(counts) == 0 {
 		_, err := fmt.Fprintln(out, "no record to retry")
 		return err
 	}
-	return out.table(t)
-}
-
-// confirm asks on the terminal; elsewhere the answer has to come as --yes.
-func (env *environment) confirm(question string, yes bool) error {
-	if yes {
+	t := show.Table{
+		Columns: []show.Column{{"tip", "Tip"}, {"object_type", "Form"}, {"inspection_id", "Inspection"}, {"processing_status", "Status"}, {"retry_count", "Retries"}, {"permanently_failed", "Permanent"}, {"last_error_message", "Last error"}},
+		Spare:   []string{"Form", "Retries", "Permanent"},
+	}
+	if err := db.EachRetryable(ctx, selector, shownRetryable, func(r storage.FailedRecord) error {
+		t.Rows = append(t.Rows, []any{show.Tip(r.Tip), r.ObjectType, show.Name[show.ID](r.InspectionID), show.State(r.Status), r.RetryCount, r.PermanentlyFailed, show.Value(r.LastError)})
 		return nil
-	}
-	if file, ok := env.in.(*os.File); !ok || !term.IsTerminal(int(file.Fd())) {
-		return usagef("%s Not asked: no terminal; say --yes, or look first with --dry-run", question)
-	}
-	if _, err := fmt.Fprint(env.err, question+" [y/N] "); err != nil {
+	}); err != nil {
 		return err
 	}
-	answer, err := bufio.NewReader(env.in).ReadString('\n')
-	if answer = strings.ToLower(strings.TrimSpace(answer)); answer == "y" || answer == "yes" {
-		return nil
+	if err := out.Table(t); err != nil {
+		return err
 	}
-	if err != nil && answer == "" {
-		return fmt.Errorf("no answer: %w", err)
+	free, claimed := countsOf(counts)
+	text := "would retry " + show.Plural(free, "record") + " (" + describeCounts(counts) + ")"
+	if claimed > 0 {
+		text += ", and leave " + show.Plural(claimed, "record") + " alone that a run is at work on"
 	}
-	return usagef("not confirmed: nothing was changed")
+	if free+claimed > int64(len(t.Rows)) {
+		text += show.Textf("; the %d that failed last are listed, --format csv lists all", len(t.Rows))
+	}
+	_, err = fmt.Fprintln(out, text)
+	return err
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"noggin/api/apitest"
+	"noggin/batch/sources/sshdtest"
 	"noggin/storage/storagetest"
 )
 
@@ -49,6 +50,8 @@ func nogginMain() {
 //	database             makes an empty database and sets $NOGGIN_DATABASE_URL
 //	api N [FORM…] …      starts a simulated API with N records, see startAPI
 //	faults [FAULT…]      replaces the faults of the simulated API
+//	receiver             starts a receiver of heartbeats and alerts, see startReceiver
+//	sshd                 starts an SFTP server; its folder is $outbox
 //	enqueue              makes its records pending
 //	failed UNIT CODE     runs systemd's alert for a unit that ended with that exit code
 //	well UNIT CODE       the same for one of whom that is a good end
@@ -78,6 +81,8 @@ func TestScripts(t *testing.T) {
 			"database": database,
 			"api":      startAPI,
 			"faults":   faults,
+			"sshd":     startSSHD,
+			"receiver": startReceiver,
 			"enqueue":  enqueue,
 			"failed":   func(ts *testscript.TestScript, neg bool, args []string) { alert(ts, neg, args, "exit-code", "") },
 			"well":     func(ts *testscript.TestScript, neg bool, args []string) { alert(ts, neg, args, "success", ":well") },
@@ -122,6 +127,24 @@ func alert(ts *testscript.TestScript, neg bool, args []string, result, suffix st
 	ts.Setenv("MONITOR_SERVICE_RESULT", result)
 	ts.Setenv("MONITOR_EXIT_STATUS", args[1])
 	ts.Check(ts.Exec(filepath.Join(ts.Getenv(sourceVariable), "systemd/noggin-alert"), args[0]+suffix))
+}
+
+// startSSHD starts an SFTP server and tells the script of it: $outbox is its folder, and
+// $sftp_url, $sftp_key, $sftp_other_key and $sftp_known_hosts are what a source needs.
+func startSSHD(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 0 {
+		ts.Fatalf("usage: sshd")
+	}
+	t, ok := ts.Value("t").(testing.TB)
+	if !ok {
+		ts.Fatalf("not run by testing")
+	}
+	server := sshdtest.Start(t)
+	for name, value := range map[string]string{
+		"outbox": server.Folder, "sftp_url": server.URL, "sftp_key": server.Key, "sftp_other_key": server.OtherKey, "sftp_known_hosts": server.KnownHosts,
+	} {
+		ts.Setenv(name, value)
+	}
 }
 
 func database(ts *testscript.TestScript, neg bool, args []string) {

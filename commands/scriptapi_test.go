@@ -15,10 +15,10 @@ import (
 
 // startAPI is the script command
 //
-//	api N [FORM…] [photos=N] [unnamed=SHARE] [FAULT…]
+//	api N [FORM…] [photos=N] [unnamed=SHARE] [disagree=SHARE] [FAULT…]
 //
 // It serves a simulated API with N records for the rest of the script, adds it to
-// the configuration, sets $NOGGIN_BEARER_TOKEN, $api (its URL) and $tip1, $tip2, …,
+// the configuration, sets $NOGGIN_BEARER_TOKEN, $namespace, $api (its URL), $tip1, $tip2, …,
 // and writes the platform's CSV files into $WORK/exports. A fault is written as
 // [apitest.ParseFault] reads it.
 func startAPI(ts *testscript.TestScript, neg bool, args []string) {
@@ -42,6 +42,8 @@ func startAPI(ts *testscript.TestScript, neg bool, args []string) {
 			if options.Photos = apitest.Fixed(n); n == 0 {
 				options.Photos = apitest.None
 			}
+		case key == "disagree":
+			options.Disagree, err = strconv.ParseFloat(value, 64)
 		case key == "unnamed":
 			options.Unnamed, err = strconv.ParseFloat(value, 64)
 		default:
@@ -52,6 +54,7 @@ func startAPI(ts *testscript.TestScript, neg bool, args []string) {
 	server := apitest.Start(t, options)
 	ts.Setenv("api", server.URL())
 	ts.Setenv("NOGGIN_BEARER_TOKEN", server.Token())
+	ts.Setenv("namespace", server.Namespace())
 	*ts.Value("api").(**apitest.Server) = server
 	setFaults(ts, faults)
 	for record := range server.Records() {

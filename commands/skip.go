@@ -12,7 +12,11 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"noggin/batch"
+	"noggin/batch/files"
+	"noggin/batch/queue"
+	"noggin/commands/cmdline"
+	"noggin/commands/session"
+	"noggin/commands/show"
 	"noggin/storage"
 )
 
@@ -42,7 +46,7 @@ type undoResult struct {
 	List     string `json:"list"`
 }
 
-func skipCommand(env *environment) *cli.Command {
+func skipCommand(open *session.Opener) *cli.Command {
 	return &cli.Command{
 		Name:  "skip",
 		Usage: "take records out of the queue, with a list to bring them back",
@@ -58,62 +62,70 @@ Examples:
   noggin skip --object-type TA --reason 'audits moved to another system'
   noggin skip --permanent --reason 'deleted on the platform' --dry-run
   noggin skip --undo skipped_tips_20251022_101500.csv`,
-		Flags: append(selectorFlags("tip", "object-type", "status", "since", "permanent", "error-type"),
+		Flags: append(session.SelectorFlags(skipFlags()...),
 			&cli.StringFlag{Name: "reason", Usage: "why: `TEXT`, kept with each record"},
-			&cli.StringFlag{Name: "output", Usage: "write the list to `FILE`, which must not exist (default: {reports}/skipped_tips_YYYYMMDD_HHMMSS.csv)"},
+			&cli.StringFlag{Name: "output", Usage: "write the list to `FILE`, which must not exist; -: stdout (default: {reports}/skipped_tips_YYYYMMDD_HHMMSS.csv)"},
 			&cli.StringFlag{Name: "undo", Usage: "bring back the records that the list `FILE` names"},
 			&cli.BoolFlag{Name: "yes", Usage: "do not ask"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "show what would be skipped and do nothing; --format csv prints the list itself"},
-			formatFlag(formatText, formatJSON, formatCSV)),
+			cmdline.FormatFlag(show.Text, show.JSON, show.CSV)),
 		Action: func(c *cli.Context) error {
 			opts := skipOptions{reason: strings.TrimSpace(c.String("reason")), yes: c.Bool("yes"), dryRun: c.Bool("dry-run")}
 			if err := checkSkipFlags(c, &opts); err != nil {
 				return err
 			}
-			s, err := env.open(c)
+			s, err := open.Session(c)
 			if err != nil {
 				return err
 			}
-			defer s.close()
-			if opts.selector, err = s.selector(c); err != nil {
+			defer s.Close()
+			if opts.selector, err = s.Selector(c); err != nil {
 				return err
 			}
 			for _, status := range opts.selector.Statuses {
-				if status == "complete" || status == "skipped" {
-					return usagef("--status %s: such records are in no queue", status)
+				if status.IsFinal() {
+					return cmdline.Usagef("--status %s: such records are in no queue", status)
 				}
 			}
 			if opts.list == "" {
-				opts.list = filepath.Join(s.cfg.batch.Paths.Reports, "skipped_tips_"+s.cfg.now().Format("20060102_150405")+".csv")
+				opts.list = filepath.Join(s.Config.Batch.Paths.Reports, "skipped_tips_"+s.Config.Now().Format("20060102_150405")+".csv")
 			}
-			bar := env.progress(c, "records")
-			defer bar.finish(env)
+			bar := s.Console.Progress(c, "records")
+			defer bar.Finish()
 			if opts.undo {
-				return runUndoSkip(c.Context, env, s, opts, bar, env.output(c))
+				return runUndoSkip(c.Context, s, opts, bar, s.Output(c))
 			}
-			return runSkip(c.Context, env, s, opts, bar, env.output(c))
+			return runSkip(c.Context, s, opts, bar, s.Output(c))
 		},
 	}
+}
+
+// skipFlags are the names of the selector's flags that skip takes.
+func skipFlags() []string {
+	return append(session.InspectionFlags(), "tip", "object-type", "status", "since", "permanent", "error-type")
 }
 
 // checkSkipFlags refuses flags that do not go together.
 func checkSkipFlags(c *cli.Context, opts *skipOptions) error {
 	opts.undo, opts.list = c.IsSet("undo"), c.String("output")
-	if c.String("format") == formatCSV && (!opts.dryRun || opts.undo) {
-		return usagef("--format csv goes with --dry-run: otherwise the list is a file")
+	if c.String("format") == show.CSV && (!opts.dryRun || opts.undo) {
+		return cmdline.Usagef("--format csv needs --dry-run: otherwise the list is a file")
+	}
+	if opts.list == "-" && c.String("format") == show.JSON {
+		return cmdline.Usagef("--output -: the list is CSV, which cannot stand before the JSON of the result")
 	}
 	if !opts.undo {
 		switch {
 		case opts.reason == "" && !opts.dryRun:
-			return usagef("--reason TEXT is missing: it is kept with each record, for whoever asks later")
+			return cmdline.Usagef("--reason TEXT is missing: it is kept with each record, for whoever asks later")
 		case len(opts.reason) > 500:
-			return usagef("--reason: at most 500 bytes")
+			return cmdline.Usagef("--reason: at most 500 bytes")
 		}
 		return nil
 	}
-	for _, flag := range []string{"tip", "object-type", "status", "since", "permanent", "error-type", "reason", "output"} {
+	for _, flag := range append(skipFlags(), "reason", "output") {
 		if c.IsSet(flag) {
-			return usagef("--%s does not go with --undo: the list says which records, and what they were", flag)
+			return cmdline.Usagef("--%s cannot be combined with --undo: the list says which records, and what they were", flag)
 		}
 	}
 	opts.list = c.String("undo")
@@ -121,15 +133,15 @@ func checkSkipFlags(c *cli.Context, opts *skipOptions) error {
 }
 
 // runSkip lists the chosen records in a file, then takes them out of the queue.
-func runSkip(ctx context.Context, env *environment, s *session, opts skipOptions, bar *progress, out output) error {
-	if _, err := s.db.Standing(ctx); err != nil {
+func runSkip(ctx context.Context, s *session.Session, opts skipOptions, bar *session.Progress, out show.Output) error {
+	if _, err := s.DB.Standing(ctx); err != nil {
 		return err
 	}
-	if opts.dryRun && out.format == formatCSV {
-		_, err := batch.WriteSkipList(ctx, s.db, opts.selector, out)
+	if opts.dryRun && out.Format == show.CSV {
+		_, err := queue.WriteSkipList(ctx, s.DB, opts.selector, out)
 		return err
 	}
-	counts, err := s.db.CountSkippable(ctx, opts.selector)
+	counts, err := s.DB.CountSkippable(ctx, opts.selector)
 	if err != nil {
 		return err
 	}
@@ -138,53 +150,76 @@ func runSkip(ctx context.Context, env *environment, s *session, opts skipOptions
 	case opts.dryRun:
 		return showSkippable(counts, free, claimed, out)
 	case free+claimed == 0:
-		return out.line("no record to skip", skipResult{Reason: opts.reason})
+		return out.Line("no record to skip", skipResult{Reason: opts.reason})
 	case free == 0:
-		return hint(partialf("nothing was skipped: another run is at work on %s", plural(claimed, "record")), "run the same command again when that run is done")
+		return cmdline.Hint(cmdline.Partialf("nothing was skipped: another run is at work on %s", show.Plural(claimed, "record")), "run the same command again when that run is done")
 	}
-	if err := env.confirm(fmt.Sprintf("Skip %s (%s)?", plural(free, "record"), describeCounts(counts)), opts.yes); err != nil {
+	if err := s.Console.Confirm(fmt.Sprintf("Skip %s (%s)?", show.Plural(free, "record"), describeCounts(counts)), opts.yes); err != nil {
 		return err
 	}
-	run, err := s.db.StartRun(ctx, "skip", readVersion(env.assets.Version).Version)
-	if err != nil {
-		return err
-	}
-	result := skipResult{RunID: run, Reason: opts.reason, List: opts.list}
-	err = skipListed(ctx, s.db, opts, bar, &result)
-	if result.LeftAlone += int(claimed); err == nil && result.LeftAlone > 0 {
-		err = hint(partialf("%s left alone: another run is at work there, or something changed meanwhile", plural(result.LeftAlone, "record")),
-			"run the same command again when that run is done")
-	}
-	s.endRun(ctx, env, run, result, err)
+	var result skipResult
+	err = s.Recorded(ctx, s.Command, func(run int64) (any, error) {
+		result = skipResult{RunID: run, Reason: opts.reason, List: opts.list}
+		err := skipListed(ctx, s.DB, opts, bar, out, &result)
+		if result.LeftAlone += int(claimed); err == nil && result.LeftAlone > 0 {
+			err = cmdline.Hint(cmdline.Partialf("%s left alone: another run is at work there, or something changed meanwhile", show.Plural(result.LeftAlone, "record")),
+				"run the same command again when that run is done")
+		}
+		return result, err
+	})
 	if result.List == "" { // nothing was written
 		return err
 	}
-	bar.finish(env)
-	text := fmt.Sprintf("skipped      %s\nlist         %s\nbring back   noggin skip --undo %s", plural(result.Skipped, "record"), printable(result.List), printable(result.List))
-	return errors.Join(out.line(text, result), err)
+	bar.Finish()
+	if result.List == "-" { // stdout has the list
+		s.Log.Info("skipped; `noggin skip --undo FILE` brings back what the list names", "records", result.Skipped)
+		return err
+	}
+	text := fmt.Sprintf("skipped      %s\nlist         %s\nbring back   `noggin skip --undo %s`", show.Plural(result.Skipped, "record"), show.Printable(result.List), show.Printable(result.List))
+	return errors.Join(out.Line(text, result), err)
+}
+
+// writeSkipList writes the list, and returns it to be read.
+func writeSkipList(ctx context.Context, db *storage.DB, opts skipOptions, out io.Writer) (list *os.File, listed int, err error) {
+	if opts.list == "-" {
+		if list, err = os.CreateTemp("", "noggin-skip-"); err != nil {
+			return nil, 0, err
+		}
+		_ = os.Remove(list.Name()) // it stays open
+		listed, err = queue.WriteSkipList(ctx, db, opts.selector, io.MultiWriter(list, out))
+		if err == nil {
+			_, err = list.Seek(0, io.SeekStart)
+		}
+		return list, listed, err
+	}
+	err = files.WriteNew(opts.list, 0o640, func(w io.Writer) (err error) {
+		listed, err = queue.WriteSkipList(ctx, db, opts.selector, w)
+		return err
+	})
+	if errors.Is(err, fs.ErrExist) {
+		return nil, 0, cmdline.Usagef("the list %s exists, and is not overwritten: name another file with --output", opts.list)
+	}
+	if err == nil {
+		list, err = os.Open(opts.list)
+	}
+	return list, listed, err
 }
 
 // skipListed writes the list and marks what it names.
-func skipListed(ctx context.Context, db *storage.DB, opts skipOptions, bar *progress, result *skipResult) error {
-	listed := 0
-	err := batch.WriteNew(opts.list, func(w io.Writer) (err error) {
-		listed, err = batch.WriteSkipList(ctx, db, opts.selector, w)
-		return err
-	})
+func skipListed(ctx context.Context, db *storage.DB, opts skipOptions, bar *session.Progress, out io.Writer, result *skipResult) error {
+	list, listed, err := writeSkipList(ctx, db, opts, out)
+	if list != nil {
+		defer func() { _ = list.Close() }() // only read
+	}
 	if err != nil {
 		result.List = ""
-		if errors.Is(err, fs.ErrExist) {
-			return usagef("the list %s exists, and is not overwritten: name another file with --output", opts.list)
+		if _, own := cmdline.OwnCode(err); own {
+			return err
 		}
-		return hint(fmt.Errorf("nothing was skipped: %w", err), "--output FILE writes the list elsewhere")
+		return cmdline.Hint(fmt.Errorf("nothing was skipped: %w", err), "--output FILE writes the list elsewhere")
 	}
-	list, err := os.Open(opts.list)
-	if err != nil {
-		return fmt.Errorf("read the list: %w", err)
-	}
-	defer func() { _ = list.Close() }() // only read
-	result.Skipped, _, err = batch.SkipListed(ctx, db, list, opts.reason, func(done int) {
-		bar.update(progressState{done: done, total: listed})
+	result.Skipped, _, err = queue.SkipListed(ctx, db, list, opts.reason, func(done int) {
+		bar.Update(session.State{Done: done, Total: listed})
 	})
 	if err == nil {
 		result.LeftAlone = listed - result.Skipped
@@ -193,47 +228,46 @@ func skipListed(ctx context.Context, db *storage.DB, opts skipOptions, bar *prog
 }
 
 // runUndoSkip brings back the records of a list.
-func runUndoSkip(ctx context.Context, env *environment, s *session, opts skipOptions, bar *progress, out output) error {
-	if _, err := s.db.Standing(ctx); err != nil {
+func runUndoSkip(ctx context.Context, s *session.Session, opts skipOptions, bar *session.Progress, out show.Output) error {
+	if _, err := s.DB.Standing(ctx); err != nil {
 		return err
 	}
 	list, err := os.Open(opts.list)
 	if err != nil {
-		return usagef("--undo: %w", err)
+		return cmdline.Usagef("--undo: %w", err)
 	}
 	defer func() { _ = list.Close() }() // only read
 	if opts.dryRun {
-		counts, err := batch.CountSkipList(list)
+		counts, err := queue.CountSkipList(list)
 		if err != nil {
-			return usagef("--undo %s: %w", opts.list, err)
+			return cmdline.Usagef("--undo %s: %w", opts.list, err)
 		}
 		return showSkipList(counts, out)
 	}
-	if err := env.confirm("Bring back the records of "+opts.list+"?", opts.yes); err != nil {
+	if err := s.Console.Confirm("Bring back the records of "+opts.list+"?", opts.yes); err != nil {
 		return err
 	}
-	run, err := s.db.StartRun(ctx, "skip", readVersion(env.assets.Version).Version)
-	if err != nil {
+	result := undoResult{List: opts.list}
+	err = s.Recorded(ctx, s.Command, func(run int64) (_ any, err error) {
+		result.RunID = run
+		result.Restored, result.Listed, err = queue.UnskipListed(ctx, s.DB, list, func(done int) { bar.Update(session.State{Done: done}) })
+		if errors.Is(err, queue.ErrNoSkipList) {
+			err = cmdline.Usagef("--undo %s: %w", opts.list, err)
+		}
+		return result, err
+	})
+	if err != nil && result.Restored == 0 {
 		return err
 	}
-	result := undoResult{RunID: run, List: opts.list}
-	result.Restored, result.Listed, err = batch.UnskipListed(ctx, s.db, list, func(done int) { bar.update(progressState{done: done}) })
-	if errors.Is(err, batch.ErrNoSkipList) {
-		err = usagef("--undo %s: %w", opts.list, err)
-	}
-	s.endRun(ctx, env, run, result, err)
-	if err != nil {
-		return err
-	}
-	bar.finish(env)
-	text := "brought back  " + plural(result.Restored, "record")
+	bar.Finish()
+	text := "brought back  " + show.Plural(result.Restored, "record")
 	if left := result.Listed - result.Restored; left > 0 {
-		text += fmt.Sprintf("\nleft alone    %d that are not skipped any more", left)
+		text += show.Textf("\nleft alone    %d that are not skipped any more", left)
 	}
-	return out.line(text, result)
+	return errors.Join(out.Line(text, result), err)
 }
 
-func countsOf(counts []storage.SkipCount) (free, claimed int64) {
+func countsOf(counts []storage.ChosenCount) (free, claimed int64) {
 	for _, c := range counts {
 		free += c.Records - c.Claimed
 		claimed += c.Claimed
@@ -242,45 +276,45 @@ func countsOf(counts []storage.SkipCount) (free, claimed int64) {
 }
 
 // describeCounts is "LCD pending 12, SO api_failed 1".
-func describeCounts(counts []storage.SkipCount) string {
+func describeCounts(counts []storage.ChosenCount) string {
 	parts := make([]string, len(counts))
 	for i, c := range counts {
-		parts[i] = fmt.Sprintf("%s %s %d", c.ObjectType, c.Status, c.Records-c.Claimed)
+		parts[i] = fmt.Sprintf("%s %s %s", c.ObjectType, c.Status, show.Count(c.Records-c.Claimed).Human())
 	}
 	return strings.Join(parts, ", ")
 }
 
-func showSkippable(counts []storage.SkipCount, free, claimed int64, out output) error {
-	if out.format == formatJSON {
-		return out.json(map[string]any{"would_skip": free, "left_alone": claimed, "by_form_and_status": counts})
+func showSkippable(counts []storage.ChosenCount, free, claimed int64, out show.Output) error {
+	if out.Format == show.JSON {
+		return out.JSON(map[string]any{"would_skip": free, "left_alone": claimed, "by_form_and_status": counts})
 	}
 	if len(counts) == 0 {
 		_, err := fmt.Fprintln(out, "no record to skip")
 		return err
 	}
-	t := table{columns: []column{{"object_type", "FORM"}, {"processing_status", "STATUS"}, {"records", "RECORDS"}, {"claimed", "AT WORK ON"}}}
+	t := show.Table{Columns: []show.Column{{"object_type", "Form"}, {"processing_status", "Status"}, {"records", "Records"}, {"claimed", "At work on"}}}
 	for _, c := range counts {
-		t.rows = append(t.rows, []any{c.ObjectType, c.Status, c.Records, c.Claimed})
+		t.Rows = append(t.Rows, []any{c.ObjectType, show.State(c.Status), c.Records, c.Claimed})
 	}
-	if err := out.table(t); err != nil {
+	if err := out.Table(t); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(out, "would skip %s; --format csv lists them\n", plural(free, "record"))
+	_, err := fmt.Fprintf(out, "would skip %s; --format csv lists them\n", show.Plural(free, "record"))
 	return err
 }
 
-func showSkipList(counts map[string]int, out output) error {
-	if out.format == formatJSON {
-		return out.json(map[string]any{"listed": counts})
+func showSkipList(counts map[storage.Status]int, out show.Output) error {
+	if out.Format == show.JSON {
+		return out.JSON(map[string]any{"listed": counts})
 	}
 	total := 0
 	var parts []string
 	for _, status := range storage.Statuses() {
 		if n := counts[status]; n > 0 {
 			total += n
-			parts = append(parts, fmt.Sprintf("%d %s", n, status))
+			parts = append(parts, fmt.Sprintf("%s %s", show.Count(n).Human(), status))
 		}
 	}
-	_, err := fmt.Fprintf(out, "would bring back up to %s: %s\n", plural(total, "record"), strings.Join(parts, ", "))
+	_, err := fmt.Fprintf(out, "would bring back up to %s: %s\n", show.Plural(total, "record"), strings.Join(parts, ", "))
 	return err
 }

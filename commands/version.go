@@ -6,6 +6,9 @@ import (
 	"runtime/debug"
 
 	"github.com/urfave/cli/v2"
+
+	"noggin/commands/cmdline"
+	"noggin/commands/show"
 )
 
 // versionInfo says which build this is.
@@ -15,27 +18,27 @@ type versionInfo struct {
 	Go      string `json:"go_version"`
 }
 
-func versionCommand(env *environment) *cli.Command {
+func versionCommand(version versionInfo) *cli.Command {
 	return &cli.Command{
 		Name:  "version",
 		Usage: "show version, commit and Go version (also: noggin --version)",
-		Flags: []cli.Flag{formatFlag("text", "json")},
+		Flags: []cli.Flag{cmdline.FormatFlag("text", "json")},
 		Action: func(c *cli.Context) error {
-			return runVersion(env.output(c), readVersion(env.assets.Version))
+			return runVersion(cmdline.Output(c), version)
 		},
 	}
 }
 
-func runVersion(out output, v versionInfo) error {
-	if out.format == formatJSON {
-		return out.json(v)
+func runVersion(out show.Output, v versionInfo) error {
+	if out.Format == show.JSON {
+		return out.JSON(v)
 	}
 	_, err := fmt.Fprintf(out, "noggin %s (commit %s, %s)\n", v.Version, v.Commit, v.Go)
 	return err
 }
 
-// readVersion takes the version that the linker was given, else what Go recorded
-// while it built.
+// readVersion returns the version that the linker was given, else what Go recorded
+// during the build.
 func readVersion(linked string) versionInfo {
 	v := versionInfo{Version: linked, Commit: "unknown", Go: runtime.Version()}
 	info, ok := debug.ReadBuildInfo()

@@ -20,7 +20,7 @@ const (
 	ArchiveKept     = "kept"
 )
 
-// ErrNoArchive says that no archive has the given name.
+// ErrNoArchive means that no archive has the given name.
 var ErrNoArchive = errors.New("no archive is recorded under this name")
 
 // Archive is a row of the archives table.
@@ -42,20 +42,24 @@ type Archive struct {
 	CreatedAt   time.Time  `db:"created_at" json:"created_at"`
 	RemovedAt   *time.Time `db:"removed_at" json:"removed_at"`
 	VerifiedAt  *time.Time `db:"verified_at" json:"verified_at"`
+	CheckedAt   *time.Time `db:"checked_at" json:"checked_at"` // the last verification ended, whatever it found
+	SeenAt      *time.Time `db:"seen_at" json:"seen_at"`       // an hourly look saw the whole file
+	LostAt      *time.Time `db:"lost_at" json:"lost_at"`       // an operator gave it up; its former files stay recorded in it
+	LostReason  *string    `db:"lost_reason" json:"lost_reason"`
 }
 
 const archiveColumns = `v.id, v.name, v.path, v.host, v.month, v.object_type, v.last_date::text AS last_date, v.state, v.record_count,
-	v.file_count, v.source_bytes, v.size_bytes, v.hash_sha256, v.problem, v.created_at, v.removed_at, v.verified_at`
+	v.file_count, v.source_bytes, v.size_bytes, v.hash_sha256, v.problem, v.created_at, v.removed_at, v.verified_at,
+	v.checked_at, v.seen_at, v.lost_at, v.lost_reason`
 
 // Archives returns every archive, oldest month first.
 func (db *DB) Archives(ctx context.Context) ([]Archive, error) {
 	return db.archives(ctx, "list the archives", `ORDER BY v.month, v.id`)
 }
 
-// UnfinishedArchives returns those whose originals are not dealt with to the end,
-// oldest month first.
+// UnfinishedArchives returns the archives that are not done, oldest month first.
 func (db *DB) UnfinishedArchives(ctx context.Context) ([]Archive, error) {
-	return db.archives(ctx, "look for unfinished archives", `WHERE v.state <> 'done' ORDER BY v.month, v.id`)
+	return db.archives(ctx, "look for unfinished archives", `WHERE v.state <> 'done' AND v.lost_at IS NULL ORDER BY v.month, v.id`)
 }
 
 // ArchivesOf returns the archives that hold files of the record, newest first.
@@ -77,19 +81,17 @@ func (db *DB) ArchiveByName(ctx context.Context, name string) (Archive, error) {
 }
 
 func (db *DB) archives(ctx context.Context, what, rest string, args ...any) ([]Archive, error) {
-	found := []Archive{}
-	err := db.pool.SelectContext(ctx, &found, db.sql(`SELECT `+archiveColumns+` FROM noggin_schema.archives v `+rest), args...)
-	return found, describe(ctx, what, err)
+	var found []Archive
+	err := db.selectAll(ctx, what, &found, `SELECT `+archiveColumns+` FROM noggin_schema.archives v `+rest, args...)
+	return found, err
 }
 
-// BeginArchive records that an archive is being written and returns its id. When
-// the name is taken, ok is false.
+// BeginArchive records that a run writes an archive and returns its id. ok is false
+// when another archive has the name.
 func (db *DB) BeginArchive(ctx context.Context, a Archive) (id int64, ok bool, err error) {
-	err = db.tx(ctx, "record the archive", func(tx *sqlx.Tx) error {
-		return tx.GetContext(ctx, &id, db.sql(`
-			INSERT INTO noggin_schema.archives (name, path, host, month, object_type) VALUES ($1, $2, $3, $4, $5)
-			ON CONFLICT (name) DO NOTHING RETURNING id`), a.Name, a.Path, db.host, a.Month, a.ObjectType)
-	})
+	err = db.changeGet(ctx, "record the archive", &id, `
+		INSERT INTO noggin_schema.archives (name, path, host, month, object_type) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (name) DO NOTHING RETURNING id`, a.Name, a.Path, db.host, a.Month, a.ObjectType)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, false, nil
 	}
@@ -102,13 +104,14 @@ func (db *DB) DropArchive(ctx context.Context, id int64) error {
 		DELETE FROM noggin_schema.archives WHERE id = $1 AND state IN ('writing', 'verified', 'kept')`, id)
 }
 
-// ForgetArchive forgets an archive, unless files are known to be in it: how many
-// says held.
+// ForgetArchive forgets an archive that holds no file. held is how many files it
+// holds.
 func (db *DB) ForgetArchive(ctx context.Context, id int64) (held int, err error) {
 	err = db.tx(ctx, "forget the archive", func(tx *sqlx.Tx) error {
 		if err := tx.GetContext(ctx, &held, db.sql(`
 			SELECT (SELECT count(*) FROM noggin_schema.attachments WHERE archive_id = $1)
-			     + (SELECT count(*) FROM noggin_schema.noggin_data WHERE report_archive_id = $1)`), id); err != nil || held > 0 {
+			     + (SELECT count(*) FROM noggin_schema.noggin_data WHERE report_archive_id = $1)
+			     + (SELECT count(*) FROM noggin_schema.former_files WHERE archive_id = $1)`), id); err != nil || held > 0 {
 			return err
 		}
 		return db.exec(ctx, tx, []any{id}, `DELETE FROM noggin_schema.archives WHERE id = $1`)
@@ -116,72 +119,102 @@ func (db *DB) ForgetArchive(ctx context.Context, id int64) (held int, err error)
 	return held, err
 }
 
-// SaveVerified records that the archive was read back and found to be right, and
-// what it holds; a new one becomes [ArchiveVerified].
+// SaveVerified records what the archive holds, after it was read back and is whole. An
+// archive in state [ArchiveWriting] becomes [ArchiveVerified].
 func (db *DB) SaveVerified(ctx context.Context, a Archive) error {
 	return db.change(ctx, "record the archive's verification", `
 		UPDATE noggin_schema.archives SET record_count = $2, file_count = $3, source_bytes = $4, size_bytes = $5,
-			hash_sha256 = $6, last_date = $7::date, problem = NULL, verified_at = now(),
+			hash_sha256 = $6, last_date = $7::date, problem = NULL, verified_at = now(), checked_at = now(),
 			state = CASE state WHEN 'writing' THEN 'verified' ELSE state END
 		WHERE id = $1`, a.ID, a.Records, a.Files, a.SourceBytes, a.SizeBytes, a.SHA256, a.LastDate)
 }
 
-// SaveProblem records what a verification found wrong.
+// SaveProblem records the problem that a verification found.
 func (db *DB) SaveProblem(ctx context.Context, id int64, problem string) error {
-	return db.change(ctx, "record what is wrong with the archive", `UPDATE noggin_schema.archives SET problem = $2 WHERE id = $1`, id, cleanText(problem))
+	return db.change(ctx, "record the archive's problem", `UPDATE noggin_schema.archives SET problem = $2, checked_at = now() WHERE id = $1`, id, cleanText(problem))
 }
 
-// SetArchiveState moves an archive to another state.
+// SawArchives records that this host saw the whole files of the archives. It changes a row
+// at most twice an hour.
+func (db *DB) SawArchives(ctx context.Context, ids []int64) error {
+	return db.change(ctx, "record which archives are there", `
+		UPDATE noggin_schema.archives SET seen_at = now()
+		WHERE id = ANY($1::bigint[]) AND (seen_at IS NULL OR seen_at < now() - interval '30 minutes')`, pq.Array(ids))
+}
+
+// SetArchiveState changes the state of an archive.
 func (db *DB) SetArchiveState(ctx context.Context, id int64, state string) error {
 	return db.change(ctx, "record the archive's state", `
 		UPDATE noggin_schema.archives SET state = $2, removed_at = CASE $2 WHEN 'done' THEN now() ELSE removed_at END
 		WHERE id = $1`, id, state)
 }
 
-// RegisterArchive records an archive that was made elsewhere or before the
-// database was restored, or where a known one is now, and returns its id.
+// RegisterArchive records an archive that the database does not know, such as one
+// made before the database was restored, and returns its id. It records the new place
+// of a known archive. The caller holds the maintenance lock: no run writes an archive.
 func (db *DB) RegisterArchive(ctx context.Context, a Archive) (id int64, err error) {
-	err = db.tx(ctx, "register the archive", func(tx *sqlx.Tx) error {
-		return tx.GetContext(ctx, &id, db.sql(`
-			INSERT INTO noggin_schema.archives AS v (name, path, host, month, last_date, state, record_count, file_count,
-				source_bytes, size_bytes, hash_sha256, verified_at)
-			VALUES ($1, $2, $3, $4, $5::date, 'kept', $6, $7, $8, $9, $10, now())
-			ON CONFLICT (name) DO UPDATE SET path = excluded.path, host = excluded.host, problem = NULL, verified_at = now()
-			WHERE v.hash_sha256 = excluded.hash_sha256
-			RETURNING id`), a.Name, a.Path, db.host, a.Month, a.LastDate, a.Records, a.Files, a.SourceBytes, a.SizeBytes, a.SHA256)
-	})
+	err = db.changeGet(ctx, "register the archive", &id, `
+		INSERT INTO noggin_schema.archives AS v (name, path, host, month, last_date, state, record_count, file_count,
+			source_bytes, size_bytes, hash_sha256, verified_at, checked_at)
+		VALUES ($1, $2, $3, $4, $5::date, 'kept', $6, $7, $8, $9, $10, now(), now())
+		ON CONFLICT (name) DO UPDATE SET path = excluded.path, host = excluded.host, problem = NULL, verified_at = now(), checked_at = now(), lost_at = NULL, lost_reason = NULL,
+			last_date = excluded.last_date, record_count = excluded.record_count, file_count = excluded.file_count,
+			source_bytes = excluded.source_bytes, size_bytes = excluded.size_bytes, hash_sha256 = excluded.hash_sha256,
+			state = CASE v.state WHEN 'writing' THEN 'kept' ELSE v.state END
+		WHERE v.hash_sha256 IN (excluded.hash_sha256, '')
+		RETURNING id`, a.Name, a.Path, db.host, a.Month, a.LastDate, a.Records, a.Files, a.SourceBytes, a.SizeBytes, a.SHA256)
 	if errors.Is(err, sql.ErrNoRows) {
-		return 0, fmt.Errorf("register the archive: another archive is recorded as %s, with another content", a.Name)
+		return 0, fmt.Errorf("register the archive: another archive named %s, with other content, is recorded", a.Name)
 	}
 	return id, err
 }
 
-// AddArchiveRecords records that the archive holds files of the records. Tips that
-// are no record's are left out.
+// ArchivesHolding returns those of the archives that hold any file, as the database has it.
+// It stops at the first file of each.
+func (db *DB) ArchivesHolding(ctx context.Context, ids []int64) (holding []int64, err error) {
+	err = db.tx(ctx, "look which archives hold files", func(tx *sqlx.Tx) error {
+		holding = nil
+		if err := planForLookups(ctx, tx); err != nil {
+			return err
+		}
+		return tx.SelectContext(ctx, &holding, db.sql(`
+			SELECT v.id FROM unnest($1::bigint[]) AS v (id) WHERE (
+				SELECT true FROM noggin_schema.archive_records r JOIN noggin_schema.noggin_data d ON d.tip = r.record_tip
+				WHERE r.archive_id = v.id AND (d.report_archive_id = v.id
+					OR EXISTS (SELECT FROM noggin_schema.attachments a WHERE a.record_tip = d.tip AND a.archive_id = v.id)
+					OR EXISTS (SELECT FROM noggin_schema.former_files o WHERE o.record_tip = d.tip AND o.archive_id = v.id)) LIMIT 1)`), pq.Array(ids))
+	})
+	return holding, err
+}
+
+// AddArchiveRecords records that the archive holds files of the records. It leaves
+// out tips that have no record.
 func (db *DB) AddArchiveRecords(ctx context.Context, id int64, tips []string) error {
-	return db.change(ctx, "record what the archive holds", `
+	return db.change(ctx, "record the archive's records", `
 		INSERT INTO noggin_schema.archive_records (record_tip, archive_id)
 		SELECT d.tip, $1::bigint FROM noggin_schema.noggin_data d WHERE d.tip = ANY($2::text[]) ORDER BY d.tip
 		ON CONFLICT DO NOTHING`, id, pq.Array(tips))
 }
 
-// DropArchiveRecords undoes [DB.AddArchiveRecords] for records that changed since
-// and are left to another archive. What left the disk stays recorded.
+// DropArchiveRecords undoes [DB.AddArchiveRecords] for records that changed since then
+// and go into a later archive. Files that left the disk stay recorded.
 func (db *DB) DropArchiveRecords(ctx context.Context, id int64, tips []string) error {
-	return db.change(ctx, "record what the archive holds", `
+	return db.change(ctx, "record the archive's records", `
 		DELETE FROM noggin_schema.archive_records r USING noggin_schema.noggin_data d
 		WHERE r.archive_id = $1 AND r.record_tip = ANY($2::text[]) AND d.tip = r.record_tip
 		  AND d.report_archive_id IS DISTINCT FROM $1
-		  AND NOT EXISTS (SELECT FROM noggin_schema.attachments a WHERE a.record_tip = d.tip AND a.archive_id = $1)`, id, pq.Array(tips))
+		  AND NOT EXISTS (SELECT FROM noggin_schema.attachments a WHERE a.record_tip = d.tip AND a.archive_id = $1)
+		  AND NOT EXISTS (SELECT FROM noggin_schema.former_files o WHERE o.record_tip = d.tip AND o.archive_id = $1)`, id, pq.Array(tips))
 }
 
-// RecordsIn returns up to limit records of the archive, by tip, from behind after.
+// RecordsIn returns up to limit records of the archive, in the order of their tips,
+// after the given tip.
 func (db *DB) RecordsIn(ctx context.Context, id int64, after string, limit int) ([]FiledRecord, error) {
 	var tips []string
-	if err := db.pool.SelectContext(ctx, &tips, db.sql(`
+	if err := db.selectAll(ctx, "list the archive's records", &tips, `
 		SELECT record_tip FROM noggin_schema.archive_records WHERE archive_id = $1 AND record_tip > $2
-		ORDER BY record_tip LIMIT $3`), id, after, limit); err != nil {
-		return nil, describe(ctx, "list the archive's records", err)
+		ORDER BY record_tip LIMIT $3`, id, after, limit); err != nil {
+		return nil, err
 	}
 	return db.FiledRecords(ctx, tips)
 }

@@ -2,40 +2,85 @@ package storage
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/jmoiron/sqlx"
 )
 
-// Circuit is the circuit's row: whether the API is thought to be available.
+// Circuit is the circuit's row. All runs on all hosts share it.
 type Circuit struct {
-	State          string     `db:"state"` // closed, open, half_open
-	Generation     int64      `db:"generation"`
-	Recent         string     `db:"recent"` // the last requests, oldest first: '1' failed, '0' answered
-	OpenUntil      *time.Time `db:"open_until"`
-	ProbesLeased   int        `db:"probes_leased"`
-	ProbesExpireAt *time.Time `db:"probes_expire_at"`
-	TotalRequests  int64      `db:"total_requests"`
-	TotalFailures  int64      `db:"total_failures"`
-	PausedUntil    *time.Time `db:"paused_until"` // a 429 on any host
+	State          CircuitState `db:"state"`
+	Generation     int64        `db:"generation"`
+	Recent         string       `db:"recent"` // the last requests, oldest first: '1' failed, '0' answered
+	OpenUntil      *time.Time   `db:"open_until"`
+	ProbesLeased   int          `db:"probes_leased"`
+	ProbesExpireAt *time.Time   `db:"probes_expire_at"`
+	TotalRequests  int64        `db:"total_requests"`
+	TotalFailures  int64        `db:"total_failures"`
+	PausedUntil    *time.Time   `db:"paused_until"` // a 429 on any host
+	// FirstOutcomes is like Recent of the first request of each record that had not
+	// failed before.
+	FirstOutcomes string `db:"first_outcomes"`
+	Subject       string `db:"subject"` // what it opened for: [SubjectMedia], or the code of a form
+	// Probing says whose requests are probes of a half-open circuit. It is "" until the
+	// witness was asked.
+	Probing       Probing    `db:"probing"`
+	QuestionRun   *int64     `db:"question_run"` // the run that asks the witness, until QuestionUntil
+	QuestionUntil *time.Time `db:"question_until"`
+	Answered      HostTimes  `db:"answered"` // when each host was answered last
+	// MediaFailingSince is nil unless the witness for media fails.
+	MediaFailingSince *time.Time `db:"media_failing_since"`
+}
+
+// SubjectMedia is the subject of requests for attachments. That of requests for records
+// is the code of their form.
+const SubjectMedia = "media"
+
+// Probing says whose requests are probes of a half-open circuit.
+type Probing string
+
+// The records whose requests are probes.
+const (
+	ProbingNew Probing = "new" // those that have not failed before
+	ProbingAny Probing = "any"
+)
+
+// HostTimes are times by the name of a host, stored as JSON.
+type HostTimes map[string]time.Time
+
+// Scan is part of sql.Scanner.
+func (h *HostTimes) Scan(src any) error {
+	*h = nil
+	switch text := src.(type) {
+	case nil:
+		return nil
+	case []byte:
+		return json.Unmarshal(text, h)
+	case string:
+		return json.Unmarshal([]byte(text), h)
+	}
+	return fmt.Errorf("read times of hosts from a %T", src)
 }
 
 // Transition is a change of the circuit's state.
 type Transition struct {
-	From        string    `db:"from_state" json:"from"`
-	To          string    `db:"to_state" json:"to"`
-	Reason      string    `db:"reason" json:"reason"`
-	FailureRate float64   `db:"failure_rate" json:"failure_rate_percent"`
-	RunID       *int64    `db:"run_id" json:"run_id"`
-	At          time.Time `db:"created_at" json:"at"`
+	From        CircuitState `db:"from_state" json:"from"`
+	To          CircuitState `db:"to_state" json:"to"`
+	Reason      string       `db:"reason" json:"reason"`
+	FailureRate float64      `db:"failure_rate" json:"failure_rate_percent"`
+	RunID       *int64       `db:"run_id" json:"run_id"`
+	At          time.Time    `db:"created_at" json:"at"`
 }
 
 const circuitColumns = `c.state, c.generation, c.recent, c.open_until, c.probes_leased, c.probes_expire_at,
-	c.total_requests, c.total_failures, c.paused_until`
+	c.total_requests, c.total_failures, c.paused_until, c.first_outcomes, c.subject, c.probing, c.question_run, c.question_until,
+	c.answered, c.media_failing_since`
 
-// StepCircuit changes the circuit under its lock: step is handed the row and the
-// server's time and returns the row as it shall be, with the transitions it made.
-// step must be pure: it may run more than once.
+// StepCircuit changes the circuit under a lock. step gets the row and the server's
+// time; it returns the new row and the transitions. step must be pure, as it may run
+// more than once.
 func (db *DB) StepCircuit(ctx context.Context, run int64, step func(c Circuit, now time.Time) (Circuit, []Transition)) (Circuit, time.Time, error) {
 	var row struct {
 		Circuit
@@ -53,10 +98,17 @@ func (db *DB) StepCircuit(ctx context.Context, run int64, step func(c Circuit, n
 				return err
 			}
 		}
-		_, err := tx.ExecContext(ctx, db.sql(`
+		answered, err := json.Marshal(next.Answered)
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, db.sql(`
 			UPDATE noggin_schema.circuit SET state = $1, generation = $2, recent = $3, open_until = $4::timestamptz, probes_leased = $5,
-				probes_expire_at = $6::timestamptz, total_requests = $7, total_failures = $8, updated_at = now()`),
-			next.State, next.Generation, next.Recent, next.OpenUntil, next.ProbesLeased, next.ProbesExpireAt, next.TotalRequests, next.TotalFailures)
+				probes_expire_at = $6::timestamptz, total_requests = $7, total_failures = $8, updated_at = now(), first_outcomes = $9,
+				subject = $10, probing = $11, question_run = $12::bigint, question_until = $13::timestamptz,
+				answered = coalesce(nullif($14::jsonb, 'null'), '{}'), media_failing_since = $15::timestamptz`),
+			next.State, next.Generation, next.Recent, next.OpenUntil, next.ProbesLeased, next.ProbesExpireAt, next.TotalRequests, next.TotalFailures,
+			next.FirstOutcomes, next.Subject, string(next.Probing), next.QuestionRun, next.QuestionUntil, string(answered), next.MediaFailingSince)
 		return err
 	})
 	return row.Circuit, row.Now, err
@@ -68,18 +120,16 @@ func (db *DB) PauseRequests(ctx context.Context, d time.Duration) error {
 		SET paused_until = greatest(paused_until, now() + $1 * interval '1 second')`, d.Seconds())
 }
 
-// ReserveRequests takes n places under the rate limit that all hosts share and
-// returns how long from now the first of them is; the others follow at the rate. A
-// queue of more than a minute and a hundred places is none: the server's clock was
-// set back meanwhile.
+// ReserveRequests reserves n requests under the rate limit that all hosts share. It
+// returns how long to wait for the first; the others follow at the rate. A wait of
+// more than a minute and a hundred requests means that the server's clock was set
+// back, and the reservations begin again from now.
 func (db *DB) ReserveRequests(ctx context.Context, n int, perSecond float64) (time.Duration, error) {
 	var seconds float64
-	err := db.tx(ctx, "reserve requests", func(tx *sqlx.Tx) error {
-		return tx.GetContext(ctx, &seconds, db.sql(`
-			UPDATE noggin_schema.circuit SET rate_next_at = $1::int / $2::float8 * interval '1 second' +
-				CASE WHEN rate_next_at BETWEEN clock_timestamp() AND clock_timestamp() + (60 + 100 / $2::float8) * interval '1 second'
-				THEN rate_next_at ELSE clock_timestamp() END
-			RETURNING extract(epoch FROM rate_next_at - $1::int / $2::float8 * interval '1 second' - clock_timestamp())::float8`), n, perSecond)
-	})
+	err := db.changeGet(ctx, "reserve requests", &seconds, `
+		UPDATE noggin_schema.circuit SET rate_next_at = $1::int / $2::float8 * interval '1 second' +
+			CASE WHEN rate_next_at BETWEEN clock_timestamp() AND clock_timestamp() + (60 + 100 / $2::float8) * interval '1 second'
+			THEN rate_next_at ELSE clock_timestamp() END
+		RETURNING extract(epoch FROM rate_next_at - $1::int / $2::float8 * interval '1 second' - clock_timestamp())::float8`, n, perSecond)
 	return max(0, time.Duration(seconds*float64(time.Second))), err
 }

@@ -65,7 +65,7 @@ func TestCountsFollowEveryChangeWhoeverMakesIt(t *testing.T) {
 	foreign(t, db, `UPDATE noggin_schema.noggin_data SET processing_status = 'skipped' WHERE processing_status = 'complete' AND tip < '9'`)
 	truth(t, db)
 	foreign(t, db, `DELETE FROM noggin_schema.record_counts`)
-	if err := db.Recount(t.Context()); err != nil {
+	if _, err := db.Fix(t.Context(), Check{Name: "record_counts"}, "LCD"); err != nil {
 		t.Fatal(err)
 	}
 	truth(t, db)

@@ -10,14 +10,17 @@ import (
 	"github.com/lib/pq"
 )
 
-// namesLock is the key of the lock that keeps an import of names and the storing of
-// answers apart: an import takes it alone, [DB.Store] and healing share it.
-const namesLock = `hashtext('noggin_schema.names')`
+// Names change under a lock on names_lock. An import of names takes it alone;
+// [DB.Store] and healing share it.
+const (
+	lockNames  = `LOCK TABLE noggin_schema.names_lock IN EXCLUSIVE MODE`
+	shareNames = `LOCK TABLE noggin_schema.names_lock IN ROW EXCLUSIVE MODE`
+)
 
-// maxRepeats bounds how many contradicting rows of an import are kept to be shown.
+// maxRepeats bounds the contradictions that an import returns.
 const maxRepeats = 100
 
-// NamedHash is a name for an object, as a file or an operator gives it.
+// NamedHash is a hash with its name, from a file or an operator.
 type NamedHash struct {
 	Line int    `db:"line"` // of the file
 	Type string `db:"entity_type"`
@@ -25,7 +28,7 @@ type NamedHash struct {
 	Name string `db:"entity_name"`
 }
 
-// TypeCounts counts what an import does to the names of one type.
+// TypeCounts counts the names of one type in an import.
 type TypeCounts struct {
 	Type      string `db:"entity_type" json:"entity_type"`
 	New       int64  `db:"new" json:"new"`
@@ -33,33 +36,39 @@ type TypeCounts struct {
 	Unchanged int64  `db:"unchanged" json:"unchanged"`
 }
 
-// Contradiction is a row whose hash has another name in a later row, which counts.
+// Contradiction is a row whose hash has another name in a later row. The later row
+// counts.
 type Contradiction struct {
 	Line  int `db:"line"`
 	Later int `db:"later"`
 }
 
-// NameImport is what an import of names did, or in a dry run would do.
+// NameImport is the result of an import of names; in a dry run the expected result.
 type NameImport struct {
 	Types          []TypeCounts
-	Repeated       int64           // rows that say what a later row says too
+	Repeated       int64           // rows that a later row repeats
 	Contradicted   int64           // rows whose name a later row replaces
-	Contradictions []Contradiction // the first of them
-	Resolved       int64           // unknown hashes that have a name now
+	Contradictions []Contradiction // the first contradicted rows
+	Resolved       int64           // unknown hashes that get a name
 	Marked         int64           // records that refer to a new or changed name
+	OtherType      *OtherTypeError // of a dry run: why the import would fail
 }
 
 // ImportOptions say how names are imported.
 type ImportOptions struct {
 	Source string // where they come from: a file's name
 	DryRun bool   // change nothing
+	// Only is the type of every name, when somebody chose it for the whole file. Then an
+	// import of names most of which belong to another type fails with an
+	// [OtherTypeError]; a dry run returns it in its result.
+	Only string
 }
 
-// ImportNames takes the names that next returns until io.EOF: in one transaction it
-// upserts them, keeps replaced ones in the history, resolves the unknown hashes and
-// marks every record that refers to a new or changed name, to be healed. Of several
-// rows for one hash the last counts. Nothing is held in memory, so next is read only
-// once, and a connection that is lost ends the import with nothing imported.
+// ImportNames imports the names that next returns until io.EOF. In one transaction it
+// writes them, keeps replaced names in the history, resolves unknown hashes and marks
+// every record that refers to a new or changed name, so that healing renews it. The
+// last of several rows for one hash counts. Memory stays flat. When the connection is
+// lost, the import ends and nothing is imported.
 func (db *DB) ImportNames(ctx context.Context, opts ImportOptions, next func() (NamedHash, error)) (NameImport, error) {
 	var result NameImport
 	var source error // an error of next is not the database's
@@ -70,9 +79,18 @@ func (db *DB) ImportNames(ctx context.Context, opts ImportOptions, next func() (
 		if result.Repeated, result.Contradicted, result.Contradictions, err = pickNames(ctx, tx); err != nil {
 			return err
 		}
+		if opts.Only != "" {
+			if result.OtherType, err = db.compareTypes(ctx, tx, opts.Only); err != nil {
+				return err
+			}
+			if result.OtherType != nil && !opts.DryRun {
+				return result.OtherType
+			}
+		}
 		if !opts.DryRun {
-			// Whoever stores an answer now sees our names, or we see its references.
-			if _, err := tx.ExecContext(ctx, db.sql(`SELECT pg_advisory_xact_lock(`+namesLock+`)`)); err != nil {
+			// Either a run that stores an answer sees these names, or this import sees
+			// the answer's references.
+			if _, err := tx.ExecContext(ctx, db.sql(lockNames)); err != nil {
 				return err
 			}
 		}
@@ -97,7 +115,7 @@ func stageNames(ctx context.Context, tx *sqlx.Tx, next func() (NamedHash, error)
 	if err != nil {
 		return err, nil
 	}
-	defer func() { _ = rows.Close() }() // the last Exec tells whether all arrived
+	defer func() { _ = rows.Close() }() // the last Exec returns what went wrong
 	for {
 		n, source := next()
 		if errors.Is(source, io.EOF) {
@@ -113,7 +131,7 @@ func stageNames(ctx context.Context, tx *sqlx.Tx, next func() (NamedHash, error)
 	}
 }
 
-// pickNames keeps the last row of each hash and type, and tells of the others.
+// pickNames keeps the last row of each hash and type, and counts the others.
 func pickNames(ctx context.Context, tx *sqlx.Tx) (repeated, contradicted int64, contradictions []Contradiction, err error) {
 	if _, err = tx.ExecContext(ctx, `
 		CREATE TEMP TABLE noggin_names ON COMMIT DROP AS
@@ -132,7 +150,7 @@ func pickNames(ctx context.Context, tx *sqlx.Tx) (repeated, contradicted int64, 
 	return repeated, contradicted, contradictions, err
 }
 
-// compareNames finds what is new or changed, and which records refer to that.
+// compareNames finds new and changed names, and the records that refer to them.
 func (db *DB) compareNames(ctx context.Context, tx *sqlx.Tx) (types []TypeCounts, resolved, marked int64, err error) {
 	if _, err = tx.ExecContext(ctx, db.sql(`
 		CREATE TEMP TABLE noggin_changed ON COMMIT DROP AS
@@ -141,7 +159,8 @@ func (db *DB) compareNames(ctx context.Context, tx *sqlx.Tx) (types []TypeCounts
 		WHERE e.entity_name IS DISTINCT FROM n.entity_name;
 		ANALYZE pg_temp.noggin_changed;
 		CREATE TEMP TABLE noggin_marked ON COMMIT DROP AS
-		SELECT DISTINCT r.record_tip FROM noggin_schema.record_hashes r JOIN pg_temp.noggin_changed c USING (hash_value, entity_type);
+		SELECT DISTINCT r.record_tip FROM noggin_schema.record_hashes r JOIN pg_temp.noggin_changed c USING (hash_value)
+		WHERE r.entity_type = c.entity_type OR `+withoutOwnName+`;
 		ANALYZE pg_temp.noggin_marked`)); err != nil {
 		return nil, 0, 0, err
 	}
@@ -153,8 +172,8 @@ func (db *DB) compareNames(ctx context.Context, tx *sqlx.Tx) (types []TypeCounts
 		return nil, 0, 0, err
 	}
 	err = tx.QueryRowxContext(ctx, db.sql(`
-		SELECT (SELECT count(*) FROM noggin_schema.unknown_hashes u JOIN pg_temp.noggin_names n USING (hash_value, entity_type)
-			WHERE u.resolved_at IS NULL), (SELECT count(*) FROM pg_temp.noggin_marked)`)).Scan(&resolved, &marked)
+		SELECT (SELECT count(*) FROM noggin_schema.unknown_hashes u WHERE u.resolved_at IS NULL
+			AND u.hash_value IN (SELECT hash_value FROM pg_temp.noggin_names)), (SELECT count(*) FROM pg_temp.noggin_marked)`)).Scan(&resolved, &marked)
 	return types, resolved, marked, err
 }
 
@@ -173,17 +192,13 @@ func (db *DB) applyNames(ctx context.Context, tx *sqlx.Tx, source string) error 
 		SET entity_name = excluded.entity_name, source = excluded.source, updated_at = now()`), cleanText(source)); err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, db.sql(`
-		UPDATE noggin_schema.unknown_hashes u SET resolved_at = now(), resolved_name = n.entity_name
-		FROM pg_temp.noggin_names n
-		WHERE u.hash_value = n.hash_value AND u.entity_type = n.entity_type AND u.resolved_at IS NULL`)); err != nil {
+	if _, err := tx.ExecContext(ctx, db.sql(resolveFrom("pg_temp.noggin_names", "n.entity_type"))); err != nil {
 		return err
 	}
 	return db.markStale(ctx, tx, `SELECT record_tip FROM pg_temp.noggin_marked`)
 }
 
-// Forget says which names are taken back: those that belong to the hashes, or came
-// from the source.
+// Forget chooses names to remove: those of the hashes and those from the source.
 type Forget struct {
 	Type   string // "": any
 	Hashes []string
@@ -191,21 +206,20 @@ type Forget struct {
 	DryRun bool   // change nothing
 }
 
-// Forgotten is what taking names back did, or in a dry run would do.
+// Forgotten is the result of [DB.ForgetNames]; in a dry run the expected result.
 type Forgotten struct {
 	Names   int64 `db:"names" json:"names_forgotten"`
-	Unknown int64 `db:"unknown" json:"unknown_hashes"` // of these, the ones that records refer to
+	Unknown int64 `db:"unknown" json:"unknown_hashes"` // hashes among them that records refer to
 	Marked  int64 `db:"marked" json:"records_to_renew"`
 }
 
-// ForgetNames takes names back, as if they had never been imported but for the
-// history: those that records refer to are unknown again, and these records are
-// marked to be healed.
+// ForgetNames removes names and keeps them in the history. Hashes that records refer
+// to become unknown again, and these records are marked to be healed.
 func (db *DB) ForgetNames(ctx context.Context, f Forget) (Forgotten, error) {
 	var done Forgotten
 	err := db.tx(ctx, "forget the names", func(tx *sqlx.Tx) error {
 		if !f.DryRun {
-			if _, err := tx.ExecContext(ctx, db.sql(`SELECT pg_advisory_xact_lock(`+namesLock+`)`)); err != nil {
+			if _, err := tx.ExecContext(ctx, db.sql(lockNames)); err != nil {
 				return err
 			}
 		}
@@ -221,9 +235,13 @@ func (db *DB) ForgetNames(ctx context.Context, f Forget) (Forgotten, error) {
 		}
 		if err := tx.GetContext(ctx, &done, db.sql(`
 			WITH used AS (SELECT r.record_tip, r.hash_value, r.entity_type
-					FROM noggin_schema.record_hashes r JOIN pg_temp.noggin_forgotten f USING (hash_value, entity_type)),
+					FROM noggin_schema.record_hashes r JOIN pg_temp.noggin_forgotten f USING (hash_value)
+					WHERE r.entity_type = f.entity_type OR `+withoutOwnName+`),
 				marked AS (INSERT INTO pg_temp.noggin_marked SELECT DISTINCT record_tip FROM used RETURNING 1)
-			SELECT (SELECT count(*) FROM pg_temp.noggin_forgotten) AS names, (SELECT count(DISTINCT (hash_value, entity_type)) FROM used) AS unknown,
+			SELECT (SELECT count(*) FROM pg_temp.noggin_forgotten) AS names,
+			       (SELECT count(DISTINCT (u.hash_value, u.entity_type)) FROM used u WHERE NOT EXISTS (
+					SELECT FROM noggin_schema.entity_hashes e LEFT JOIN pg_temp.noggin_forgotten f USING (hash_value, entity_type)
+					WHERE e.hash_value = u.hash_value AND f.hash_value IS NULL)) AS unknown,
 			       (SELECT count(*) FROM marked) AS marked`)); err != nil || f.DryRun {
 			return err
 		}
@@ -234,7 +252,8 @@ func (db *DB) ForgetNames(ctx context.Context, f Forget) (Forgotten, error) {
 			SELECT hash_value, entity_type, entity_name, source, updated_at FROM gone ORDER BY hash_value, entity_type;
 			INSERT INTO noggin_schema.unknown_hashes AS u (hash_value, entity_type, first_seen_tip, occurrence_count)
 			SELECT r.hash_value, r.entity_type, min(r.record_tip), count(*)
-			FROM noggin_schema.record_hashes r JOIN pg_temp.noggin_forgotten f USING (hash_value, entity_type)
+			FROM noggin_schema.record_hashes r WHERE r.hash_value IN (SELECT f.hash_value FROM pg_temp.noggin_forgotten f
+				WHERE NOT EXISTS (SELECT FROM noggin_schema.entity_hashes e WHERE e.hash_value = f.hash_value))
 			GROUP BY r.hash_value, r.entity_type ORDER BY r.hash_value, r.entity_type
 			ON CONFLICT (hash_value, entity_type) DO UPDATE SET resolved_at = NULL, resolved_name = NULL,
 				occurrence_count = greatest(u.occurrence_count, excluded.occurrence_count)`)); err != nil {
@@ -245,9 +264,25 @@ func (db *DB) ForgetNames(ctx context.Context, f Forget) (Forgotten, error) {
 	return done, err
 }
 
-// markStale marks the records whose tips the query returns, to be healed. Locked in
-// the order of their tips, as everywhere, so that nobody waits in a circle; a run's
-// claim on one is left alone.
+// withoutOwnName says of the reference r that no name of its own type is known, so that
+// one of another type stands in.
+const withoutOwnName = `NOT EXISTS (SELECT FROM noggin_schema.entity_hashes own
+	WHERE own.hash_value = r.hash_value AND own.entity_type = r.entity_type)`
+
+// resolveFrom is a statement that resolves the unknown hashes whose name is in the table.
+// Of names of other types than their own, the first in the given order counts.
+func resolveFrom(table, order string) string {
+	return `
+		UPDATE noggin_schema.unknown_hashes x SET resolved_at = now(), resolved_name = k.entity_name
+		FROM (SELECT DISTINCT ON (u.hash_value, u.entity_type) u.hash_value, u.entity_type, n.entity_name
+			FROM noggin_schema.unknown_hashes u JOIN ` + table + ` n ON n.hash_value = u.hash_value
+			WHERE u.resolved_at IS NULL
+			ORDER BY u.hash_value, u.entity_type, (n.entity_type = u.entity_type) DESC, ` + order + `) k
+		WHERE x.hash_value = k.hash_value AND x.entity_type = k.entity_type`
+}
+
+// markStale marks the records whose tips the query returns, so that healing renews
+// them. A run keeps its claim on such a record.
 func (db *DB) markStale(ctx context.Context, tx *sqlx.Tx, tips string) error {
 	_, err := tx.ExecContext(ctx, db.sql(`
 		WITH stale AS (SELECT d.tip FROM noggin_schema.noggin_data d
@@ -256,30 +291,31 @@ func (db *DB) markStale(ctx context.Context, tx *sqlx.Tx, tips string) error {
 	return err
 }
 
-// ResolveKnown catches up on names that came by another way than an import, such as
-// an operator's INSERT or a copied schema: unknown hashes that have a name become
-// resolved, and the records that refer to them, or wrongly count as having unknown
-// hashes, are marked to be healed.
+// ResolveKnown resolves unknown hashes whose names did not come from an import, but
+// from an operator's INSERT or a copied schema. It marks the records that refer to
+// them, and the records whose has_unknown_hashes is wrong, to be healed.
 func (db *DB) ResolveKnown(ctx context.Context) (resolved int64, err error) {
 	err = db.tx(ctx, "resolve the unknown hashes", func(tx *sqlx.Tx) error {
-		if _, err := tx.ExecContext(ctx, db.sql(`SELECT pg_advisory_xact_lock(`+namesLock+`)`)); err != nil {
+		if _, err := tx.ExecContext(ctx, db.sql(lockNames)); err != nil {
 			return err
 		}
-		const known = `noggin_schema.unknown_hashes u JOIN noggin_schema.entity_hashes e USING (hash_value, entity_type) WHERE u.resolved_at IS NULL`
 		if err := db.markStale(ctx, tx, `
 			SELECT r.record_tip FROM noggin_schema.record_hashes r
-			WHERE (r.hash_value, r.entity_type) IN (SELECT u.hash_value, u.entity_type FROM `+known+`)
+			WHERE r.hash_value IN (SELECT u.hash_value FROM noggin_schema.unknown_hashes u
+				JOIN noggin_schema.entity_hashes e USING (hash_value) WHERE u.resolved_at IS NULL)
 			UNION
 			SELECT h.tip FROM noggin_schema.noggin_data h WHERE h.has_unknown_hashes AND NOT EXISTS (
-				SELECT FROM noggin_schema.record_hashes r
-				LEFT JOIN noggin_schema.entity_hashes e ON e.hash_value = r.hash_value AND e.entity_type = r.entity_type
-				WHERE r.record_tip = h.tip AND e.hash_value IS NULL)`); err != nil {
+				SELECT FROM noggin_schema.record_hashes r LEFT JOIN noggin_schema.entity_hashes e USING (hash_value)
+				WHERE r.record_tip = h.tip AND e.hash_value IS NULL)
+			UNION
+			SELECT h.tip FROM noggin_schema.noggin_data h, noggin_schema.names_recheck c
+			WHERE c.after IS NOT NULL AND h.tip > c.after AND h.has_unknown_hashes AND `+knownOtherwise("h.tip")); err != nil {
 			return err
 		}
-		return tx.GetContext(ctx, &resolved, db.sql(`
-			WITH resolved AS (UPDATE noggin_schema.unknown_hashes x SET resolved_at = now(), resolved_name = k.entity_name
-				FROM (SELECT u.hash_value, u.entity_type, e.entity_name FROM `+known+`) k
-				WHERE x.hash_value = k.hash_value AND x.entity_type = k.entity_type RETURNING 1)
+		if _, err := tx.ExecContext(ctx, db.sql(`UPDATE noggin_schema.names_recheck SET after = NULL WHERE after IS NOT NULL`)); err != nil {
+			return err
+		}
+		return tx.GetContext(ctx, &resolved, db.sql(`WITH resolved AS (`+resolveFrom("noggin_schema.entity_hashes", "n.updated_at DESC, n.entity_type")+` RETURNING 1)
 			SELECT count(*) FROM resolved`))
 	})
 	return resolved, err

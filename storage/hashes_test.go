@@ -140,20 +140,44 @@ func TestAChangedNameKeepsTheOldOne(t *testing.T) {
 	}
 }
 
-func TestTheWrongTypeImportedAndThenTheRightOne(t *testing.T) {
+func TestANameOfAnyTypeResolvesAHash(t *testing.T) {
 	t.Parallel()
 	db := testDB(t)
 	storedRecords(t, db, 1)
-	if wrong := importNames(t, db, ImportOptions{}, NamedHash{2, "trailer", "aa", "TRUCK 1"}); wrong.Marked != 0 || wrong.Resolved != 0 {
-		t.Errorf("the wrong type marked %+v", wrong)
+	for _, step := range []struct {
+		name             NamedHash
+		resolved, marked int64
+		want             string
+	}{
+		{NamedHash{2, "trailer", "aa", "DOLLY 1"}, 1, 1, "DOLLY 1|Unknown (bb)|t|f"},
+		{NamedHash{2, "asset", "aa", "DOLLY 2"}, 0, 1, "DOLLY 2|Unknown (bb)|t|f"},   // the one updated last
+		{NamedHash{2, "trailer", "aa", "DOLLY 3"}, 0, 1, "DOLLY 3|Unknown (bb)|t|f"}, // again
+		{NamedHash{2, "vehicle", "aa", "TRUCK 1"}, 0, 1, "TRUCK 1|Unknown (bb)|t|f"}, // its own type
+		{NamedHash{2, "trailer", "aa", "DOLLY 4"}, 0, 0, "TRUCK 1|Unknown (bb)|t|f"},
+		{NamedHash{2, "department", "bb", "Night"}, 1, 1, "TRUCK 1|Night|f|f"},
+	} {
+		done := importNames(t, db, ImportOptions{}, step.name)
+		healAll(t, db, 7)
+		if got := columnsOf(t, db, tip(0)); got != step.want || done.Resolved != step.resolved || done.Marked != step.marked {
+			t.Errorf("%+v: columns are %s, want %s; the import found %+v", step.name, got, step.want, done)
+		}
 	}
-	importNames(t, db, ImportOptions{}, NamedHash{2, "vehicle", "aa", "TRUCK 1"})
-	healAll(t, db, 7)
-	if got := columnsOf(t, db, tip(0)); got != "TRUCK 1|Unknown (bb)|t|f" {
-		t.Errorf("columns are %s", got)
+	if left := scalar[int](t, db, `SELECT count(*) FROM noggin_schema.unknown_hashes WHERE resolved_at IS NULL`); left != 0 {
+		t.Errorf("%d hashes are unknown", left)
 	}
-	if n := scalar[int](t, db, `SELECT count(*) FROM noggin_schema.entity_hashes WHERE hash_value = 'aa'`); n != 2 {
-		t.Errorf("the hash has %d types, want both", n)
+	// A record stored later sees the same names, and makes no hash unknown.
+	insertPending(t, db, 2)
+	c := claim(t, db, 1, 1)[0]
+	stored, err := db.Store(t.Context(), 1, []Answer{answer(c)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := stored[ClaimKey{c.Tip, c.Token}].Names
+	if got := columnsOf(t, db, c.Tip); got != "TRUCK 1|Night|f|f" || names[EntityKey{"team", "bb"}] != "Night" {
+		t.Errorf("stored with %s, %v", got, names)
+	}
+	if left := scalar[int](t, db, `SELECT count(*) FROM noggin_schema.unknown_hashes WHERE resolved_at IS NULL`); left != 0 {
+		t.Errorf("storing made %d hashes unknown", left)
 	}
 }
 
@@ -164,10 +188,7 @@ func TestForgottenNamesAreUnknownAgain(t *testing.T) {
 	importNames(t, db, ImportOptions{Source: "right.csv"}, NamedHash{2, "team", "bb", "Night"}, NamedHash{3, "trailer", "aa", "No trailer"})
 	importNames(t, db, ImportOptions{Source: "wrong.csv"}, NamedHash{2, "vehicle", "aa", "Port Hedland"}, NamedHash{3, "vehicle", "zz", "Nobody's"})
 	healAll(t, db, 7)
-	// Long resolved ones are pruned.
-	foreign(t, db, `DELETE FROM noggin_schema.unknown_hashes WHERE hash_value = 'aa'`)
-
-	want := Forgotten{Names: 2, Unknown: 1, Marked: 2}
+	want := Forgotten{Names: 2, Unknown: 0, Marked: 2}
 	if dry, err := db.ForgetNames(t.Context(), Forget{Type: "vehicle", Source: "wrong.csv", DryRun: true}); err != nil || dry != want {
 		t.Errorf("a dry run found %+v, %v", dry, err)
 	}
@@ -180,20 +201,28 @@ func TestForgottenNamesAreUnknownAgain(t *testing.T) {
 	if n := healAll(t, db, 7); n != 2 {
 		t.Errorf("healed %d records", n)
 	}
-	if got := columnsOf(t, db, tip(0)); got != "Unknown (aa)|Night|t|f" {
-		t.Errorf("columns are %s", got)
-	}
-	if got := scalar[string](t, db, `SELECT concat_ws('|', occurrence_count, resolved_at) FROM noggin_schema.unknown_hashes WHERE hash_value = 'aa' AND entity_type = 'vehicle'`); got != "2" {
-		t.Errorf("the unknown hash is %s", got)
+	if got := columnsOf(t, db, tip(0)); got != "No trailer|Night|f|f" {
+		t.Errorf("columns are %s: the hash has a name of another type still", got)
 	}
 	if former, err := db.HashHistory(t.Context(), "aa"); err != nil || len(former) != 1 || former[0].Name != "Port Hedland" {
 		t.Errorf("the history is %+v, %v", former, err)
 	}
+	// Long resolved ones are pruned.
+	foreign(t, db, `DELETE FROM noggin_schema.unknown_hashes WHERE hash_value = 'aa'`)
+	if done, err := db.ForgetNames(t.Context(), Forget{Type: "trailer", Hashes: []string{"aa"}}); err != nil || done != (Forgotten{1, 1, 2}) {
+		t.Errorf("its last name: %+v, %v", done, err)
+	}
+	if n := healAll(t, db, 7); n != 2 || columnsOf(t, db, tip(0)) != "Unknown (aa)|Night|t|f" {
+		t.Errorf("healed %d records: %s", n, columnsOf(t, db, tip(0)))
+	}
+	if got := scalar[string](t, db, `SELECT concat_ws('|', occurrence_count, resolved_at) FROM noggin_schema.unknown_hashes WHERE hash_value = 'aa' AND entity_type = 'vehicle'`); got != "2" {
+		t.Errorf("the unknown hash is %s", got)
+	}
 	if done, err := db.ForgetNames(t.Context(), Forget{Hashes: []string{"bb"}}); err != nil || done != (Forgotten{1, 1, 2}) {
 		t.Errorf("by its hash: %+v, %v", done, err)
 	}
-	if left := scalar[string](t, db, `SELECT string_agg(entity_name, '|') FROM noggin_schema.entity_hashes`); left != "No trailer" {
-		t.Errorf("left: %s", left)
+	if left := scalar[int](t, db, `SELECT count(*) FROM noggin_schema.entity_hashes`); left != 0 {
+		t.Errorf("%d names are left", left)
 	}
 }
 
@@ -301,14 +330,14 @@ func TestAStoreThatBeganFirstHoldsTheImportBack(t *testing.T) {
 	// As Store does: the lock, the names, and only then the references.
 	tx := db.pool.MustBegin()
 	defer func() { _ = tx.Rollback() }()
-	if _, err := tx.Exec(`SELECT pg_advisory_xact_lock_shared(` + namesLock + `)`); err != nil {
+	if _, err := tx.Exec(shareNames); err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan NameImport)
 	go func() {
 		done <- importNames(t, db, ImportOptions{}, NamedHash{2, "vehicle", "aa", "TRUCK 1"})
 	}()
-	for scalar[int](t, db, `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+	for scalar[int](t, db, `SELECT count(*) FROM pg_locks WHERE locktype = 'relation' AND NOT granted
 		AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`) == 0 {
 		time.Sleep(time.Millisecond)
 	}
@@ -391,5 +420,65 @@ func TestNamesInsertedByHandAreTakenUp(t *testing.T) {
 	}
 	if n := healAll(t, db, 7); n != 2 || columnsOf(t, db, tip(0)) != "BY HAND|Unknown (bb)|t|f" {
 		t.Errorf("healed %d records: %s", n, columnsOf(t, db, tip(0)))
+	}
+}
+
+func TestANameInsertedByHandUnderAnotherTypeIsTakenUp(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	storedRecords(t, db, 2)
+	foreign(t, db, `INSERT INTO noggin_schema.entity_hashes (hash_value, entity_type, entity_name, updated_at) VALUES
+		('bb', 'department', 'OLDER', now() - interval '1 day'), ('bb', 'businessUnit', 'BY HAND', now())`)
+	if n, err := db.ResolveKnown(t.Context()); err != nil || n != 1 {
+		t.Fatalf("resolved %d, %v", n, err)
+	}
+	if n := healAll(t, db, 7); n != 2 || columnsOf(t, db, tip(0)) != "Unknown (aa)|BY HAND|t|f" {
+		t.Errorf("healed %d records: %s", n, columnsOf(t, db, tip(0)))
+	}
+	if got := scalar[string](t, db, `SELECT resolved_name FROM noggin_schema.unknown_hashes WHERE hash_value = 'bb'`); got != "BY HAND" {
+		t.Errorf("resolved as %s", got)
+	}
+}
+
+func TestAnImportOfNamesThatBelongToAnotherTypeIsRefused(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	storedRecords(t, db, 1) // the vehicle aa, the team bb
+	importNames(t, db, ImportOptions{}, NamedHash{2, "trailer", "cc", "TRL 1"})
+	foreign(t, db, `INSERT INTO noggin_schema.unknown_hashes (hash_value, entity_type) VALUES ('dd', 'person')`)
+	as := func(kind string, hashes ...string) []NamedHash {
+		var rows []NamedHash
+		for i, hash := range hashes {
+			rows = append(rows, NamedHash{i + 2, kind, hash, "Name"})
+		}
+		return rows
+	}
+	for _, tt := range []struct {
+		rows []NamedHash
+		want string // the error
+	}{
+		{as("team", "new", "aa", "cc"), "2 of 3 hashes are known, or used by records, as another type than team, such as aa (vehicle)"},
+		{as("vehicle", "dd"), "1 of 1 hashes are known, or used by records, as another type than vehicle, such as dd (person)"},
+		{as("team", "bb", "aa"), ""},
+		{as("vehicle", "aa", "bb", "new", "newer"), ""},
+		{as("person", "newest"), ""},
+		{nil, ""},
+	} {
+		kind := "team"
+		if len(tt.rows) > 0 {
+			kind = tt.rows[0].Type
+		}
+		dry := importNames(t, db, ImportOptions{Only: kind, DryRun: true}, tt.rows...)
+		if got := dry.OtherType; (got != nil) != (tt.want != "") || got != nil && got.Error() != tt.want {
+			t.Errorf("%+v: a dry run says %v, want %q", tt.rows, got, tt.want)
+		}
+		before := scalar[int](t, db, `SELECT count(*) FROM noggin_schema.entity_hashes`)
+		_, err := db.ImportNames(t.Context(), ImportOptions{Only: kind}, sliceOf(tt.rows))
+		if _, refused := errors.AsType[*OtherTypeError](err); refused != (tt.want != "") || err != nil && !strings.HasSuffix(err.Error(), tt.want) {
+			t.Errorf("%+v: %v, want %q", tt.rows, err, tt.want)
+		}
+		if n := scalar[int](t, db, `SELECT count(*) FROM noggin_schema.entity_hashes`); tt.want != "" && n != before {
+			t.Errorf("%+v: %d names were imported", tt.rows, n-before)
+		}
 	}
 }

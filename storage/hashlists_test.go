@@ -41,6 +41,8 @@ func TestHashesAreCountedListedAndFound(t *testing.T) {
 		{HashFilter{Text: "_"}, "vehicle aa"},
 		{HashFilter{Text: "zoë"}, "trailer aab"},
 		{HashFilter{Hash: "aa"}, "vehicle aa"},
+		{HashFilter{Unused: true}, "trailer aab"},
+		{HashFilter{Unused: true, Type: "vehicle"}, ""},
 	} {
 		if got := find(tt.filter); got != tt.want {
 			t.Errorf("%+v: found %q, want %q", tt.filter, got, tt.want)

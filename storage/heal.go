@@ -3,63 +3,60 @@ package storage
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 )
 
-// StaleRecord is a record in the hands of a healer, with what its columns and its
-// text report are renewed from.
+// StaleRecord is a claimed record whose names changed, with what healing needs to
+// write its columns and its text report again.
 type StaleRecord struct {
 	Tip          string  `db:"tip"`
 	Token        int64   `db:"claim_token"`
 	ObjectType   string  `db:"object_type"`
 	InspectionID *string `db:"inspection_id"`
 	Folder       *string `db:"folder"`
-	ReportPath   *string `db:"report_path"`
-	PayloadSize  int64   `db:"payload_size"` // in bytes as the database keeps it; 0 without one
+	ReportPath   *string `db:"report_path"`  // nil also while it shows a former version
+	PayloadSize  int64   `db:"payload_size"` // bytes in the database, compressed; 0 without an answer
 
 	References  []Reference
-	Attachments []Attachment // of a record that has a report
+	Attachments []Attachment // only of a record with a report
+	Marks       Marks        // likewise
 }
 
-// HasReport tells whether there is a text report to be renewed.
+// HasReport reports whether the record has a text report to write again.
 func (r *StaleRecord) HasReport() bool {
 	return r.ReportPath != nil && r.Folder != nil && r.PayloadSize > 0
 }
 
-// StaleBatch are records whose names changed, claimed, and the names as they are
-// now.
+// StaleBatch holds claimed records whose names changed, and the current names.
 type StaleBatch struct {
 	Records []StaleRecord
 	Names   Names
 }
 
-// ClaimStale takes up to limit unclaimed records behind the tip after that refer to
-// a name which changed. A claim of this kind adds nothing to a record's crash count.
+// ClaimStale claims up to limit unclaimed records that refer to a changed name, in the
+// order of their tips, after the given tip. It does not change their crash count.
 func (db *DB) ClaimStale(ctx context.Context, run int64, after string, limit int, lease time.Duration) (StaleBatch, error) {
 	var batch StaleBatch
-	err := db.tx(ctx, "claim records whose names changed", func(tx *sqlx.Tx) error {
-		batch = StaleBatch{}
-		return tx.SelectContext(ctx, &batch.Records, db.sql(`
-			WITH chosen AS (SELECT d.tip FROM noggin_schema.noggin_data d
-				WHERE d.names_stale AND d.tip > $2 AND `+unclaimed+` ORDER BY d.tip LIMIT $3 FOR UPDATE SKIP LOCKED),
-			claimed AS (UPDATE noggin_schema.noggin_data d
-				SET claimed_by = $1, claim_expires_at = now() + $4 * interval '1 second', claim_token = d.claim_token + 1
-				FROM chosen WHERE d.tip = chosen.tip
-				RETURNING d.tip, d.claim_token, d.object_type, d.inspection_id, d.folder, d.report_path,
-				          coalesce(pg_column_size(d.payload), 0) AS payload_size)
-			SELECT * FROM claimed ORDER BY tip`), run, after, limit, lease.Seconds())
-	})
+	err := changeAll(ctx, db, "claim records whose names changed", &batch.Records, `
+		WITH chosen AS (SELECT d.tip FROM noggin_schema.noggin_data d
+			WHERE d.names_stale AND d.tip > $2 AND `+unclaimed+` ORDER BY d.tip LIMIT $3 FOR UPDATE SKIP LOCKED),
+		claimed AS (UPDATE noggin_schema.noggin_data d
+			SET claimed_by = $1, claim_expires_at = now() + $4 * interval '1 second', claim_token = d.claim_token + 1
+			FROM chosen WHERE d.tip = chosen.tip
+			RETURNING d.tip, d.claim_token, d.object_type, d.inspection_id, d.folder, CASE WHEN coalesce(d.report_version, 1) = coalesce(d.version, 1) THEN d.report_path END AS report_path,
+			          coalesce(pg_column_size(d.payload), 0) AS payload_size)
+		SELECT * FROM claimed ORDER BY tip`, run, after, limit, lease.Seconds())
 	if err != nil || len(batch.Records) == 0 {
 		return batch, err
 	}
 	return batch, db.fillStale(ctx, &batch)
 }
 
-// fillStale reads the references of the records, the names of those, and the
-// attachments.
+// fillStale reads the records' references, their names and the attachments.
 func (db *DB) fillStale(ctx context.Context, batch *StaleBatch) error {
 	const what = "read records whose names changed"
 	byTip := make(map[string]*StaleRecord, len(batch.Records))
@@ -80,10 +77,10 @@ func (db *DB) fillStale(ctx context.Context, batch *StaleBatch) error {
 		Column     string `db:"column_name"`
 		Hash       string `db:"hash_value"`
 	}
-	if err := db.pool.SelectContext(ctx, &references, db.sql(`
+	if err := db.selectAll(ctx, what, &references, `
 		SELECT record_tip, field_name, position, entity_type, hash_value, coalesce(column_name, '') AS column_name
-		FROM noggin_schema.record_hashes WHERE record_tip = ANY($1::text[]) ORDER BY record_tip, field_name, position`), pq.Array(tips)); err != nil {
-		return describe(ctx, what, err)
+		FROM noggin_schema.record_hashes WHERE record_tip = ANY($1::text[]) ORDER BY record_tip, field_name, position`, pq.Array(tips)); err != nil {
+		return err
 	}
 	keys := make([]EntityKey, len(references))
 	for i, r := range references {
@@ -100,6 +97,13 @@ func (db *DB) fillStale(ctx context.Context, batch *StaleBatch) error {
 		record := byTip[a.RecordTip]
 		record.Attachments = append(record.Attachments, a)
 	}
+	if err != nil {
+		return describe(ctx, what, err)
+	}
+	marks, err := db.marksOf(ctx, db.pool, withReport)
+	for tip, m := range marks {
+		byTip[tip].Marks = m
+	}
 	return describe(ctx, what, err)
 }
 
@@ -109,20 +113,23 @@ func (db *DB) Payloads(ctx context.Context, tips []string) (map[string][]byte, e
 		Tip     string `db:"tip"`
 		Payload []byte `db:"payload"`
 	}
-	err := db.pool.SelectContext(ctx, &rows, db.sql(`
-		SELECT tip, payload FROM noggin_schema.noggin_data WHERE tip = ANY($1::text[]) AND payload IS NOT NULL`), pq.Array(tips))
+	err := db.selectAll(ctx, "read stored answers", &rows, `
+		SELECT tip, payload FROM noggin_schema.noggin_data WHERE tip = ANY($1::text[]) AND payload IS NOT NULL`, pq.Array(tips))
 	payloads := make(map[string][]byte, len(rows))
 	for _, r := range rows {
 		payloads[r.Tip] = r.Payload
 	}
-	return payloads, describe(ctx, "read stored answers", err)
+	return payloads, err
 }
 
-// Healed is a record as a healer leaves it.
+// Healed is a healed record.
 type Healed struct {
 	Record *StaleRecord
-	Report *Report // the renewed text report, if it was written
-	Done   bool    // false keeps the record marked: its report is still to be renewed
+	Report *Report // the new text report; nil: none was written
+	Done   bool    // false: the record stays marked, as its report is still old
+	// Document are the words by which the record is found, with blanks between them; "": as
+	// they are.
+	Document string
 }
 
 // Report is a text report on disk.
@@ -132,15 +139,15 @@ type Report struct {
 	SHA256 string
 }
 
-// SaveHealed renews the columns of the records from the batch's names and frees
-// their claims. It returns how many of them are healed: not those whose claim was
-// lost, and not those one of whose names changed again meanwhile, which stay marked.
+// SaveHealed writes the columns of the records with the current names and frees the
+// claims. It returns how many are healed. A record whose claim was lost is not, and
+// a record with a name that changed since the claim stays marked.
 func (db *DB) SaveHealed(ctx context.Context, run int64, names Names, healed []Healed) (done int, err error) {
 	if len(healed) == 0 {
 		return 0, nil
 	}
 	err = db.tx(ctx, "renew the names in records", func(tx *sqlx.Tx) error {
-		if _, err := tx.ExecContext(ctx, db.sql(`SELECT pg_advisory_xact_lock_shared(`+namesLock+`)`)); err != nil {
+		if _, err := tx.ExecContext(ctx, db.sql(shareNames)); err != nil {
 			return err
 		}
 		now, err := db.namesFor(ctx, tx, keysOf(healed))
@@ -155,17 +162,26 @@ func (db *DB) SaveHealed(ctx context.Context, run int64, names Names, healed []H
 		if err != nil {
 			return err
 		}
+		var found, documents []string
+		for _, h := range healed {
+			if h.Document != "" && slices.Contains(owned, h.Record.Tip) {
+				found, documents = append(found, h.Record.Tip), append(documents, h.Document)
+			}
+		}
+		if err := db.writeSearch(ctx, tx, found, documents); err != nil {
+			return err
+		}
 		if done, err = db.writeHealed(ctx, tx, owned, healed, names, now); err != nil || len(owned) == len(claims) {
 			return err
 		}
-		// An earlier try, whose COMMIT's reply was lost, may have done it.
+		// An earlier try, whose COMMIT's reply was lost, may have healed them.
 		done, err = db.countHealed(ctx, tx, claims)
 		return err
 	})
 	return done, err
 }
 
-// countHealed counts those of the claimed records that are healed and free.
+// countHealed counts the claimed records that are healed and free.
 func (db *DB) countHealed(ctx context.Context, tx *sqlx.Tx, claims []Claim) (int, error) {
 	tips, _ := tipsAndTokens(claims)
 	var free []ClaimKey
@@ -189,8 +205,8 @@ func keysOf(healed []Healed) []EntityKey {
 	return keys
 }
 
-// healedRow is what writeHealed sends of a record. One whose names are no longer
-// those that it was healed with only gets its claim freed.
+// healedRow is what writeHealed sends of a record. A record whose names changed since
+// its claim is not Done.
 type healedRow struct {
 	Tip        string             `json:"tip"`
 	Columns    map[string]*string `json:"columns"`
@@ -242,15 +258,15 @@ func (db *DB) writeHealed(ctx context.Context, tx *sqlx.Tx, owned []string, heal
 	return done, err
 }
 
-// StaleCounts tell what healing is left to do.
+// StaleCounts counts the records to heal.
 type StaleCounts struct {
-	Free     int64    `db:"free"`     // records that can be claimed
-	Held     int64    `db:"held"`     // records that a run is at work on
-	FreeIn   *float64 `db:"free_in"`  // seconds until the first of those claims ends, unless it is renewed
-	Reported int64    `db:"reported"` // of all these, the ones with a text report
+	Free     int64    `db:"free"`     // unclaimed records
+	Held     int64    `db:"held"`     // claimed records
+	FreeIn   *float64 `db:"free_in"`  // seconds until the first claim ends, unless it is renewed
+	Reported int64    `db:"reported"` // records with a text report, claimed or not
 }
 
-// CountStale counts the records that refer to a name which changed.
+// CountStale counts the records that refer to a changed name.
 func (db *DB) CountStale(ctx context.Context) (StaleCounts, error) {
 	var c StaleCounts
 	err := db.get(ctx, "count the records whose names changed", &c, `

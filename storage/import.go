@@ -9,12 +9,12 @@ import (
 	"github.com/lib/pq/pqerror"
 )
 
-// TipImport says what holds for every row of an import.
+// TipImport holds what is the same for every row of an import.
 type TipImport struct {
 	Source     string // the file's name
 	ObjectType string // code of the form
-	Assumed    bool   // nothing named the form
-	Update     bool   // fill what known records lack of source and expected values
+	Assumed    bool   // only a default named the form
+	Update     bool   // add source and expected values to known records that lack them
 }
 
 // ImportedTip is a row of an import.
@@ -24,38 +24,48 @@ type ImportedTip struct {
 	ExpectedDate string // YYYY-MM-DD; empty when not known
 }
 
-// ImportCounts tells what became of rows. New and Known together are all of them:
-// a tip that stands twice is known from its second row on.
+// ImportCounts counts rows. Each is New or Known; the second row of a tip is Known.
 type ImportCounts struct {
 	New       int64 `db:"new" json:"new"`
 	Known     int64 `db:"-" json:"known"`
-	Corrected int64 `db:"corrected" json:"corrected"` // known ones whose assumed form was wrong
-	Updated   int64 `db:"updated" json:"updated"`     // known ones that got expected values or a source
+	Corrected int64 `db:"corrected" json:"corrected"` // known records whose assumed form was wrong
+	Updated   int64 `db:"updated" json:"updated"`     // known records that got expected values or a source
+	// AskAgain are complete records that are due again, as the row differs from what is
+	// mirrored and from what the last export said.
+	AskAgain int64 `db:"ask_again" json:"ask_again"`
+	// Conflicting are known records for which an earlier export named another form. They
+	// keep it.
+	Conflicting int64 `db:"conflicting" json:"conflicting"`
 }
 
-// Add adds what became of further rows.
+// Add adds the counts of further rows.
 func (c *ImportCounts) Add(more ImportCounts) {
 	c.New += more.New
 	c.Known += more.Known
 	c.Corrected += more.Corrected
 	c.Updated += more.Updated
+	c.AskAgain += more.AskAgain
+	c.Conflicting += more.Conflicting
 }
 
-// given joins the rows with what is known of their tips. $4 is the form, $5 and $6
-// say whether it may correct one and whether values are filled, $7 is the source.
+// given joins the rows with the records of their tips. $4 is the form, $5 says whether
+// it may correct an assumed one, $6 whether missing values are added, $7 is the source.
 const (
 	correctable = `(d.object_type_assumed AND d.payload IS NULL AND ` + unclaimed + ` AND $5::boolean)`
 	fillable    = `($6::boolean AND d.tip IS NOT NULL AND (d.expected_inspection_id IS NULL AND g.id <> '' OR d.expected_inspection_date IS NULL AND g.day <> ''
 		OR d.source_filename IS NULL AND $7 <> ''))`
+	// altered is a row that differs from what is mirrored of its complete record.
+	altered = `coalesce(d.processing_status = 'complete' AND (g.id <> '' AND replace(g.id, ' ', '') <> replace(d.inspection_id, ' ', '')
+		OR g.day <> '' AND nullif(g.day, '')::date <> d.inspection_date), false)`
 	given = `WITH given AS MATERIALIZED (
-		SELECT g.tip, g.id, g.day, d.tip IS NULL AS new, ` + correctable + ` AS correctable, ` + fillable + ` AS fillable,
-		       d.object_type <> $4 AS differs
+		SELECT g.tip, g.id, g.day, ` + altered + ` AS altered, d.tip IS NULL AS new, ` + correctable + ` AS correctable, ` + fillable + ` AS fillable,
+		       d.object_type <> $4 AS differs, d.object_type <> $4 AND NOT d.object_type_assumed AND $5::boolean AS conflicting
 		FROM unnest($1::text[], $2::text[], $3::text[]) AS g (tip, id, day)
 		LEFT JOIN noggin_schema.noggin_data d ON d.tip = g.tip)`
 )
 
-// importStatement inserts, corrects and fills. The rows to change are locked in the
-// order of their tips and looked at again once they are.
+// importStatement inserts, corrects and fills. It locks the rows to change in the order
+// of their tips and checks them again under the lock.
 const importStatement = given + `,
 		inserted AS (INSERT INTO noggin_schema.noggin_data (tip, object_type, object_type_assumed, source_filename,
 				expected_inspection_id, expected_inspection_date, csv_imported_at)
@@ -74,18 +84,26 @@ const importStatement = given + `,
 				source_filename = CASE WHEN l.fillable THEN coalesce(d.source_filename, nullif($7, '')) ELSE d.source_filename END,
 				csv_imported_at = CASE WHEN l.fillable THEN coalesce(d.csv_imported_at, now()) ELSE d.csv_imported_at END
 			FROM locked l WHERE d.tip = l.tip
-			RETURNING l.correctable AND l.differs AS corrected, l.fillable AS updated)
-		SELECT (SELECT count(*) FROM inserted) AS new, count(*) FILTER (WHERE corrected) AS corrected, count(*) FILTER (WHERE updated) AS updated
+			RETURNING l.correctable AND l.differs AS corrected, l.fillable AS updated),
+		again AS (INSERT INTO noggin_schema.refreshes AS r (record_tip, due_at, version_at, export_id, export_date)
+			SELECT g.tip, now(), coalesce(d.processed_at, now()), nullif(g.id, ''), nullif(g.day, '')::date
+			FROM given g JOIN noggin_schema.noggin_data d ON d.tip = g.tip LEFT JOIN noggin_schema.refreshes o ON o.record_tip = g.tip
+			WHERE g.altered AND (g.id <> '' AND replace(g.id, ' ', '') <> replace(d.inspection_id, ' ', '')
+			        AND replace(g.id, ' ', '') IS DISTINCT FROM replace(coalesce(o.export_id, d.expected_inspection_id), ' ', '')
+			    OR nullif(g.day, '')::date <> d.inspection_date AND nullif(g.day, '')::date IS DISTINCT FROM coalesce(o.export_date, d.expected_inspection_date))
+			ORDER BY g.tip ON CONFLICT (record_tip) DO UPDATE SET due_at = now(), export_id = excluded.export_id, export_date = excluded.export_date
+			RETURNING 1)
+		SELECT (SELECT count(*) FROM inserted) AS new, (SELECT count(*) FROM again) AS ask_again, (SELECT count(*) FROM given WHERE conflicting) AS conflicting, count(*) FILTER (WHERE corrected) AS corrected, count(*) FILTER (WHERE updated) AS updated
 		FROM changed`
 
-// ImportTips makes the tips that are new pending records, in one transaction and in
-// the order of their tips. Known ones are left as they are, but for a form that was
-// only assumed, and not fetched by, when the import names it, and for what
-// [TipImport.Update] fills. Doing it again changes nothing; after a COMMIT whose
-// answer was lost that is what happens, and counts new tips as known.
+// ImportTips inserts new tips as pending records, in one transaction. It changes known
+// records in two cases only: the form was assumed, no answer was fetched with it and
+// the import names the form; or [TipImport.Update] adds missing values. A row that
+// differs from what is mirrored, and from what the last export said, makes its complete
+// record due to be asked for again. It may be repeated, but then counts new tips as known.
 //
-// A chunk of some thousand rows costs little memory and is soon written. The rows
-// are sorted on the way.
+// The caller passes some thousand rows at a time, to keep memory and locks small.
+// ImportTips sorts the rows.
 func (db *DB) ImportTips(ctx context.Context, imp TipImport, rows []ImportedTip) (ImportCounts, error) {
 	n, args := importArguments(imp, rows)
 	var counts ImportCounts
@@ -96,8 +114,8 @@ func (db *DB) ImportTips(ctx context.Context, imp TipImport, rows []ImportedTip)
 			}
 			return tx.GetContext(ctx, &counts, db.sql(importStatement), args...)
 		})
-		// Another import inserted one of the tips at the same time: by now it is known.
-		// ON CONFLICT would say so too, but costs a second look at the index a row.
+		// Another import inserted one of the tips at the same time; now it is known. ON
+		// CONFLICT would do too, but reads the index twice for each row.
 		if hasCode(err, pqerror.UniqueViolation) {
 			continue
 		}
@@ -106,8 +124,7 @@ func (db *DB) ImportTips(ctx context.Context, imp TipImport, rows []ImportedTip)
 	}
 }
 
-// PreviewImport tells what [DB.ImportTips] would do with the rows, and changes
-// nothing.
+// PreviewImport returns what [DB.ImportTips] would do with the rows. It changes nothing.
 func (db *DB) PreviewImport(ctx context.Context, imp TipImport, rows []ImportedTip) (ImportCounts, error) {
 	n, args := importArguments(imp, rows)
 	var counts ImportCounts
@@ -117,16 +134,16 @@ func (db *DB) PreviewImport(ctx context.Context, imp TipImport, rows []ImportedT
 		}
 		return tx.GetContext(ctx, &counts, db.sql(given+`
 			SELECT count(*) FILTER (WHERE new) AS new, count(*) FILTER (WHERE correctable AND differs) AS corrected,
-			       count(*) FILTER (WHERE fillable) AS updated
+			       count(*) FILTER (WHERE fillable) AS updated, count(*) FILTER (WHERE conflicting) AS conflicting
 			FROM given`), args...)
 	})
 	counts.Known = int64(n) - counts.New
 	return counts, err
 }
 
-// importArguments returns the number of rows and the arguments of given: each tip
-// once, and sorted, so that neighbours in the index follow each other and two
-// imports lock in the same order. It sorts rows.
+// importArguments returns the number of rows and the arguments of given. It sorts the
+// rows, so that neighbours in the index follow each other and two imports lock in the
+// same order, and passes each tip once.
 func importArguments(imp TipImport, rows []ImportedTip) (n int, args []any) {
 	slices.SortStableFunc(rows, func(a, b ImportedTip) int { return strings.Compare(a.Tip, b.Tip) })
 	return len(rows), []any{
@@ -139,9 +156,8 @@ func importArguments(imp TipImport, rows []ImportedTip) (n int, args []any) {
 
 var arrayEscapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 
-// arrayOf writes a text array of one field of the rows, which are sorted; of those
-// with one tip only the first counts. pq.Array would need a slice of its own for
-// each field, and several times the memory.
+// arrayOf writes one field of the sorted rows as a text array. Only the first row of a
+// tip counts. pq.Array would need a slice for each field, and several times the memory.
 func arrayOf(rows []ImportedTip, field func(ImportedTip) string) string {
 	size := 2
 	for _, r := range rows {
@@ -165,13 +181,12 @@ func arrayOf(rows []ImportedTip, field func(ImportedTip) string) string {
 	return b.String()
 }
 
-// planForLookups has this transaction look each tip up by the index. A chunk is
-// large enough for the planner to read the whole table instead, again for each; and
-// before the table is first analysed it expects next to nothing behind a condition,
-// and would go through the table for every row.
+// planForLookups makes this transaction find each tip by the index. For so many tips
+// the planner would rather read the whole table, for each chunk of rows again. Before
+// the first ANALYZE it would even read the table for every row.
 func planForLookups(ctx context.Context, tx *sqlx.Tx) error {
 	_, err := tx.ExecContext(ctx, `
 		SELECT set_config(name, 'off', true)
-		FROM unnest(ARRAY['enable_hashjoin', 'enable_mergejoin', 'enable_seqscan', 'enable_bitmapscan', 'enable_material', 'jit']) AS name`)
+		FROM unnest(ARRAY['enable_hashjoin', 'enable_mergejoin', 'enable_seqscan', 'enable_bitmapscan', 'enable_material']) AS name`)
 	return err
 }

@@ -78,7 +78,10 @@ func TestImportThatNamesTheFormCorrectsAssumedOnesNeverFetched(t *testing.T) {
 	if got, want := importTips(t, db, TipImport{ObjectType: "SO", Assumed: true}, all...), (ImportCounts{Known: 5}); got != want {
 		t.Errorf("assumed again: %+v, want %+v", got, want)
 	}
-	importTips(t, db, TipImport{Source: "so.csv", ObjectType: "SO"}, all...)
+	// The form of a record that another export named stays, and is told.
+	if got, want := importTips(t, db, TipImport{Source: "so.csv", ObjectType: "SO"}, all...), (ImportCounts{Known: 5, Corrected: 1, Conflicting: 1}); got != want {
+		t.Errorf("named: %+v, want %+v", got, want)
+	}
 	for tip, want := range map[string]string{
 		"free": "SO|pending|tips.csv", "same": "SO|pending|tips.csv", "fetched": "LCD|assumed|pending|tips.csv",
 		"claimed": "LCD|assumed|pending|tips.csv", "named": "LCS|pending|lcs.csv",
@@ -189,8 +192,8 @@ func TestImportNeverReadsTheWholeTable(t *testing.T) {
 				t.Errorf("%s the plan has\n%s\n%s", when, line, plan[i+1])
 			}
 		}
-		if lookups != 3 {
-			t.Errorf("%s the plan has %d lookups, want 3:\n%s", when, lookups, strings.Join(plan, "\n"))
+		if lookups != 4 {
+			t.Errorf("%s the plan has %d lookups, want 4:\n%s", when, lookups, strings.Join(plan, "\n"))
 		}
 		foreign(t, db, `ANALYZE noggin_schema.noggin_data`)
 	}
@@ -206,6 +209,42 @@ func TestTheCheckOnTipsIsAsStrictAsTheirForm(t *testing.T) {
 		_, err := db.ImportTips(t.Context(), TipImport{ObjectType: "LCD"}, []ImportedTip{{Tip: tip}})
 		if (err == nil) != want {
 			t.Errorf("%s: %v", fmt.Sprintf("%q", tip), err)
+		}
+	}
+}
+
+func TestARowThatDiffersFromTheMirrorMakesItsRecordDueOnce(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 2)
+	for _, c := range claim(t, db, 1, 2) {
+		a := answer(c)
+		for i := range a.Folders {
+			a.Folders[i] += c.Tip
+		}
+		if _, err := db.Store(t.Context(), 1, []Answer{a}); err != nil {
+			t.Fatal(err)
+		}
+		finish(t, db, 1, Result{Tip: c.Tip, Token: c.Token, Status: "complete"})
+	}
+	for _, step := range []struct {
+		id, day string
+		want    int64
+	}{
+		{"LCD-1", "2025-09-17", 0}, // as mirrored
+		{"LCD - 2", "2025-09-17", 1},
+		{"LCD-2", "2025-09-17", 0}, // as the last export said
+		{"LCD - 1", "2025-09-18", 1},
+		{"", "2025-09-18", 0},
+		{"LCD - 1", "2025-09-17", 0},
+	} {
+		foreign(t, db, `UPDATE noggin_schema.refreshes SET due_at = NULL`)
+		counts, err := db.ImportTips(t.Context(), TipImport{ObjectType: "LCD"}, []ImportedTip{{Tip: tip(0), ExpectedID: step.id, ExpectedDate: step.day}})
+		if err != nil || counts.AskAgain != step.want {
+			t.Errorf("%+v: %+v, %v", step, counts, err)
+		}
+		if n := scalar[int64](t, db, `SELECT count(*) FROM noggin_schema.refreshes WHERE due_at <= now()`); n != step.want {
+			t.Errorf("%+v: %d records are due", step, n)
 		}
 	}
 }

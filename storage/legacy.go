@@ -11,11 +11,11 @@ import (
 	"github.com/lib/pq"
 )
 
-// legacySchema is where `init-db --migrate-legacy` puts the replaced service's
-// tables. They are kept: dropping them is the administrator's decision.
+// legacySchema is the new name that `init-db --migrate-legacy` gives to the schema of
+// the replaced service. noggin never drops it.
 const legacySchema = "noggin_legacy"
 
-// LegacyCopied counts what was copied from one table of the replaced service.
+// LegacyCopied counts the rows copied from one table of the replaced service.
 type LegacyCopied struct {
 	Table   string `json:"table"`
 	Rows    int64  `json:"rows"`
@@ -23,29 +23,29 @@ type LegacyCopied struct {
 	Columns string `json:"columns"`
 }
 
-// legacyTable says how one table is copied: every column that both sides have is
-// cast to our type, but for those computed from the legacy row l.
+// legacyTable says how to copy one table. A column that both tables have is cast to
+// noggin's type, unless computed has an expression for it.
 type legacyTable struct {
 	name     string
-	needs    []string // columns without which nothing can be copied
+	needs    []string // columns that the legacy table must have
 	computed map[string][]computedColumn
 	where    string
 }
 
-// computedColumn fills a column of ours from the legacy columns it reads. Of several
-// the first is taken whose columns are all there; without one the column is left out.
+// computedColumn fills a column of noggin's from legacy columns of the row l. The first
+// one counts whose columns all exist. If none does, the column is left out.
 type computedColumn struct {
 	reads      []string
 	expression string
 }
 
-// notCopied is for columns that say what noggin itself wrote: the answer is asked for
-// again, and files are looked at before they count.
+// notCopied marks columns that describe what noggin itself wrote. noggin asks for the
+// answer again, and checks files before it counts them.
 var notCopied = []computedColumn{}
 
-// relativePath makes of a path of the replaced service one relative to the output
-// folder, or NULL where it has none: absolute ones may be written with that folder's
-// name, or with the name it had before, in which case a year and a month begin it.
+// relativePath turns a path of the replaced service into one relative to the output
+// folder, or NULL. An absolute path begins with the output folder's name, or with the
+// name that the folder had before: then the relative path begins at year and month.
 func relativePath(column, output string) string {
 	prefix := pq.QuoteLiteral(strings.TrimSuffix(output, "/") + "/")
 	relative := fmt.Sprintf(`CASE WHEN starts_with(%[1]s, %[2]s) THEN substr(%[1]s, length(%[2]s) + 1)
@@ -67,8 +67,8 @@ func legacyTables(codes map[string]string, output string) []legacyTable {
 			name: "noggin_data", needs: []string{"tip"},
 			computed: map[string][]computedColumn{
 				"object_type": {{[]string{"object_type"}, form}, {nil, "'LCD'"}},
-				// Complete is what noggin has seen to be complete: `process --adopt` looks.
-				// What was archived by hand is not there to be looked at.
+				// A complete record stays so only if noggin has checked its files, which
+				// `process --adopt` does. Records archived by hand have no files to check.
 				"processing_status": {
 					{[]string{"processing_status", "archived"}, legacyStatus("coalesce(l.archived::text, '') NOT IN ('true', 't', '1')")},
 					{[]string{"processing_status"}, legacyStatus("true")},
@@ -108,7 +108,7 @@ func legacyTables(codes map[string]string, output string) []legacyTable {
 					{[]string{"file_path"}, relativePath("l.file_path::text", output)},
 				},
 				"file_hash_sha256": {{[]string{"file_hash_sha256"}, "substring(lower(l.file_hash_sha256::text) FROM '^[0-9a-f]{64}$')"}},
-				// Only a file that noggin has looked at has one.
+				// Only a file that noggin has checked has one.
 				"content_type": notCopied,
 			},
 			where: `l.attachment_tip IS NOT NULL AND EXISTS (SELECT FROM noggin_schema.noggin_data n WHERE n.tip = l.record_tip::text)`,
@@ -124,8 +124,8 @@ func legacyTables(codes map[string]string, output string) []legacyTable {
 	}
 }
 
-// legacyStatus is what a record of the replaced service becomes; taken says which
-// complete ones are to be looked at.
+// legacyStatus is the status that a record of the replaced service gets. taken is the
+// condition on complete records whose files noggin has to check.
 func legacyStatus(taken string) string {
 	return `CASE WHEN l.processing_status::text = 'complete' AND ` + taken + ` THEN 'interrupted'
 		WHEN l.processing_status::text IN ('pending', 'api_success', 'complete', 'partial', 'failed',
@@ -147,7 +147,7 @@ func (db *DB) copyLegacy(ctx context.Context, tx *sqlx.Tx, opts InitOptions) ([]
 		}
 		for _, need := range table.needs {
 			if _, ok := theirs[need]; !ok {
-				return nil, fmt.Errorf("%s.%s has no column %s: it cannot be copied", legacySchema, table.name, need)
+				return nil, fmt.Errorf("%s.%s has no column %s, so it cannot be copied", legacySchema, table.name, need)
 			}
 		}
 		ours, err := legacyColumnsOf(ctx, tx, db.cfg.Schema, table.name)
@@ -171,19 +171,22 @@ func (db *DB) copyLegacy(ctx context.Context, tx *sqlx.Tx, opts InitOptions) ([]
 		copied = append(copied, c)
 	}
 	if err := db.settleLegacyFiles(ctx, tx); err != nil {
-		return nil, fmt.Errorf("settle the files of the replaced service: %w", err)
+		return nil, fmt.Errorf("assign the files of the replaced service: %w", err)
 	}
-	// Without statistics the first run takes the full tables for empty ones.
+	// Without statistics the planner takes the new tables for empty ones.
 	if _, err := tx.ExecContext(ctx, db.sql("ANALYZE noggin_schema.noggin_data; ANALYZE noggin_schema.attachments; ANALYZE noggin_schema.entity_hashes")); err != nil {
+		return nil, err
+	}
+	// The copied names may be known under other types than the unknown hashes.
+	if _, err := tx.ExecContext(ctx, db.sql("UPDATE noggin_schema.names_recheck SET after = ''")); err != nil {
 		return nil, err
 	}
 	return copied, db.recount(ctx, tx)
 }
 
-// settleLegacyFiles forgets paths that name one file for several attachments, unless
-// they agree about its content: it can be only one's. A folder of the replaced
-// service in which the files of one record lie, and of no other, becomes that
-// record's own, so that they stay where they are.
+// settleLegacyFiles clears a path that several attachments share, unless all have the
+// same SHA-256: the file can belong to only one. A folder that holds the files of one
+// record alone becomes that record's folder, so that the files stay in their place.
 func (db *DB) settleLegacyFiles(ctx context.Context, tx *sqlx.Tx) error {
 	return db.exec(ctx, tx, nil,
 		`UPDATE noggin_schema.attachments a SET file_path = NULL WHERE a.file_path IN (
@@ -198,7 +201,7 @@ func (db *DB) settleLegacyFiles(ctx context.Context, tx *sqlx.Tx) error {
 		WHERE d.tip = own.tip AND d.folder IS NULL`)
 }
 
-// legacyColumns returns the columns to fill, sorted, and what fills each.
+// legacyColumns returns the columns to fill, sorted, and an expression for each.
 func legacyColumns(table legacyTable, theirs, ours map[string]legacyColumn) (columns, values []string) {
 	for _, name := range slices.Sorted(maps.Keys(ours)) {
 		column := ours[name]
@@ -206,7 +209,7 @@ func legacyColumns(table legacyTable, theirs, ours map[string]legacyColumn) (col
 		if _, have := theirs[name]; have {
 			value = "l." + pq.QuoteIdentifier(name)
 			if column.Type != "text" {
-				value = "nullif(btrim(" + value + "::text), '')" // of a column of text, perhaps
+				value = "nullif(btrim(" + value + "::text), '')" // their column may be text
 			}
 			value = fmt.Sprintf("CAST(%s AS %s)", value, column.Type)
 			if column.NotNull && column.Default != "" {

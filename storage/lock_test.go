@@ -53,22 +53,17 @@ func TestALockIsFreeWhenItsConnectionIsGone(t *testing.T) {
 func TestATurnIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	db := testDB(t)
-	release, err := db.Turn(t.Context(), "validate")
+	release, err := db.Turn(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := db.Turn(t.Context(), "another work")
-	if err != nil {
-		t.Fatal(err)
-	}
-	other()
 	impatient, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if _, err := db.Turn(impatient, "validate"); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := db.Turn(impatient); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("the second got %v", err)
 	}
 	release()
-	next, err := db.Turn(t.Context(), "validate")
+	next, err := db.Turn(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

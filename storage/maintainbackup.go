@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,7 +13,7 @@ import (
 	"github.com/lib/pq"
 )
 
-// Contents is what a backup holds: what it is compared with when it is restored.
+// Contents says what a backup holds. A restored backup is compared with it.
 type Contents struct {
 	Database      string           `json:"database"`
 	Schema        string           `json:"schema"`
@@ -26,15 +25,15 @@ type Contents struct {
 	Rows          map[string]int64 `json:"rows"` // by table
 }
 
-// Snapshot holds a moment of the database in view, for pg_dump to copy and for us
-// to count. It keeps dead rows of that moment alive: close it soon.
+// Snapshot is a fixed view of the database, which pg_dump copies and noggin counts.
+// It keeps dead rows from being removed, so close it soon.
 type Snapshot struct {
-	ID string    // what pg_dump takes as --snapshot
+	ID string    // for pg_dump --snapshot
 	At time.Time // by the server's clock
 	tx *sqlx.Tx
 }
 
-// Snapshot begins one.
+// Snapshot begins a snapshot.
 func (db *DB) Snapshot(ctx context.Context) (*Snapshot, error) {
 	tx, err := db.pool.BeginTxx(ctx, nil)
 	if err != nil {
@@ -69,9 +68,11 @@ func (db *DB) contents(ctx context.Context, q sqlx.QueryerContext) (Contents, er
 	if err != nil {
 		return c, err
 	}
-	if c.SchemaVersion, err = db.schemaVersion(ctx, q); err != nil {
+	v, err := db.schemaVersion(ctx, q)
+	if err != nil {
 		return c, err
 	}
+	c.SchemaVersion = v.Version
 	var tables []string
 	if err := sqlx.SelectContext(ctx, q, &tables, `SELECT c.relname FROM pg_class c
 		WHERE c.relkind = 'r' AND c.relnamespace = to_regnamespace($1)`, pq.QuoteIdentifier(db.cfg.Schema)); err != nil {
@@ -87,6 +88,38 @@ func (db *DB) contents(ctx context.Context, q sqlx.QueryerContext) (Contents, er
 	return c, nil
 }
 
+// RecordBackup notes a dump that noggin made, before it gets its name.
+func (db *DB) RecordBackup(ctx context.Context, sum, path string, bytes int64, taken time.Time) error {
+	return db.change(ctx, "record the backup", `
+		INSERT INTO noggin_schema.backups (hash_sha256, path, size_bytes, host, taken_at)
+		VALUES ($1, $2, $3, $4, $5::timestamptz) ON CONFLICT (hash_sha256) DO NOTHING`,
+		sum, path, bytes, db.host, taken.Format(time.RFC3339Nano))
+}
+
+// RecordedBackups returns the SHA-256 of each dump that noggin made.
+func (db *DB) RecordedBackups(ctx context.Context) (map[string]bool, error) {
+	var sums []string
+	if err := db.selectAll(ctx, "read which backups were made", &sums, `SELECT hash_sha256 FROM noggin_schema.backups`); err != nil {
+		return nil, err
+	}
+	recorded := make(map[string]bool, len(sums))
+	for _, sum := range sums {
+		recorded[sum] = true
+	}
+	return recorded, nil
+}
+
+// Unreadable lists what pg_dump could not read, as GRANT names it.
+func (db *DB) Unreadable(ctx context.Context) (missing []string, err error) {
+	err = db.selectAll(ctx, "look for missing rights", &missing, `
+		SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || format('%I.%I', n.nspname, c.relname)
+		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'S')
+		  AND NOT CASE c.relkind WHEN 'S' THEN has_sequence_privilege(c.oid, 'SELECT') ELSE has_table_privilege(c.oid, 'SELECT') END
+		ORDER BY c.relkind, c.relname`, db.cfg.Schema)
+	return missing, err
+}
+
 // ServerMajor returns the major version of the server.
 func (db *DB) ServerMajor(ctx context.Context) (int, error) {
 	var number int
@@ -94,15 +127,15 @@ func (db *DB) ServerMajor(ctx context.Context) (int, error) {
 	return number / 10000, err
 }
 
-// Scratch is a database made to restore a backup into.
+// Scratch is a temporary database into which a backup is restored.
 type Scratch struct {
 	*DB
 	Name  string
 	owner *DB
 }
 
-// NewScratch makes an empty database beside ours, for tables in schema, and drops
-// those that an earlier one of ours left behind. The caller holds the maintenance
+// NewScratch makes an empty database on the same server, for tables in schema. It
+// drops scratch databases that earlier runs left. The caller holds the maintenance
 // lock.
 func (db *DB) NewScratch(ctx context.Context, schema string) (*Scratch, error) {
 	const what = "make a scratch database"
@@ -159,7 +192,7 @@ func (db *DB) dropDatabase(ctx context.Context, name string) error {
 	return db.maintain(ctx, "drop database "+name, "DROP DATABASE IF EXISTS "+pq.QuoteIdentifier(name)+" WITH (FORCE)")
 }
 
-// InvalidIndexes returns the names of our indexes that cannot be used.
+// InvalidIndexes returns the names of the indexes that PostgreSQL cannot use.
 func (db *DB) InvalidIndexes(ctx context.Context) (names []string, err error) {
 	indexes, err := db.Indexes(ctx)
 	for _, index := range indexes {
@@ -176,29 +209,22 @@ func (s *Scratch) Contents(ctx context.Context) (Contents, error) {
 	return c, describe(ctx, "count what was restored", err)
 }
 
-// Environment returns environ with libpq's variables set so that PostgreSQL's own
-// programs connect as we do, to the database of that name ("" is ours): no
-// password stands on a command line, where every user of the host could read it.
-// Other variables of libpq's, which are in the configuration already, and noggin's
-// own are taken out.
+// Environment returns environ with libpq's variables, so that PostgreSQL's own programs
+// connect as noggin does, to the named database; "" is noggin's. environ must hold none
+// of them. No password stands on a command line, where every user of the host could
+// read it.
 func (c Config) Environment(environ []string, database string) ([]string, error) {
-	cfg, err := pq.NewConfig(c.URL)
+	cfg, err := c.libpq()
 	if err != nil {
-		return nil, errors.New("[database] url: not a libpq URL")
+		return nil, err
 	}
-	environ = slices.DeleteFunc(slices.Clone(environ), func(v string) bool {
-		return strings.HasPrefix(v, "NOGGIN_") || strings.HasPrefix(v, "PG")
-	})
+	environ = slices.Clone(environ)
 	hosts, ports := []string{cfg.Host}, []string{strconv.Itoa(int(cfg.Port))}
 	for _, more := range cfg.Multi {
 		hosts, ports = append(hosts, more.Host), append(ports, strconv.Itoa(int(more.Port)))
 	}
 	if database == "" {
 		database = cfg.Database
-	}
-	sslMode := string(cfg.SSLMode)
-	if !strings.Contains(c.URL, "sslmode") && os.Getenv("PGSSLMODE") == "" {
-		sslMode = string(pq.SSLModePrefer)
 	}
 	set := func(name, value string) {
 		if value != "" {
@@ -214,7 +240,10 @@ func (c Config) Environment(environ []string, database string) ([]string, error)
 	set("PGDATABASE", database)
 	set("PGPASSWORD", cfg.Password)
 	set("PGPASSFILE", cfg.Passfile)
-	set("PGSSLMODE", sslMode)
+	set("PGSSLMODE", string(cfg.SSLMode))
+	if cfg.SSLMode == pq.SSLModeDisable || cfg.SSLMode == pq.SSLModeAllow || cfg.SSLMode == pq.SSLModePrefer {
+		set("PGREQUIREAUTH", "!password") // as errCleartext; programs before PostgreSQL 16 do not know it
+	}
 	set("PGSSLCERT", cfg.SSLCert)
 	set("PGSSLKEY", cfg.SSLKey)
 	set("PGSSLROOTCERT", cfg.SSLRootCert)
@@ -225,11 +254,11 @@ func (c Config) Environment(environ []string, database string) ([]string, error)
 	return environ, nil
 }
 
-// DatabaseName is the name of the database that the URL leads to.
+// DatabaseName returns the name of the database in the URL.
 func (c Config) DatabaseName() (string, error) {
-	cfg, err := pq.NewConfig(c.URL)
+	cfg, err := c.libpq()
 	if err != nil {
-		return "", errors.New("[database] url: not a libpq URL")
+		return "", err
 	}
 	if cfg.Database == "" {
 		return cfg.User, nil // libpq's rule

@@ -7,13 +7,13 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// pruning deletes old rows of one table in batches: $1 is the age to keep as an
-// interval, $2 the place to go on from (empty at first), $3 the batch's size. Each
-// batch begins where the last one ended, so that it does not wade through what was
-// just deleted; rows that somebody holds are left for the next time.
+// pruning deletes old rows of one table in batches. $1 is the age to keep as an
+// interval, $2 the place where the last batch ended ("" at first), $3 the batch's size.
+// Without the place each batch would read the rows that the last ones deleted. Locked
+// rows stay until the next pruning.
 type pruning struct{ what, query string }
 
-// What can be pruned, with its name in results.
+// The prunings, with their names in results.
 var (
 	oldErrors = pruning{"errors", `
 		WITH old AS (SELECT e.id, e.created_at FROM noggin_schema.processing_errors e
@@ -28,7 +28,7 @@ var (
 			gone AS (DELETE FROM noggin_schema.unknown_hashes u USING old
 				WHERE u.hash_value = old.hash_value AND u.entity_type = old.entity_type RETURNING 1)
 		SELECT (SELECT count(*) FROM gone) AS deleted, coalesce(max(old.hash_value), '') AS place FROM old`}
-	// The newest run of each command stays: reports ask when it last ended well.
+	// The newest run and the newest successful run of each command stay, for reports.
 	oldRuns = pruning{"runs", `
 		WITH old AS (SELECT r.id FROM noggin_schema.runs r
 				WHERE r.started_at < current_date - $1::interval AND r.seen_at < current_date - $1::interval
@@ -46,29 +46,29 @@ var (
 		SELECT (SELECT count(*) FROM gone) AS deleted, coalesce(max(old.id)::text, '') AS place FROM old`}
 )
 
-// PruneBatch is how many rows one statement of pruning deletes.
+// PruneBatch is the number of rows that one statement deletes.
 const PruneBatch = 5000
 
-// Pruner deletes old rows, a batch a transaction, and rests between two batches for
-// as long as the last one took, so that it costs a drain of the queue little.
+// Pruner deletes old rows in batches, each in a transaction of its own. After a batch
+// it pauses for as long as the batch took, so that it hardly slows other runs.
 type Pruner struct {
 	DB      *DB
 	Deleted func(what string, rows int64) // called after each batch; nil is harmless
 }
 
-// Errors deletes the errors that are older than keep, an interval such as "6
-// months", and returns how many those were.
+// Errors deletes errors older than keep, an interval such as "6 months", and returns
+// how many.
 func (p Pruner) Errors(ctx context.Context, keep string) (int64, error) {
 	return p.run(ctx, oldErrors, keep)
 }
 
-// ResolvedHashes deletes the unknown hashes that were resolved before keep.
+// ResolvedHashes deletes unknown hashes that were resolved longer ago than keep.
 func (p Pruner) ResolvedHashes(ctx context.Context, keep string) (int64, error) {
 	return p.run(ctx, resolvedHashes, keep)
 }
 
-// Runs deletes the runs that ended before keep, but for each command's newest and
-// newest successful one, and the circuit's transitions of that time.
+// Runs deletes runs older than keep and the circuit's transitions of that time. Each
+// command's newest run and newest successful run stay.
 func (p Pruner) Runs(ctx context.Context, keep string) (runs, transitions int64, err error) {
 	if runs, err = p.run(ctx, oldRuns, keep); err != nil {
 		return runs, 0, err
@@ -107,7 +107,7 @@ func (p Pruner) run(ctx context.Context, what pruning, keep string) (total int64
 	}
 }
 
-// CountOldErrors tells how many errors are older than keep, and of how many.
+// CountOldErrors counts the errors older than keep, and all errors.
 func (db *DB) CountOldErrors(ctx context.Context, keep string) (old, all int64, err error) {
 	var counts struct {
 		Old int64 `db:"old_rows"`

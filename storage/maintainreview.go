@@ -26,7 +26,7 @@ func (db *DB) CountErrors(ctx context.Context, days int) ([]TypeCount, error) {
 	return counts, err
 }
 
-// Throughput is how records were processed over some days; times are seconds.
+// Throughput sums up some days of processing. Times are in seconds.
 type Throughput struct {
 	Days     int     `db:"days" json:"days"`
 	Records  int64   `db:"records" json:"records"`
@@ -35,7 +35,7 @@ type Throughput struct {
 	Openings int64   `db:"openings" json:"circuit_openings"`
 }
 
-// Throughput sums up the records completed in the last days.
+// Throughput sums up the records that became complete in the last days.
 func (db *DB) Throughput(ctx context.Context, days int) (Throughput, error) {
 	var t Throughput
 	err := db.get(ctx, "sum up the throughput", &t, `
@@ -44,11 +44,11 @@ func (db *DB) Throughput(ctx context.Context, days int) (Throughput, error) {
 		       (SELECT count(*) FROM noggin_schema.circuit_transitions
 		        WHERE to_state = 'open' AND created_at >= current_date - $1::int) AS openings
 		FROM noggin_schema.noggin_data
-		WHERE processing_status <> 'pending' AND processing_status = 'complete' AND updated_at >= current_date - $1::int`, days)
+		WHERE (processing_status = 'pending') IS FALSE AND processing_status = 'complete' AND updated_at >= current_date - $1::int`, days)
 	return t, err
 }
 
-// RowCounts are the counts by which the monthly maintenance judges the database.
+// RowCounts are the row counts that the monthly maintenance compares.
 type RowCounts struct {
 	Records     int64 `db:"records" json:"records"`
 	Attachments int64 `db:"attachments" json:"attachments"`
@@ -67,8 +67,8 @@ func (db *DB) RowCounts(ctx context.Context) (RowCounts, error) {
 	return c, err
 }
 
-// DataFolder is where the server keeps its files, if it is on this host and our
-// role may know; else "".
+// DataFolder returns the server's data folder, or "" when the server is on another
+// host or the role may not read the setting.
 func (db *DB) DataFolder(ctx context.Context) string {
 	var folder string
 	if err := db.pool.GetContext(ctx, &folder, `

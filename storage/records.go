@@ -3,7 +3,6 @@ package storage
 import (
 	"context"
 	"encoding/json"
-	"slices"
 	"strings"
 	"time"
 
@@ -11,16 +10,16 @@ import (
 	"github.com/lib/pq"
 )
 
-// Reference is a field of a record that names another object by its tip.
+// Reference is a field of a record that refers to another entity by its hash.
 type Reference struct {
 	Field      string `json:"field_name"`
 	Position   int    `json:"position"` // in a list
 	EntityType string `json:"entity_type"`
-	Column     string `json:"column_name,omitempty"` // of noggin_data, that shows the name; "" for none
+	Column     string `json:"column_name,omitempty"` // the column of noggin_data with the name; "": none
 	Hash       string `json:"hash_value"`
 }
 
-// UnusablePrefix begins the key of an attachment whose reference named none.
+// UnusablePrefix begins the key of an attachment whose media reference has no tip.
 const UnusablePrefix = "unusable-"
 
 // PlannedAttachment is an attachment that a record's answer names.
@@ -29,66 +28,73 @@ type PlannedAttachment struct {
 	Field string `json:"field_name"`
 }
 
-// Answer is what one record's answer from the API becomes in the database.
+// Answer is an answer from the API about one record, as the database stores it.
 type Answer struct {
 	Tip            string             `json:"tip"`
 	Token          int64              `json:"token"`
 	ObjectType     string             `json:"object_type"`
 	InspectionID   *string            `json:"inspection_id"`
 	InspectionDate *string            `json:"inspection_date"` // 2025-09-17
-	Columns        map[string]*string `json:"columns"`         // further columns of noggin_data, without those shown by References
+	Columns        map[string]*string `json:"columns"`         // further columns of noggin_data; References fill the others
 	APICreatedAt   *time.Time         `json:"api_created_at"`
 	APIModifiedAt  *time.Time         `json:"api_modified_at"`
 	Payload        json.RawMessage    `json:"payload"` // as jsonb takes it
-	// Folders are the names to try for a record that has none yet, best first.
+	// Folders are the names to try for a record without a folder, best first.
 	Folders [3]string `json:"folders"`
 
 	References  []Reference         `json:"-"`
 	Attachments []PlannedAttachment `json:"-"`
+	Raw         []byte              `json:"-"` // the body as it was received
+	SID         string              `json:"-"` // of this version
+	Parents     []string            `json:"-"` // sids of the versions before
+	Bare        bool                `json:"-"` // it has nothing but $meta
+	// Refresh leaves a complete record as it is, unless the answer is a newer version.
+	Refresh bool `json:"-"`
+
+	version int // of record_versions
 }
 
 // Attachment is a row of the attachments table.
 type Attachment struct {
-	RecordTip    string  `db:"record_tip"`
-	Tip          string  `db:"attachment_tip"`
-	Sequence     int     `db:"attachment_sequence"`
-	Field        string  `db:"field_name"`
-	Status       string  `db:"attachment_status"`
-	Validation   string  `db:"attachment_validation_status"`
-	Filename     *string `db:"filename"`
-	Path         *string `db:"file_path"`
-	Size         *int64  `db:"file_size_bytes"`
-	SHA256       *string `db:"file_hash_sha256"`
-	ContentType  *string `db:"content_type"`
-	RejectedHash *string `db:"rejected_hash_sha256"`
-	ArchiveID    *int64  `db:"archive_id"`
-	Archive      *string `db:"archive_name"`
-	LastError    *string `db:"last_error_message"`
+	RecordTip    string           `db:"record_tip"`
+	Tip          string           `db:"attachment_tip"`
+	Sequence     int              `db:"attachment_sequence"`
+	Field        string           `db:"field_name"`
+	Status       AttachmentStatus `db:"attachment_status"`
+	Validation   Validation       `db:"attachment_validation_status"`
+	Filename     *string          `db:"filename"`
+	Path         *string          `db:"file_path"`
+	Size         *int64           `db:"file_size_bytes"`
+	SHA256       *string          `db:"file_hash_sha256"`
+	ContentType  *string          `db:"content_type"`
+	RejectedHash *string          `db:"rejected_hash_sha256"`
+	ArchiveID    *int64           `db:"archive_id"`
+	Archive      *string          `db:"archive_name"`
+	LastError    *string          `db:"last_error_message"`
 }
 
-// NotLookedAt tells that the replaced service called the attachment complete, and
-// that noggin has not looked at its file.
+// NotLookedAt reports that the replaced service called the attachment complete and
+// that noggin has not checked its file yet.
 func (a Attachment) NotLookedAt() bool {
-	return a.Status == "complete" && a.ContentType == nil && a.ArchiveID == nil
+	return a.Status == AttachmentComplete && a.ContentType == nil && a.ArchiveID == nil
 }
 
 func (a Answer) key() ClaimKey { return ClaimKey{a.Tip, a.Token} }
 
-// EntityKey names an object that records refer to.
+// EntityKey identifies an entity that records refer to.
 type EntityKey struct{ Type, Hash string }
 
 // Names are the names known for references.
 type Names map[EntityKey]string
 
-// Lookup returns the name of an object, if it is known.
+// Lookup returns the name of an entity, if it is known.
 func (n Names) Lookup(entityType, hash string) (string, bool) {
 	name, ok := n[EntityKey{entityType, hash}]
 	return name, ok
 }
 
-// ClaimKey names a claim: a record, and the token under which a run has it. A run
-// whose lease ran out may hold two claims on one record, of which only the later is
-// good.
+// ClaimKey identifies a claim: a record and the claim's token. A run whose lease ended
+// may claim the record again and then hold two claims, of which only the later counts.
 type ClaimKey struct {
 	Tip   string `db:"tip"`
 	Token int64  `db:"claim_token"`
@@ -100,21 +106,28 @@ type Stored struct {
 	Folder      string `db:"folder"`
 	Names       Names
 	Attachments []Attachment
+	Outcome     Outcome
+	// Settled says that the record is complete and nothing of it changed.
+	Settled bool
+	// Payload is the current answer, if it is not the one that came.
+	Payload []byte
+	Marks
 }
 
-// attachmentColumns are what an [Attachment] is read from, with a for the table.
+// attachmentColumns are the columns of an [Attachment]; a is the table.
 const attachmentColumns = `a.record_tip, a.attachment_tip, a.attachment_sequence, a.field_name, a.attachment_status,
 	a.attachment_validation_status, a.filename, a.file_path, a.file_size_bytes, a.file_hash_sha256, a.content_type,
 	a.rejected_hash_sha256, a.archive_id, a.last_error_message,
 	(SELECT v.name FROM noggin_schema.archives v WHERE v.id = a.archive_id) AS archive_name`
 
-// Store puts answers into the database in one transaction: the payload, typed
-// columns, resolved names, references, unknown hashes, planned attachments, and
-// the status api_success. Answers whose claim was lost are missing from the
-// result. It may be repeated.
+// Store writes answers in one transaction. Every answer that differs from the known
+// versions of its record becomes a version. An answer that is current fills the row:
+// the payload, typed columns, names, references, unknown hashes, planned attachments and
+// the status api_success. An older or a reduced answer changes nothing else. The result
+// lacks answers whose claim was lost. It may be repeated.
 func (db *DB) Store(ctx context.Context, run int64, answers []Answer) (map[ClaimKey]Stored, error) {
 	stored, err := db.storeOnce(ctx, run, answers)
-	for range 2 { // a folder that another run chose at the same moment; now it is seen
+	for range 2 { // another run chose the same folder at the same moment; now Store sees it
 		if !hasCode(err, "23505") {
 			break
 		}
@@ -125,25 +138,63 @@ func (db *DB) Store(ctx context.Context, run int64, answers []Answer) (map[Claim
 
 func (db *DB) storeOnce(ctx context.Context, run int64, answers []Answer) (map[ClaimKey]Stored, error) {
 	stored := make(map[ClaimKey]Stored, len(answers))
-	err := db.tx(ctx, "store the answers", func(tx *sqlx.Tx) error {
+	var first map[ClaimKey]Outcome // of the first try: its COMMIT may have taken effect
+	err := db.txUnlessBusy(ctx, "store the answers", func(tx *sqlx.Tx) error {
 		clear(stored)
-		// An import of names waits for us and we for it: either it sees the
-		// references stored here, or we see its names.
-		if _, err := tx.ExecContext(ctx, db.sql(`SELECT pg_advisory_xact_lock_shared(`+namesLock+`)`)); err != nil {
+		// Either an import of names sees these references, or Store sees its names.
+		if _, err := tx.ExecContext(ctx, db.sql(shareNames)); err != nil {
 			return err
 		}
 		names, err := db.namesOf(ctx, tx, answers)
 		if err != nil {
 			return err
 		}
-		if err := db.updateAnswered(ctx, tx, run, answers, names, stored); err != nil {
+		records, err := db.meet(ctx, tx, run, answers)
+		if err != nil {
 			return err
 		}
-		kept := slices.DeleteFunc(slices.Clone(answers), func(a Answer) bool { _, ok := stored[a.key()]; return !ok })
-		if err := db.storeReferences(ctx, tx, kept); err != nil {
+		if err := db.storeVersions(ctx, tx, run, answers, records); err != nil {
 			return err
 		}
-		return db.planAttachments(ctx, tx, kept, stored)
+		var current []Answer // whose records get these answers, or had them before
+		var kept []string    // records that keep their own answers and are worked on
+		for i := range records {
+			m := &records[i]
+			s := Stored{ClaimKey: m.ClaimKey, Folder: ValueOf(m.Folder), Outcome: m.Outcome, Settled: m.Settled, Names: namesIn(answers[m.N], names)}
+			if was, ok := first[m.ClaimKey]; ok {
+				s.Outcome = was
+			}
+			stored[m.ClaimKey] = s
+			switch {
+			case m.Outcome == OutcomeOlder || m.Outcome == OutcomeReduced:
+				if !m.Settled {
+					kept = append(kept, m.Tip)
+				}
+			case !m.Settled:
+				a := answers[m.N]
+				a.version = m.Number
+				current = append(current, a)
+			}
+		}
+		if first == nil {
+			first = map[ClaimKey]Outcome{}
+			for key, s := range stored {
+				first[key] = s.Outcome
+			}
+		}
+		if err := db.updateAnswered(ctx, tx, run, current, names, stored); err != nil {
+			return err
+		}
+		if err := db.keepAnswers(ctx, tx, kept, stored); err != nil {
+			return err
+		}
+		if err := db.storeReferences(ctx, tx, current, names); err != nil {
+			return err
+		}
+		if err := db.planAttachments(ctx, tx, current); err != nil {
+			return err
+		}
+		return db.fillStored(ctx, tx, stored)
 	})
 	return stored, err
 }
@@ -158,7 +209,9 @@ func (db *DB) namesOf(ctx context.Context, tx *sqlx.Tx, answers []Answer) (Names
 	return db.namesFor(ctx, tx, keys)
 }
 
-// namesFor returns those names of the keys that are known.
+// namesFor returns those names of the keys that are known. A hash means one object
+// whatever its type: without a name of its own type, it has the one that was updated
+// last.
 func (db *DB) namesFor(ctx context.Context, q sqlx.QueryerContext, keys []EntityKey) (Names, error) {
 	types, hashes := make([]string, len(keys)), make([]string, len(keys))
 	for i, k := range keys {
@@ -170,8 +223,10 @@ func (db *DB) namesFor(ctx context.Context, q sqlx.QueryerContext, keys []Entity
 		Name string `db:"entity_name"`
 	}
 	err := sqlx.SelectContext(ctx, q, &rows, db.sql(`
-		SELECT e.entity_type, e.hash_value, e.entity_name FROM noggin_schema.entity_hashes e
-		JOIN (SELECT DISTINCT t, h FROM unnest($1::text[], $2::text[]) AS k (t, h)) k ON e.hash_value = k.h AND e.entity_type = k.t`),
+		SELECT k.t AS entity_type, k.h AS hash_value, n.entity_name
+		FROM (SELECT DISTINCT t, h FROM unnest($1::text[], $2::text[]) AS k (t, h)) k
+		CROSS JOIN LATERAL (SELECT e.entity_name FROM noggin_schema.entity_hashes e WHERE e.hash_value = k.h
+			ORDER BY (e.entity_type = k.t) DESC, e.updated_at DESC, e.entity_type LIMIT 1) n`),
 		pq.Array(types), pq.Array(hashes))
 	names := make(Names, len(rows))
 	for _, r := range rows {
@@ -180,11 +235,11 @@ func (db *DB) namesFor(ctx context.Context, q sqlx.QueryerContext, keys []Entity
 	return names, err
 }
 
-// UnknownName is how a name that is not known is written.
+// UnknownName returns the text that stands in place of an unknown name.
 func UnknownName(hash string) string { return "Unknown (" + hash + ")" }
 
-// referenceColumns returns the columns that references fill, names joined where a
-// field is a list, and whether any name is unknown.
+// referenceColumns returns the columns that references fill and whether any name is
+// unknown. The names of a list are joined.
 func referenceColumns(references []Reference, names Names) (columns map[string]*string, unknown bool) {
 	joined := map[string][]string{}
 	for _, r := range references {
@@ -205,20 +260,34 @@ func referenceColumns(references []Reference, names Names) (columns map[string]*
 	return columns, unknown
 }
 
+// namesIn returns the names of an answer's references.
+func namesIn(a Answer, names Names) Names {
+	own := make(Names, len(a.References))
+	for _, r := range a.References {
+		if name, ok := names.Lookup(r.EntityType, r.Hash); ok {
+			own[EntityKey{r.EntityType, r.Hash}] = name
+		}
+	}
+	return own
+}
+
 func (db *DB) updateAnswered(ctx context.Context, tx *sqlx.Tx, run int64, answers []Answer, names Names, stored map[ClaimKey]Stored) error {
+	if len(answers) == 0 {
+		return nil
+	}
 	type row struct {
 		Answer
+		Version int  `json:"version"`
 		Unknown bool `json:"unknown"`
 	}
 	rows := make([]row, len(answers))
-	references := make(map[ClaimKey][]Reference, len(answers))
 	for i, a := range answers {
 		columns, unknown := referenceColumns(a.References, names)
 		for name, value := range a.Columns {
 			columns[name] = value
 		}
 		a.Columns = columns
-		rows[i], references[a.key()] = row{a, unknown}, a.References
+		rows[i] = row{a, a.version, unknown}
 	}
 	doc, err := json.Marshal(rows)
 	if err != nil {
@@ -228,7 +297,7 @@ func (db *DB) updateAnswered(ctx context.Context, tx *sqlx.Tx, run int64, answer
 	if err := tx.SelectContext(ctx, &updated, db.sql(`
 		WITH v AS (SELECT * FROM jsonb_to_recordset($2::jsonb) AS v (tip text, token bigint, object_type text, inspection_id text,
 				inspection_date date, columns jsonb, api_created_at timestamptz, api_modified_at timestamptz, payload jsonb,
-				folders jsonb, unknown boolean) ORDER BY tip)
+				folders jsonb, version integer, unknown boolean) ORDER BY tip)
 		UPDATE noggin_schema.noggin_data d SET
 			object_type = v.object_type, object_type_assumed = false, processing_status = 'api_success', next_retry_at = now(),
 			inspection_id = v.inspection_id, inspection_date = v.inspection_date,
@@ -243,7 +312,7 @@ func (db *DB) updateAnswered(ctx context.Context, tx *sqlx.Tx, run int64, answer
 			job_number = v.columns->>'job_number', run_number = v.columns->>'run_number',
 			load_compliance = v.columns->>'load_compliance',
 			has_unknown_hashes = v.unknown, names_stale = false,
-			payload = v.payload, api_created_at = v.api_created_at, api_modified_at = v.api_modified_at,
+			payload = v.payload, version = v.version, api_created_at = v.api_created_at, api_modified_at = v.api_modified_at,
 			folder = coalesce(d.folder, CASE
 				WHEN NOT EXISTS (SELECT FROM noggin_schema.noggin_data o WHERE o.folder = v.folders->>0) THEN v.folders->>0
 				WHEN NOT EXISTS (SELECT FROM noggin_schema.noggin_data o WHERE o.folder = v.folders->>1) THEN v.folders->>1
@@ -252,30 +321,32 @@ func (db *DB) updateAnswered(ctx context.Context, tx *sqlx.Tx, run int64, answer
 		RETURNING d.tip, d.claim_token, d.folder`), run, string(doc)); err != nil {
 		return err
 	}
-	for _, s := range updated {
-		s.Names = make(Names, len(references[s.ClaimKey]))
-		for _, r := range references[s.ClaimKey] {
-			if name, ok := names.Lookup(r.EntityType, r.Hash); ok {
-				s.Names[EntityKey{r.EntityType, r.Hash}] = name
-			}
-		}
-		stored[s.ClaimKey] = s
+	for _, u := range updated {
+		s := stored[u.ClaimKey]
+		s.Folder = u.Folder
+		stored[u.ClaimKey] = s
 	}
 	return nil
 }
 
-// storeReferences replaces the references of the records and counts the unknown
-// hashes among those that are new.
-func (db *DB) storeReferences(ctx context.Context, tx *sqlx.Tx, answers []Answer) error {
+// storeReferences replaces the references of the records and counts the unknown hashes
+// among the new ones.
+func (db *DB) storeReferences(ctx context.Context, tx *sqlx.Tx, answers []Answer, names Names) error {
+	if len(answers) == 0 {
+		return nil
+	}
 	type row struct {
 		Tip string `json:"record_tip"`
 		Reference
 	}
-	rows, tips := []row{}, make([]string, 0, len(answers))
+	rows, tips, unknown := []row{}, make([]string, 0, len(answers)), []string{}
 	for _, a := range answers {
 		tips = append(tips, a.Tip)
 		for _, r := range a.References {
 			rows = append(rows, row{a.Tip, r})
+			if _, known := names.Lookup(r.EntityType, r.Hash); !known {
+				unknown = append(unknown, r.Hash)
+			}
 		}
 	}
 	doc, err := json.Marshal(rows)
@@ -302,66 +373,12 @@ func (db *DB) storeReferences(ctx context.Context, tx *sqlx.Tx, answers []Answer
 			RETURNING record_tip, entity_type, hash_value)
 		INSERT INTO noggin_schema.unknown_hashes AS u (hash_value, entity_type, first_seen_tip, occurrence_count)
 		SELECT n.hash_value, n.entity_type, min(n.record_tip), count(*) FROM new n
-		WHERE NOT EXISTS (SELECT FROM noggin_schema.entity_hashes e WHERE e.hash_value = n.hash_value AND e.entity_type = n.entity_type)
+		WHERE n.hash_value = ANY($2::text[])
 		GROUP BY n.hash_value, n.entity_type ORDER BY n.hash_value, n.entity_type
 		ON CONFLICT (hash_value, entity_type) DO UPDATE
 		SET occurrence_count = u.occurrence_count + excluded.occurrence_count, last_seen_at = now(),
-		    resolved_at = NULL, resolved_name = NULL`), string(doc))
+		    resolved_at = NULL, resolved_name = NULL`), string(doc), pq.Array(unknown))
 	return err
-}
-
-// planAttachments adds rows for attachments that are new, tells those of the replaced
-// service their field, and reads all of each record. Those that the platform no longer
-// names stay: they are evidence.
-func (db *DB) planAttachments(ctx context.Context, tx *sqlx.Tx, answers []Answer, stored map[ClaimKey]Stored) error {
-	type row struct {
-		Tip   string `json:"record_tip"`
-		Order int    `json:"n"`
-		PlannedAttachment
-	}
-	rows, tips, keys := []row{}, make([]string, 0, len(answers)), make(map[string]ClaimKey, len(answers))
-	for _, a := range answers {
-		tips, keys[a.Tip] = append(tips, a.Tip), a.key()
-		for i, p := range a.Attachments {
-			rows = append(rows, row{a.Tip, i, p})
-		}
-	}
-	if len(rows) > 0 {
-		doc, err := json.Marshal(rows)
-		if err != nil {
-			return err
-		}
-		if _, err := tx.ExecContext(ctx, db.sql(`
-			WITH v AS (SELECT v.* FROM jsonb_to_recordset($1::jsonb) AS v (record_tip text, n integer, attachment_tip text, field_name text)
-				WHERE NOT EXISTS (SELECT FROM noggin_schema.attachments a
-					WHERE a.record_tip = v.record_tip AND a.attachment_tip = v.attachment_tip AND a.field_name <> ''))
-			INSERT INTO noggin_schema.attachments (record_tip, attachment_tip, attachment_sequence, field_name)
-			SELECT v.record_tip, v.attachment_tip,
-			       coalesce((SELECT max(a.attachment_sequence) FROM noggin_schema.attachments a WHERE a.record_tip = v.record_tip), 0)
-			       + row_number() OVER (PARTITION BY v.record_tip ORDER BY v.n), v.field_name
-			FROM v ON CONFLICT (record_tip, attachment_tip) DO UPDATE SET field_name = excluded.field_name
-				WHERE attachments.field_name = ''`), string(doc)); err != nil {
-			return err
-		}
-	}
-	attachments, err := db.attachmentsOf(ctx, tx, tips)
-	if err != nil {
-		return err
-	}
-	for _, a := range attachments {
-		named := func(r row) bool { return r.Tip == a.RecordTip && r.PlannedAttachment.Tip == a.Tip }
-		if strings.HasPrefix(a.Tip, UnusablePrefix) && a.Status != "complete" && !slices.ContainsFunc(rows, named) {
-			// The platform has mended its reference: it stood for no file.
-			if _, err := tx.ExecContext(ctx, db.sql(`DELETE FROM noggin_schema.attachments WHERE record_tip = $1 AND attachment_tip = $2`), a.RecordTip, a.Tip); err != nil {
-				return err
-			}
-			continue
-		}
-		s := stored[keys[a.RecordTip]]
-		s.Attachments = append(s.Attachments, a)
-		stored[keys[a.RecordTip]] = s
-	}
-	return nil
 }
 
 func (db *DB) attachmentsOf(ctx context.Context, q sqlx.QueryerContext, tips []string) (attachments []Attachment, err error) {

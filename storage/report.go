@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// RecordTotal is how many records of a form have a status.
+// RecordTotal is the number of records of a form and status.
 type RecordTotal struct {
 	ObjectType        string `db:"object_type" json:"object_type"`
-	Status            string `db:"processing_status" json:"processing_status"`
+	Status            Status `db:"processing_status" json:"processing_status"`
 	PermanentlyFailed bool   `db:"permanently_failed" json:"permanently_failed"`
 	Records           int64  `db:"records" json:"records"`
 }
@@ -21,22 +21,23 @@ func (db *DB) RecordTotals(ctx context.Context) ([]RecordTotal, error) {
 	return totals, err
 }
 
-// Day is what became of the records whose status last changed on one day.
+// Day counts the records whose status last changed on one day.
 type Day struct {
 	Date              string   `db:"day" json:"date"`
-	Processed         int64    `db:"processed" json:"processed"` // all but those that wait or are skipped
+	Processed         int64    `db:"processed" json:"processed"` // all but pending and skipped records
 	Complete          int64    `db:"complete" json:"complete"`
 	Partial           int64    `db:"partial" json:"partial"`
 	Failed            int64    `db:"failed" json:"failed"`
 	APIFailed         int64    `db:"api_failed" json:"api_failed"`
 	Unfinished        int64    `db:"unfinished" json:"unfinished"` // api_success or interrupted
 	PermanentlyFailed int64    `db:"permanently_failed" json:"permanently_failed"`
-	AverageSeconds    *float64 `db:"average_seconds" json:"average_seconds"` // processing time of the complete ones
+	AverageSeconds    *float64 `db:"average_seconds" json:"average_seconds"` // of the complete records
 	ShortestSeconds   *float64 `db:"shortest_seconds" json:"shortest_seconds"`
 	LongestSeconds    *float64 `db:"longest_seconds" json:"longest_seconds"`
 	SlowestTip        *string  `db:"slowest_tip" json:"slowest_tip"`
+	SlowestID         *string  `db:"slowest_inspection_id" json:"slowest_inspection_id"`
 	AverageWait       *float64 `db:"average_wait" json:"average_seconds_since_import"` // from the import to the end
-	Files             int64    `db:"files" json:"attachments"`                         // attachments whose download began that day
+	Files             int64    `db:"files" json:"attachments"`                         // downloads that began that day
 	FilesFailed       int64    `db:"files_failed" json:"attachments_failed"`
 	Bytes             int64    `db:"bytes" json:"bytes"`
 	DownloadSeconds   float64  `db:"download_seconds" json:"download_seconds"`
@@ -45,8 +46,8 @@ type Day struct {
 	Openings          int64    `db:"openings" json:"circuit_openings"`
 }
 
-// CompletionRate is the percentage of the processed records that are complete; nil
-// where none was processed.
+// CompletionRate is the percentage of the processed records that are complete; nil when
+// none was processed.
 func (d Day) CompletionRate() *float64 { return percentage(d.Complete, d.Processed) }
 
 // APIFailureRate is the percentage of the processed records that are api_failed.
@@ -60,16 +61,16 @@ func percentage(part, whole int64) *float64 {
 	return &rate
 }
 
-// dayRecords are the record counts of $1 to $2; older days than the counts tell
-// apart are read from the records themselves.
+// The counts of the days from $1 to $2. Days before [DaysCounted] are read from records
+// and attachments.
 const (
 	dayCounted = `(SELECT slot AS at, processing_status, permanently_failed, records, seconds, waited, shortest, longest, longest_tip
 		FROM noggin_schema.record_counts WHERE slot >= $1::date AND slot < $2::date + 1)`
 	dayFromRecords = `(SELECT updated_at AS at, processing_status, permanently_failed, 1 AS records, processing_seconds AS seconds,
 			extract(epoch FROM updated_at - created_at)::float8 AS waited, processing_seconds AS shortest, processing_seconds AS longest, tip AS longest_tip
-		FROM noggin_schema.noggin_data WHERE updated_at >= $1::date AND updated_at < $2::date + 1 AND processing_status <> 'pending')`
+		FROM noggin_schema.noggin_data WHERE updated_at >= $1::date AND updated_at < $2::date + 1 AND (processing_status = 'pending') IS FALSE)`
 	dayFilesCounted = `(SELECT slot AS at, status, files, bytes, seconds FROM noggin_schema.file_counts
-		WHERE kind = 'attachment' AND slot >= $1::date AND slot < $2::date + 1)`
+		WHERE kind = 'attachment' AND status <> 'former' AND slot >= $1::date AND slot < $2::date + 1)`
 	dayFilesFromAttachments = `(SELECT download_started_at AS at, attachment_status AS status, 1 AS files,
 			CASE WHEN attachment_status = 'complete' THEN file_size_bytes END AS bytes, download_duration_seconds AS seconds
 		FROM noggin_schema.attachments WHERE download_started_at >= $1::date AND download_started_at < $2::date + 1)`
@@ -114,6 +115,7 @@ func (db *DB) Days(ctx context.Context, first, last string) ([]Day, error) {
 		       CASE WHEN r.complete > 0 AND r.longest IS NOT NULL THEN greatest(r.seconds, 0) / r.complete END AS average_seconds,
 		       CASE WHEN r.complete > 0 THEN r.shortest END AS shortest_seconds,
 		       CASE WHEN r.complete > 0 THEN r.longest END AS longest_seconds, CASE WHEN r.complete > 0 THEN r.slowest END AS slowest_tip,
+		       CASE WHEN r.complete > 0 THEN (SELECT inspection_id FROM noggin_schema.noggin_data WHERE tip = r.slowest) END AS slowest_inspection_id,
 		       CASE WHEN r.complete > 0 THEN greatest(r.waited, 0) / r.complete END AS average_wait,
 		       coalesce(f.files, 0) AS files, coalesce(f.files_failed, 0) AS files_failed, coalesce(f.bytes, 0) AS bytes,
 		       coalesce(greatest(f.seconds, 0), 0) AS download_seconds,
@@ -124,7 +126,7 @@ func (db *DB) Days(ctx context.Context, first, last string) ([]Day, error) {
 	return days, err
 }
 
-// ErrorCount is how often something went wrong in one way.
+// ErrorCount counts the errors of one type, or of one type and message.
 type ErrorCount struct {
 	Type        string    `db:"error_type" json:"error_type"`
 	Sample      string    `db:"sample" json:"sample_message"` // its first 100 characters
@@ -135,14 +137,14 @@ type ErrorCount struct {
 	LastTip     *string   `db:"last_tip" json:"last_tip"`
 }
 
-// ErrorTypes counts the errors from since until before, by type, most frequent
+// ErrorTypes counts the errors from since until before by type, the most frequent
 // first.
 func (db *DB) ErrorTypes(ctx context.Context, since, before time.Time) ([]ErrorCount, error) {
 	return db.errorCounts(ctx, `(array_agg(left(error_message, 100) ORDER BY created_at DESC))[1]`, `1`, since, before, 1000)
 }
 
-// ErrorMessages counts them by type and the first 100 characters of the message, at
-// most limit of them.
+// ErrorMessages counts the errors by type and the first 100 characters of the message,
+// at most limit of them.
 func (db *DB) ErrorMessages(ctx context.Context, since, before time.Time, limit int) ([]ErrorCount, error) {
 	return db.errorCounts(ctx, `left(error_message, 100)`, `1, 2`, since, before, limit)
 }
@@ -166,26 +168,27 @@ type ErrorRow struct {
 	Type          string    `db:"error_type" json:"error_type"`
 	Message       string    `db:"error_message" json:"error_message"`
 	RunID         *int64    `db:"run_id" json:"run_id"`
+	Excerpt       *string   `db:"excerpt" json:"excerpt,omitempty"` // of a broken answer, as it was kept
 }
 
 // LatestErrors returns the latest errors, at most limit of them.
 func (db *DB) LatestErrors(ctx context.Context, since, before time.Time, limit int) ([]ErrorRow, error) {
 	var rows []ErrorRow
 	err := db.selectAll(ctx, "list the errors", &rows, `
-		SELECT created_at, tip, attachment_tip, error_type, error_message, run_id FROM noggin_schema.processing_errors
+		SELECT created_at, tip, attachment_tip, error_type, error_message, run_id, error_details->>'excerpt' AS excerpt FROM noggin_schema.processing_errors
 		WHERE created_at >= $1::timestamptz AND created_at < $2::timestamptz ORDER BY created_at DESC LIMIT $3`,
 		since.Format(time.RFC3339Nano), before.Format(time.RFC3339Nano), limit)
 	return rows, err
 }
 
-// UnknownNames is how many names of a kind of object are not known.
+// UnknownNames counts the unknown hashes of one entity type.
 type UnknownNames struct {
 	EntityType string `db:"entity_type" json:"entity_type"`
 	Hashes     int64  `db:"hashes" json:"hashes"`
-	References int64  `db:"occurrences" json:"references"` // fields of records that show one
+	References int64  `db:"occurrences" json:"references"` // fields of records that hold one
 }
 
-// UnknownNames counts the unresolved hashes by kind of object.
+// UnknownNames counts the unknown hashes by entity type.
 func (db *DB) UnknownNames(ctx context.Context) ([]UnknownNames, error) {
 	var unknown []UnknownNames
 	err := db.selectAll(ctx, "count the unknown names", &unknown, `

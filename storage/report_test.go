@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -42,9 +43,11 @@ func reports(ctx context.Context, db *DB, now time.Time) map[string]func() error
 		"latest errors": func() error { _, err := db.LatestErrors(ctx, now.AddDate(0, 0, -7), now, 20); return err },
 		"unknown names": func() error { _, err := db.UnknownNames(ctx); return err },
 		"last runs":     func() error { _, err := db.LastRuns(ctx, DoneRun); return err },
+		"rhythm":        func() error { _, err := db.Rhythm(ctx, "process"); return err },
 		"transitions":   func() error { _, err := db.Transitions(ctx, now.AddDate(0, 0, -7)); return err },
 		"last activity": func() error { _, err := db.LastActivity(ctx); return err },
 		"attachments":   func() error { _, err := db.AttachmentTotals(ctx); return err },
+		"doubtful":      func() error { _, err := db.DoubtfulAttachments(ctx, 10); return err },
 		"failed files":  func() error { _, err := db.FailedAttachments(ctx, 10); return err },
 		"largest files": func() error { _, err := db.LargestAttachments(ctx, 10); return err },
 		"speed":         func() error { _, err := db.DownloadSpeed(ctx, 100); return err },
@@ -72,7 +75,7 @@ func reports(ctx context.Context, db *DB, now time.Time) map[string]func() error
 		"its files":  func() error { _, err := db.AttachmentsOf(ctx, tip(1)); return err },
 		"its errors": func() error { _, _, err := db.ErrorsOf(ctx, tip(1), 10); return err },
 		"recent records": func() error {
-			return db.EachInspection(ctx, InspectionFilter{From: weekAgo}, func([][]byte) error { return nil })
+			return db.EachInspection(ctx, InspectionFilter{Selector: Selector{From: weekAgo}}, func([][]byte) error { return nil })
 		},
 	}
 }
@@ -158,8 +161,8 @@ func TestReportsTellTheTruth(t *testing.T) {
 	if err != nil || len(workers) != 1 || workers[0].Records != 5 || workers[0].RunID != 77 || workers[0].Expired != 0 {
 		t.Errorf("workers %+v, %v", workers, err)
 	}
-	foreign(t, db, `UPDATE noggin_schema.runs SET exit_code = CASE id WHEN 1 THEN NULL WHEN 2 THEN 1 WHEN 5 THEN 3 ELSE 0 END WHERE command = 'process'`) // the ids of process rise into the past
-	for state, want := range map[RunState]string{AnyRun: "<nil>", EndedRun: "1", DoneRun: "3", SucceededRun: "0"} {
+	foreign(t, db, `UPDATE noggin_schema.runs SET exit_code = CASE id WHEN 1 THEN NULL WHEN 2 THEN 130 WHEN 5 THEN 1 WHEN 6 THEN 3 ELSE 0 END WHERE command = 'process'`) // the ids of process rise into the past
+	for state, want := range map[RunState]string{AnyRun: "<nil>", EndedRun: "130", JudgedRun: "1", DoneRun: "3", SucceededRun: "0"} {
 		runs, err := db.LastRuns(ctx, state)
 		if err != nil || len(runs) != 3 {
 			t.Errorf("%s: %d commands, %v", state, len(runs), err)
@@ -180,8 +183,31 @@ func TestReportsTellTheTruth(t *testing.T) {
 			t.Errorf("%s means %v, %v", text, found, err)
 		}
 	}
+	for text, want := range map[string]string{some[:10] + "_": some, "zzzz": "", "": "", some[:3]: ""} {
+		if near, err := db.NearRecords(ctx, text); err != nil || (want == "") != (len(near) == 0) || want != "" && !slices.Contains(near, want) {
+			t.Errorf("near %q are %v, %v, want %q", text, near, err, want)
+		}
+	}
 	if found, err := db.FindRecords(ctx, "zz", nil, 5); err != nil || len(found) != 0 {
 		t.Errorf("zz means %v, %v", found, err)
+	}
+}
+
+// Hosts with the same timer make no rhythm of their own, and a single run far away does
+// not change it.
+func TestTheRhythmOfACommandIsItsUsualInterval(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	foreign(t, db, `INSERT INTO noggin_schema.runs (command, host, pid, version, started_at, seen_at, finished_at, exit_code)
+		SELECT 'process', h, 1, 'x', t, t, t + interval '20 seconds', 0
+		FROM generate_series('2025-10-22 07:00+00'::timestamptz, '2025-10-22 08:00+00', '5 minutes') t, unnest(ARRAY['a', 'b']) h
+		UNION ALL SELECT 'process', 'a', 1, 'x', '2025-10-20 07:00+00', '2025-10-20 07:00+00', '2025-10-20 07:00+00', 0`)
+	r, err := db.Rhythm(t.Context(), "process")
+	if err != nil || r.Seconds != 300 || r.Runs != 13 || r.LastSign == nil || !r.LastSign.Equal(time.Date(2025, 10, 22, 8, 0, 20, 0, time.UTC)) {
+		t.Errorf("rhythm %+v, %v", r, err)
+	}
+	if r, err := db.Rhythm(t.Context(), "never"); err != nil || r.Runs != 0 || r.LastSign != nil {
+		t.Errorf("the rhythm of nothing is %+v, %v", r, err)
 	}
 }
 

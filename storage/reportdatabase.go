@@ -7,7 +7,7 @@ import (
 	"github.com/lib/pq"
 )
 
-// DatabaseState is how the database does as a whole.
+// DatabaseState is the state of the whole database.
 type DatabaseState struct {
 	Database       string     `db:"database" json:"database"`
 	Schema         string     `db:"schema" json:"schema"`
@@ -27,16 +27,16 @@ type DatabaseState struct {
 	OldestXact     *float64   `db:"oldest_xact" json:"oldest_transaction_seconds"` // nil: none is open
 }
 
-// DatabaseState reads how the database does.
+// DatabaseState reads the state of the whole database.
 func (db *DB) DatabaseState(ctx context.Context) (DatabaseState, error) {
 	var s DatabaseState
-	err := db.get(ctx, "look at the database", &s, `
+	err := db.get(ctx, "read the state of the database", &s, `
 		SELECT current_database() AS database, $1::text AS schema, current_setting('server_version') AS server_version,
 		       pg_postmaster_start_time() AS started_at, pg_database_size(current_database()) AS bytes,
 		       coalesce((SELECT sum(records) FROM noggin_schema.record_counts), 0)::bigint AS records,
 		       coalesce((SELECT sum(files) FROM noggin_schema.file_counts WHERE kind = 'attachment'), 0)::bigint AS attachments,
 		       (SELECT count(*) FROM noggin_schema.entity_hashes) AS hashes,
-		       (SELECT max(updated_at) FROM noggin_schema.noggin_data WHERE processing_status <> 'pending') AS last_update,
+		       (SELECT max(updated_at) FROM noggin_schema.noggin_data WHERE (processing_status = 'pending') IS FALSE) AS last_update,
 		       (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS connections,
 		       current_setting('max_connections')::int AS max_connections,
 		       (SELECT 100.0 * sum(heap_blks_hit) / nullif(sum(heap_blks_hit + heap_blks_read), 0) FROM pg_statio_user_tables WHERE schemaname = $1::text)::float8 AS table_hits,
@@ -48,7 +48,7 @@ func (db *DB) DatabaseState(ctx context.Context) (DatabaseState, error) {
 	return s, err
 }
 
-// TableState is how one table does. Row counts are the server's estimates.
+// TableState is the state of one table. Row counts are the server's estimates.
 type TableState struct {
 	Table       string     `db:"table_name" json:"table"`
 	Bytes       int64      `db:"bytes" json:"total_bytes"`
@@ -66,7 +66,7 @@ type TableState struct {
 // TableStates returns the tables of the schema, the largest first.
 func (db *DB) TableStates(ctx context.Context) ([]TableState, error) {
 	var tables []TableState
-	err := db.selectAll(ctx, "look at the tables", &tables, `
+	err := db.selectAll(ctx, "read the state of the tables", &tables, `
 		SELECT s.relname AS table_name, pg_total_relation_size(s.relid) AS bytes, pg_table_size(s.relid) AS table_bytes,
 		       pg_indexes_size(s.relid) AS index_bytes, s.n_live_tup AS live_rows, s.n_dead_tup AS dead_rows,
 		       greatest(s.last_vacuum, s.last_autovacuum) AS vacuumed_at, greatest(s.last_analyze, s.last_autoanalyze) AS analysed_at,
@@ -75,7 +75,7 @@ func (db *DB) TableStates(ctx context.Context) ([]TableState, error) {
 	return tables, err
 }
 
-// IndexState is how one index does.
+// IndexState is the state of one index.
 type IndexState struct {
 	Index string `db:"index_name" json:"index"`
 	Table string `db:"table_name" json:"table"`
@@ -87,13 +87,13 @@ type IndexState struct {
 // IndexStates returns the indexes of the schema, the largest first.
 func (db *DB) IndexStates(ctx context.Context) ([]IndexState, error) {
 	var indexes []IndexState
-	err := db.selectAll(ctx, "look at the indexes", &indexes, `
+	err := db.selectAll(ctx, "read the state of the indexes", &indexes, `
 		SELECT s.indexrelname AS index_name, s.relname AS table_name, pg_relation_size(s.indexrelid) AS bytes, s.idx_scan AS scans, i.indisvalid AS valid
 		FROM pg_stat_user_indexes s JOIN pg_index i ON i.indexrelid = s.indexrelid WHERE s.schemaname = $1 ORDER BY 3 DESC, 1`, db.cfg.Schema)
 	return indexes, err
 }
 
-// ColumnState is what the planner knows of a column with many values.
+// ColumnState holds the planner's statistics of a column with many values.
 type ColumnState struct {
 	Table       string   `db:"table_name" json:"table"`
 	Column      string   `db:"column_name" json:"column"`
@@ -101,37 +101,37 @@ type ColumnState struct {
 	Correlation *float64 `db:"correlation" json:"correlation"`
 }
 
-// ColumnStates returns the columns with more than 100 values, by the manual's query
-// for missing indexes. A negative number of values is a share of the rows.
+// ColumnStates returns the columns with more than 100 values, as the manual's query for
+// missing indexes does. A negative number of values is a fraction of the rows.
 func (db *DB) ColumnStates(ctx context.Context) ([]ColumnState, error) {
 	var columns []ColumnState
-	err := db.selectAll(ctx, "look at the columns", &columns, `
+	err := db.selectAll(ctx, "read the statistics of the columns", &columns, `
 		SELECT tablename AS table_name, attname AS column_name, n_distinct::float8, correlation::float8 FROM pg_stats
 		WHERE schemaname = $1 AND (n_distinct > 100 OR n_distinct < -0.01) ORDER BY abs(correlation) DESC NULLS LAST, 1, 2`, db.cfg.Schema)
 	return columns, err
 }
 
-// SessionState is a session at work in the database.
+// SessionState is an active session of the database.
 type SessionState struct {
 	PID            int       `db:"pid" json:"pid"`
 	User           *string   `db:"usename" json:"user"`
 	Application    string    `db:"application_name" json:"application"`
-	Client         *string   `db:"client" json:"client"` // nil: on the server's own socket
+	Client         *string   `db:"client" json:"client"` // nil: connected by the server's socket
 	State          *string   `db:"state" json:"state"`
 	QueryStart     time.Time `db:"query_start" json:"query_start"`
 	QuerySeconds   float64   `db:"query_seconds" json:"query_seconds"`
 	XactSeconds    *float64  `db:"xact_seconds" json:"transaction_seconds"`
 	WaitsFor       *string   `db:"waits_for" json:"waits_for"`
-	BlockedBy      *string   `db:"blocked_by" json:"blocked_by"` // their process ids
+	BlockedBy      *string   `db:"blocked_by" json:"blocked_by"` // process ids
 	Query          string    `db:"query" json:"query"`           // its first 200 characters
 	OverFiveMinute bool      `db:"long" json:"over_5_minutes"`
 }
 
-// SessionStates returns the sessions that run a statement or hold a transaction
-// open, the longest first; our own is left out.
+// SessionStates returns the other sessions that run a statement or have a transaction
+// open, the longest first.
 func (db *DB) SessionStates(ctx context.Context) ([]SessionState, error) {
 	var sessions []SessionState
-	err := db.selectAll(ctx, "look at the sessions", &sessions, `
+	err := db.selectAll(ctx, "list the sessions", &sessions, `
 		SELECT pid, usename, application_name, host(client_addr) AS client, state, query_start,
 		       extract(epoch FROM now() - query_start)::float8 AS query_seconds, extract(epoch FROM now() - xact_start)::float8 AS xact_seconds,
 		       wait_event_type || ': ' || wait_event AS waits_for, nullif(array_to_string(pg_blocking_pids(pid), ', '), '') AS blocked_by,
@@ -143,7 +143,7 @@ func (db *DB) SessionStates(ctx context.Context) ([]SessionState, error) {
 	return sessions, err
 }
 
-// StatementState is a statement that the server has seen, by pg_stat_statements.
+// StatementState is a statement in pg_stat_statements.
 type StatementState struct {
 	Calls        int64   `db:"calls" json:"calls"`
 	TotalSeconds float64 `db:"total_seconds" json:"total_seconds"`
@@ -153,9 +153,9 @@ type StatementState struct {
 	Query        string  `db:"query" json:"query"` // its first 200 characters
 }
 
-// SlowStatements returns the statements of this database that take longest on
-// average, at most limit. there is false where the extension pg_stat_statements is
-// missing, or not readable for this role.
+// SlowStatements returns the statements of this database with the longest average time,
+// at most limit. there is false when the extension pg_stat_statements is missing or
+// the role may not read it.
 func (db *DB) SlowStatements(ctx context.Context, limit int) (statements []StatementState, there bool, err error) {
 	var schema *string
 	if err := db.get(ctx, "look for pg_stat_statements", &schema, `
@@ -168,7 +168,7 @@ func (db *DB) SlowStatements(ctx context.Context, limit int) (statements []State
 		FROM `+pq.QuoteIdentifier(*schema)+`.pg_stat_statements
 		WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND query NOT LIKE '%pg_stat_statements%'
 		ORDER BY mean_exec_time DESC LIMIT $1`, limit)
-	if hasCode(err, "42501") || hasCode(err, "55000") { // no right to it; not loaded by the server
+	if hasCode(err, "42501") || hasCode(err, "55000") { // the role may not read it; the server did not load it
 		return nil, false, nil
 	}
 	return statements, true, err

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// AttachmentTotal is how many attachments have a status.
+// AttachmentTotal counts the attachments of one status.
 type AttachmentTotal struct {
-	Status string `db:"status" json:"attachment_status"`
-	Files  int64  `db:"files" json:"attachments"`
-	Bytes  int64  `db:"bytes" json:"bytes"`
-	Today  int64  `db:"today" json:"today"` // whose download began today
+	Status AttachmentStatus `db:"status" json:"attachment_status"`
+	Files  int64            `db:"files" json:"attachments"`
+	Bytes  int64            `db:"bytes" json:"bytes"`
+	Today  int64            `db:"today" json:"today"` // downloads that began today
 }
 
 // AttachmentTotals returns the attachments by status, from the counts.
@@ -23,8 +23,8 @@ func (db *DB) AttachmentTotals(ctx context.Context) ([]AttachmentTotal, error) {
 	return totals, err
 }
 
-// FailedAttachments returns the attachments whose download failed last, the latest
-// first, at most limit of them.
+// FailedAttachments returns the attachments that failed, the latest download first, at
+// most limit of them.
 func (db *DB) FailedAttachments(ctx context.Context, limit int) ([]AttachmentStory, error) {
 	var failed []AttachmentStory
 	err := db.selectAll(ctx, "list the failed attachments", &failed, `
@@ -42,13 +42,13 @@ func (db *DB) LargestAttachments(ctx context.Context, limit int) ([]AttachmentSt
 	return largest, err
 }
 
-// DownloadSpeed says how fast the last downloads were.
+// DownloadSpeed is the speed of the last downloads.
 type DownloadSpeed struct {
 	Downloads int64      `db:"downloads" json:"downloads"`
 	Since     *time.Time `db:"since" json:"since"`
 	Bytes     int64      `db:"bytes" json:"bytes"`
-	Seconds   float64    `db:"seconds" json:"seconds"`              // of all downloads, added up
-	Average   *float64   `db:"average" json:"average_bytes_second"` // of one download at a time
+	Seconds   float64    `db:"seconds" json:"seconds"`              // sum over all downloads
+	Average   *float64   `db:"average" json:"average_bytes_second"` // of one download
 	Slowest   *float64   `db:"slowest" json:"slowest_bytes_second"`
 	Fastest   *float64   `db:"fastest" json:"fastest_bytes_second"`
 	Longest   *float64   `db:"longest" json:"longest_seconds"`
@@ -68,7 +68,7 @@ func (db *DB) DownloadSpeed(ctx context.Context, limit int) (DownloadSpeed, erro
 	return speed, err
 }
 
-// MonthUsage is what lies in the folder of one month, or once did.
+// MonthUsage counts the files of one month, in the output folder or in archives.
 type MonthUsage struct {
 	Month           string `db:"month" json:"month"` // 2025-09, or unknown-date
 	Attachments     int64  `db:"attachments" json:"attachments"`
@@ -76,15 +76,15 @@ type MonthUsage struct {
 	Reports         int64  `db:"reports" json:"reports"`
 	ReportBytes     int64  `db:"report_bytes" json:"report_bytes"`
 	ArchivedFiles   int64  `db:"archived_files" json:"archived_files"`
-	ArchivedBytes   int64  `db:"archived_bytes" json:"archived_bytes"` // no longer in the output folder
+	ArchivedBytes   int64  `db:"archived_bytes" json:"archived_bytes"` // bytes that left the output folder
 }
 
-// DiskBytes is what the month takes in the output folder.
+// DiskBytes is the size of the month in the output folder.
 func (m MonthUsage) DiskBytes() int64 {
 	return max(0, m.AttachmentBytes+m.ReportBytes-m.ArchivedBytes)
 }
 
-// StorageByMonth returns what every month takes, the oldest first.
+// StorageByMonth returns the files of every month, the oldest first.
 func (db *DB) StorageByMonth(ctx context.Context) ([]MonthUsage, error) {
 	var months []MonthUsage
 	err := db.selectAll(ctx, "add up the storage by month", &months, `
@@ -93,60 +93,46 @@ func (db *DB) StorageByMonth(ctx context.Context) ([]MonthUsage, error) {
 	return months, err
 }
 
-// FormUsage is what the files of one form take.
+// FormUsage counts the files of one form.
 type FormUsage struct {
 	ObjectType  string `db:"object_type" json:"object_type"`
-	Records     int64  `db:"records" json:"records"` // complete ones
+	Records     int64  `db:"records" json:"records"` // complete records
 	Attachments int64  `db:"attachments" json:"attachments"`
 	Bytes       int64  `db:"bytes" json:"attachment_bytes"`
 	ReportBytes int64  `db:"report_bytes" json:"report_bytes"`
 }
 
-// StorageByForm returns what every form takes, archived files included.
+// StorageByForm returns the files of every form, with archived files.
 func (db *DB) StorageByForm(ctx context.Context) ([]FormUsage, error) {
 	var forms []FormUsage
 	err := db.selectAll(ctx, "add up the storage by form", &forms, `
 		SELECT f.object_type, coalesce((SELECT sum(r.records) FROM noggin_schema.record_totals r
 		           WHERE r.object_type = f.object_type AND r.processing_status = 'complete'), 0)::bigint AS records,
-		       coalesce(sum(f.files) FILTER (WHERE f.kind = 'attachment' AND f.status = 'complete'), 0)::bigint AS attachments,
+		       coalesce(sum(f.files) FILTER (WHERE f.kind = 'attachment' AND f.status IN ('complete', 'former')), 0)::bigint AS attachments,
 		       coalesce(sum(f.bytes) FILTER (WHERE f.kind = 'attachment'), 0)::bigint AS bytes,
 		       coalesce(sum(f.bytes) FILTER (WHERE f.kind = 'report'), 0)::bigint AS report_bytes
 		FROM noggin_schema.file_counts f GROUP BY 1 ORDER BY 4 DESC, 1`)
 	return forms, err
 }
 
-// FailingFilter chooses the records of `report failed`; the zero value all that
-// failed and are tried again, and the permanently failed ones.
+// FailingFilter chooses the records of `report failed`. The zero value chooses all that
+// failed since they were complete, whether they are tried again or not.
 type FailingFilter struct {
-	Permanent  bool // only the permanently failed ones
+	Permanent  bool // only permanently failed records
 	ObjectType string
 	Limit      int // 0: no limit
 }
 
 // EachFailing hands the failing records to each, the latest failure first.
 func (db *DB) EachFailing(ctx context.Context, f FailingFilter, each func(FailedRecord) error) error {
-	// Literals, one for each partial index.
-	which := `d.processing_status IN ('partial', 'failed', 'api_failed')`
+	// Literals, so that each condition uses its partial index.
+	which := `(d.processing_status IN ('partial', 'failed', 'api_failed') OR d.failing_since IS NOT NULL AND d.processing_status NOT IN ('complete', 'skipped'))`
 	if f.Permanent {
 		which = `d.permanently_failed`
 	}
-	rows, err := db.pool.QueryxContext(ctx, db.sql(`
+	return eachRow(ctx, db, "list the failed records", each, `
 		SELECT d.tip, d.object_type, coalesce(d.inspection_id, d.expected_inspection_id) AS inspection_id, d.processing_status,
-		       d.retry_count, d.next_retry_at, d.permanently_failed, d.last_error_message, d.updated_at
+		       d.retry_count, d.next_retry_at, d.permanently_failed, d.last_error_message, d.updated_at, d.failing_since
 		FROM noggin_schema.noggin_data d WHERE `+which+` AND ($1 = '' OR d.object_type = $1)
-		ORDER BY d.updated_at DESC LIMIT nullif($2::bigint, 0)`), f.ObjectType, f.Limit)
-	if err != nil {
-		return describe(ctx, "list the failed records", err)
-	}
-	defer func() { _ = rows.Close() }() // Err tells what went wrong
-	for rows.Next() {
-		var r FailedRecord
-		if err := rows.StructScan(&r); err != nil {
-			return describe(ctx, "read a failed record", err)
-		}
-		if err := each(r); err != nil {
-			return err
-		}
-	}
-	return describe(ctx, "list the failed records", rows.Err())
+		ORDER BY d.updated_at DESC LIMIT nullif($2::bigint, 0)`, f.ObjectType, f.Limit)
 }

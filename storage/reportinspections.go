@@ -6,49 +6,55 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"fmt"
+	"maps"
 	"math/big"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/lib/pq"
 )
 
-// InspectionFilter chooses the inspections of an export; the zero value chooses all
-// that were fetched.
+// InspectionFilter chooses the inspections of an export. The zero value chooses all
+// fetched ones.
 type InspectionFilter struct {
-	From, To    string // calendar days, YYYY-MM-DD, both included; "" is no bound
-	ObjectType  string // code
-	Attachments bool   // a row an attachment, in place of a row a record
+	Selector
+	Attachments bool // one row for each attachment instead of each record
+	// Fields are the columns: those of [InspectionFields], else fields of the answers. None:
+	// [InspectionColumns].
+	Fields []string
+	Limit  int // rows; 0: all
 }
 
-// inspectionColumns are the columns of an export, the manual's first, with the SQL
-// that each is made of.
+// inspectionColumns are the columns of an export and their SQL. The manual's columns
+// come first.
 var inspectionColumns = map[bool][]struct{ name, sql string }{
 	false: {
-		{"lcd_inspection_id", "n.lcd_inspection_id"},
-		{"inspection_date", "n.inspection_date"},
-		{"vehicle", "n.vehicle"},
-		{"trailer", "n.trailer"},
-		{"department", "n.department"},
-		{"team", "n.team"},
-		{"load_compliance", "n.load_compliance"},
-		{"total_attachments", "n.total_attachments"},
-		{"processing_status", "n.processing_status"},
-		{"object_type", "n.object_type"},
-		{"tip", "n.tip"},
+		{"lcd_inspection_id", "d.lcd_inspection_id"},
+		{"inspection_date", "d.inspection_date"},
+		{"vehicle", "d.vehicle"},
+		{"trailer", "d.trailer"},
+		{"department", "d.department"},
+		{"team", "d.team"},
+		{"load_compliance", "d.load_compliance"},
+		{"total_attachments", "d.total_attachments"},
+		{"processing_status", "d.processing_status"},
+		{"object_type", "d.object_type"},
+		{"tip", "d.tip"},
 	},
 	true: {
-		{"lcd_inspection_id", "n.lcd_inspection_id"},
-		{"inspection_date", "n.inspection_date"},
-		{"vehicle", "n.vehicle"},
-		{"trailer", "n.trailer"},
+		{"lcd_inspection_id", "d.lcd_inspection_id"},
+		{"inspection_date", "d.inspection_date"},
+		{"vehicle", "d.vehicle"},
+		{"trailer", "d.trailer"},
 		{"filename", "a.filename"},
 		{"size_mb", "round(a.file_size_bytes / 1048576.0, 2)"},
 		{"attachment_status", "a.attachment_status"},
 		{"file_path", "a.file_path"},
 		{"file_size_bytes", "a.file_size_bytes"},
 		{"file_hash_sha256", "a.file_hash_sha256"},
-		{"object_type", "n.object_type"},
-		{"tip", "n.tip"},
+		{"object_type", "d.object_type"},
+		{"tip", "d.tip"},
 	},
 }
 
@@ -61,30 +67,103 @@ func InspectionColumns(attachments bool) []string {
 	return names
 }
 
-// EachInspection hands the inspections to each, the latest day first, those without
-// a day last and only where neither bound is given. A value is nil for NULL and
-// valid during the call alone. Memory stays flat whatever their number; the
-// connection should be opened without a statement timeout.
+// moreFields are the further columns that Fields may name, of records and of attachments.
+var moreFields = map[bool][]string{
+	false: {
+		"vehicle_hash", "trailer_hash", "trailer2", "trailer2_hash", "trailer3", "trailer3_hash", "department_hash", "team_hash",
+		"inspected_by", "driver_loader_name", "job_number", "run_number", "completed_attachment_count", "has_unknown_hashes",
+		"expected_inspection_id", "folder", "report_path", "api_created_at", "api_modified_at", "processed_at", "updated_at",
+		"permanently_failed", "last_error_message", "source_filename", "archived",
+	},
+	true: {"attachment_tip", "attachment_sequence", "field_name", "content_type", "attachment_validation_status", "download_completed_at"},
+}
+
+// namesOfType are the names of the entities of a type to which a record refers.
+const namesOfType = `(SELECT string_agg(coalesce((SELECT e.entity_name FROM noggin_schema.entity_hashes e WHERE e.hash_value = h.hash_value
+	ORDER BY (e.entity_type = h.entity_type) DESC, e.updated_at DESC, e.entity_type LIMIT 1), 'Unknown (' || h.hash_value || ')'), ', ' ORDER BY h.field_name, h.position)
+	FROM noggin_schema.record_hashes h WHERE h.record_tip = d.tip AND h.entity_type = '%s')`
+
+// inspectionFields are all columns by name.
+func inspectionFields(attachments bool) map[string]string {
+	fields := map[string]string{"customer": fmt.Sprintf(namesOfType, "customer"), "person": fmt.Sprintf(namesOfType, "person")}
+	for _, column := range inspectionColumns[attachments] {
+		fields[column.name] = column.sql
+	}
+	for _, column := range inspectionColumns[false] {
+		fields[column.name] = column.sql
+	}
+	for _, name := range moreFields[false] {
+		fields[name] = "d." + name
+	}
+	if attachments {
+		for _, name := range moreFields[true] {
+			fields[name] = "a." + name
+		}
+	}
+	return fields
+}
+
+// InspectionFields returns the names of all columns that a filter's Fields may name.
+func InspectionFields(attachments bool) []string {
+	return slices.Sorted(maps.Keys(inspectionFields(attachments)))
+}
+
+// sqlOf returns the SQL of the filter's columns.
+func (f InspectionFilter) sqlOf() []string {
+	names := f.Fields
+	if len(names) == 0 {
+		names = InspectionColumns(f.Attachments)
+	}
+	known := inspectionFields(f.Attachments)
+	columns := make([]string, len(names))
+	for i, name := range names {
+		sql, ok := known[name]
+		if !ok {
+			sql = "d.payload ->> " + pq.QuoteLiteral(name)
+		}
+		columns[i] = sql
+	}
+	return columns
+}
+
+// EachInspection hands the inspections to each, the latest day first. Inspections
+// without a day come last, and only without bounds. A value is nil for NULL and valid
+// only during the call. Memory stays flat. Open the database without a statement
+// timeout for it.
 func (db *DB) EachInspection(ctx context.Context, f InspectionFilter, each func(values [][]byte) error) error {
-	var columns []string
-	for _, column := range inspectionColumns[f.Attachments] {
-		columns = append(columns, column.sql)
-	}
+	columns := f.sqlOf()
 	line := newJoinedColumns(len(columns))
-	query := `SELECT ` + line.sql(columns) + ` FROM noggin_schema.noggin_data n`
-	order := ` ORDER BY n.inspection_date DESC`
+	query := `SELECT ` + line.sql(columns) + ` FROM `
+	attachments, then := "", ""
 	if f.Attachments {
-		query += ` LEFT JOIN noggin_schema.attachments a ON a.record_tip = n.tip`
-		order = ` ORDER BY n.inspection_date DESC, n.tip, a.attachment_sequence`
+		attachments, then = ` LEFT JOIN noggin_schema.attachments a ON a.record_tip = d.tip`, `, a.attachment_sequence`
 	}
-	form := ` AND ($1 = '' OR n.object_type = $1)`
-	dated := query + ` WHERE n.inspection_date IS NOT NULL AND n.inspection_date >= coalesce(nullif($2, '')::date, '-infinity')
-		AND n.inspection_date <= coalesce(nullif($3, '')::date, 'infinity')` + form + order
-	if err := db.eachJoined(ctx, dated, line, each, f.ObjectType, f.From, f.To); err != nil || f.From != "" || f.To != "" {
-		return err
+	if f.Limit > 0 {
+		sent, send := 0, each
+		each = func(values [][]byte) error { sent++; return send(values) }
+		page, args, err := db.inspectionPage(ctx, f)
+		if err != nil {
+			return err
+		}
+		err = db.eachJoined(ctx, page+query+`page p JOIN noggin_schema.noggin_data d ON d.tip = p.tip`+attachments+
+			` ORDER BY p.inspection_date DESC, p.tip DESC`+then+` LIMIT `+strconv.Itoa(f.Limit), line, each, args...)
+		if f.Limit -= sent; err != nil || f.Limit <= 0 || f.From != "" || f.Until != "" {
+			return err
+		}
 	}
-	undated := query + ` WHERE n.inspection_date IS NULL AND n.folder IS NOT NULL` + form + strings.Replace(order, "n.inspection_date DESC", "n.folder", 1)
-	return db.eachJoined(ctx, undated, line, each, f.ObjectType)
+	conditions, args := f.whereFetched(1)
+	if f.Limit == 0 {
+		err := db.eachJoined(ctx, query+`noggin_schema.noggin_data d`+attachments+` WHERE d.inspection_date IS NOT NULL`+conditions+
+			` ORDER BY d.inspection_date DESC, d.tip DESC`+then, line, each, args...)
+		if err != nil || f.From != "" || f.Until != "" {
+			return err
+		}
+	}
+	undated := query + `noggin_schema.noggin_data d` + attachments + ` WHERE d.inspection_date IS NULL AND d.folder IS NOT NULL` + conditions + ` ORDER BY d.folder` + then
+	if f.Limit > 0 {
+		undated += ` LIMIT ` + strconv.Itoa(f.Limit)
+	}
+	return db.eachJoined(ctx, undated, line, each, args...)
 }
 
 func (db *DB) eachJoined(ctx context.Context, query string, line joinedColumns, each func([][]byte) error, args ...any) error {
@@ -109,10 +188,10 @@ func (db *DB) eachJoined(ctx context.Context, query string, line joinedColumns, 
 	return describe(ctx, "list the inspections", rows.Err())
 }
 
-// joinedColumns has the server join a row's columns to one text. Of all ways to get
-// millions of rows through lib/pq that costs least: a third of a column each, and
-// the server no more than COPY. What stands between two values, and for NULL, is
-// drawn anew for each export, so that no value can hold it but by chance.
+// joinedColumns makes the server join a row's columns to one text. For millions of
+// rows through lib/pq this takes a third of the time of separate columns, and it costs
+// the server no more than COPY. The separator and the mark for NULL are random for
+// each export, so that values practically never hold them.
 type joinedColumns struct {
 	columns         int
 	separator, null string
@@ -122,7 +201,7 @@ func newJoinedColumns(columns int) joinedColumns {
 	return joinedColumns{columns, randomControls(), randomControls()}
 }
 
-// randomControls are six random control characters: one text of 27^6.
+// randomControls returns six random control characters: one text of 27^6.
 func randomControls() string {
 	b := make([]byte, 6)
 	for i := range b {
@@ -135,8 +214,8 @@ func randomControls() string {
 	return string(b)
 }
 
-// sql is the expression of the joined columns. It ends as a cstring, which lib/pq
-// hands over without a copy.
+// sql returns the expression of the joined columns. Its type is cstring, which lib/pq
+// returns without a copy.
 func (j joinedColumns) sql(columns []string) string {
 	args := []string{pq.QuoteLiteral(j.separator)}
 	for _, column := range columns {
@@ -159,7 +238,7 @@ func (j joinedColumns) split(text []byte, values [][]byte) ([][]byte, error) {
 		text = rest
 	}
 	if len(values) != j.columns {
-		return values, fmt.Errorf("%d values in place of %d", len(values), j.columns)
+		return values, fmt.Errorf("got %d values instead of %d", len(values), j.columns)
 	}
 	return values, nil
 }

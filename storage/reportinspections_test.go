@@ -47,9 +47,9 @@ func TestInspectionsComeByDayAndWithinTheBounds(t *testing.T) {
 		want   string
 	}{
 		{InspectionFilter{}, "[b a c]"},
-		{InspectionFilter{From: "2025-01-01", To: "2025-02-28"}, "[a]"},
-		{InspectionFilter{From: "2025-01-02"}, "[b]"},
-		{InspectionFilter{ObjectType: "LCD"}, "[a c]"},
+		{InspectionFilter{Selector: Selector{From: "2025-01-01", Until: "2025-02-28"}}, "[a]"},
+		{InspectionFilter{Selector: Selector{From: "2025-01-02"}}, "[b]"},
+		{InspectionFilter{Selector: Selector{ObjectType: "LCD"}}, "[a c]"},
 		{InspectionFilter{Attachments: true}, "[b a a c]"},
 	} {
 		var tips []string

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// QueueDepth is how much waits. Due can be taken now; Later is the rest of what
-// failed and is tried again, at NextAt at the earliest.
+// QueueDepth counts the waiting records. Due can be taken now; Later are retries that
+// are not due before NextAt.
 type QueueDepth struct {
 	Pending    int64      `db:"pending" json:"pending"` // never tried
 	DueRetries int64      `db:"due_retries" json:"due_retries"`
@@ -14,45 +14,46 @@ type QueueDepth struct {
 	Later      int64      `db:"later" json:"later"`
 	NextAt     *time.Time `db:"next_at" json:"next_at"`
 	OldestAt   *time.Time `db:"oldest_at" json:"oldest_due_since"`
-	Crashing   int64      `db:"crashing" json:"crashing"` // taken last and alone, see CrashLimit
-	// DueAtLeast says that there are too many retries to tell apart in time: more of
-	// them may be due, and as many fewer later.
+	Crashing   int64      `db:"crashing" json:"crashing"` // taken last and alone, see crashLimit
+	// DueAtLeast means that there are too many retries to count which are due: more may
+	// be due, and as many fewer later.
 	DueAtLeast bool `db:"-" json:"due_at_least"`
 }
 
-// toldApart is how many retries on either side of now the view queue_depth counts.
+// toldApart is the number of retries up to which the view queue_depth counts, both for
+// due and for later ones.
 const toldApart = 5000
 
-// QueueDepth reads how much waits, without counting the records.
+// QueueDepth counts the waiting records without reading them all.
 func (db *DB) QueueDepth(ctx context.Context) (QueueDepth, error) {
 	var q QueueDepth
-	err := db.get(ctx, "look at the queue", &q, `
+	err := db.get(ctx, "count the queue", &q, `
 		SELECT pending, due_retries, due, later, next_at, oldest_at, crashing FROM noggin_schema.queue_depth`)
 	q.DueAtLeast = q.DueRetries == toldApart && q.Later >= toldApart
 	return q, err
 }
 
-// Worker is a run that has records in hand.
+// Worker is a run with claims.
 type Worker struct {
 	RunID     int64     `db:"run_id" json:"run_id"`
-	Command   *string   `db:"command" json:"command"` // nil: the run is no longer known
+	Command   *string   `db:"command" json:"command"` // nil: the run is pruned
 	Host      *string   `db:"host" json:"host"`
 	PID       *int      `db:"pid" json:"pid"`
 	Records   int64     `db:"records" json:"records"`
-	Expired   int64     `db:"expired" json:"expired"` // of them, whose lease ended: the run seems dead
+	Expired   int64     `db:"expired" json:"expired"` // records whose lease ended: the run is probably dead
 	FirstTip  string    `db:"first_tip" json:"first_tip"`
-	LeaseEnds time.Time `db:"lease_ends" json:"lease_ends"` // the last of them
+	LeaseEnds time.Time `db:"lease_ends" json:"lease_ends"` // the last lease
 }
 
-// headOfQueue is how many records of each part of the queue are looked at for
-// claims. Claims are in no index, so that claiming stays cheap; but what is claimed
-// is at the head of the queue.
+// headOfQueue is the number of records that Workers reads of each part of the queue.
+// Claims are in no index, so that claiming stays cheap, but claimed records are at the
+// head of the queue.
 const headOfQueue = `1000`
 
 // Workers returns the runs that hold claims on records of the queue.
 func (db *DB) Workers(ctx context.Context) ([]Worker, error) {
 	var workers []Worker
-	err := db.selectAll(ctx, "look at the claims", &workers, `
+	err := db.selectAll(ctx, "list the claims", &workers, `
 		WITH head AS (
 			(SELECT tip, claimed_by, claim_expires_at FROM noggin_schema.noggin_data
 			 WHERE processing_status = 'pending' AND crash_count < 3 ORDER BY queue_order LIMIT `+headOfQueue+`)
@@ -60,7 +61,7 @@ func (db *DB) Workers(ctx context.Context) ([]Worker, error) {
 			(SELECT tip, claimed_by, claim_expires_at FROM noggin_schema.noggin_data
 			 WHERE processing_status IN ('api_success', 'interrupted', 'partial', 'failed', 'api_failed') AND NOT permanently_failed AND crash_count < 3
 			 ORDER BY coalesce(next_retry_at, '-infinity'::timestamptz) LIMIT `+headOfQueue+`)
-			UNION -- those stored this moment
+			UNION -- records stored this moment
 			(SELECT tip, claimed_by, claim_expires_at FROM noggin_schema.noggin_data
 			 WHERE processing_status IN ('api_success', 'interrupted', 'partial', 'failed', 'api_failed') AND NOT permanently_failed AND crash_count < 3
 			   AND coalesce(next_retry_at, '-infinity'::timestamptz) <= now()
@@ -75,19 +76,18 @@ func (db *DB) Workers(ctx context.Context) ([]Worker, error) {
 	return workers, err
 }
 
-// Waiting is a record that is tried again later.
+// Waiting is a record that waits for its retry.
 type Waiting struct {
 	Tip          string     `db:"tip" json:"tip"`
 	InspectionID *string    `db:"inspection_id" json:"inspection_id"`
 	ObjectType   string     `db:"object_type" json:"object_type"`
-	Status       string     `db:"processing_status" json:"processing_status"`
+	Status       Status     `db:"processing_status" json:"processing_status"`
 	RetryCount   int        `db:"retry_count" json:"retry_count"`
 	NextRetryAt  *time.Time `db:"next_retry_at" json:"next_retry_at"`
 	LastError    *string    `db:"last_error_message" json:"last_error_message"`
 }
 
-// NextRetries returns the retries that come next, those that are overdue first, at
-// most limit of them.
+// NextRetries returns the next retries, overdue ones first, at most limit of them.
 func (db *DB) NextRetries(ctx context.Context, limit int) ([]Waiting, error) {
 	var next []Waiting
 	err := db.selectAll(ctx, "list the next retries", &next, `

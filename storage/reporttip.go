@@ -10,12 +10,12 @@ import (
 	"github.com/lib/pq"
 )
 
-// RecordStory is everything known about one record, but its payload.
+// RecordStory is everything about one record except its payload.
 type RecordStory struct {
 	Tip               string     `db:"tip" json:"tip"`
 	ObjectType        string     `db:"object_type" json:"object_type"`
 	ObjectTypeAssumed bool       `db:"object_type_assumed" json:"object_type_assumed"`
-	Status            string     `db:"processing_status" json:"processing_status"`
+	Status            Status     `db:"processing_status" json:"processing_status"`
 	InspectionID      *string    `db:"inspection_id" json:"inspection_id"`
 	InspectionDate    *string    `db:"inspection_date" json:"inspection_date"`
 	ExpectedID        *string    `db:"expected_inspection_id" json:"expected_inspection_id"`
@@ -57,12 +57,20 @@ type RecordStory struct {
 	ClaimExpiresAt    *time.Time `db:"claim_expires_at" json:"claim_expires_at"`
 	ClaimHost         *string    `db:"claim_host" json:"claim_host"`
 	PayloadBytes      int64      `db:"payload_bytes" json:"payload_bytes"`
+	Version           *int       `db:"version" json:"version"` // the current one; null: no answer
+	CompletedAt       *time.Time `db:"completed_at" json:"completed_at"`
+	AskedAgainAt      *time.Time `db:"asked_at" json:"asked_again_at"`
+	AskAgainAt        *time.Time `db:"due_at" json:"ask_again_at"` // null: it is not asked for again by itself
+	MissingSince      *time.Time `db:"missing_since" json:"missing_since"`
+	GoneAt            *time.Time `db:"gone_at" json:"gone_at"`
+	GoneStatus        *int       `db:"gone_status" json:"gone_status"`
+	ReturnedAt        *time.Time `db:"returned_at" json:"returned_at"`
 }
 
-// FindRecords returns the tips of the records that a tip, the beginning of a platform's
-// one (8 hexadecimal digits or more), or one of the spellings of an inspection id
-// means, at most limit. A whole tip or an inspection id goes before the beginning of a
-// tip. Other tips are short and may begin alike: "load-0001" is not "load-00012".
+// FindRecords returns up to limit tips of records that have text as their tip or one of
+// the spellings as their inspection id. If there are none, it returns the records whose
+// tip begins with text: only for 8 hexadecimal digits or more, and only tips of the
+// platform. Other tips are short and may begin alike: "load-0001" is not "load-00012".
 func (db *DB) FindRecords(ctx context.Context, text string, spellings []string, limit int) ([]string, error) {
 	var tips []string
 	err := db.selectAll(ctx, "look for the record", &tips, `
@@ -74,14 +82,14 @@ func (db *DB) FindRecords(ctx context.Context, text string, spellings []string, 
 	if err != nil || len(tips) > 0 || len(text) < 8 || strings.Trim(text, "0123456789abcdefABCDEF") != "" {
 		return tips, err
 	}
-	// A literal, so that the planner sees the prefix and takes the primary key.
+	// A literal, so that the planner sees the prefix and uses the primary key.
 	err = db.selectAll(ctx, "look for the record", &tips, `
 		SELECT tip FROM noggin_schema.noggin_data WHERE tip LIKE `+pq.QuoteLiteral(strings.ToLower(text)+"%")+` AND octet_length(tip) = 64
 		ORDER BY tip LIMIT $1`, limit)
 	return tips, err
 }
 
-// RecordStory reads everything about a record; found is false where there is none.
+// RecordStory reads everything about a record. found is false when it does not exist.
 func (db *DB) RecordStory(ctx context.Context, tip string) (r RecordStory, found bool, err error) {
 	err = db.get(ctx, "read the record", &r, `
 		SELECT d.tip, d.object_type, d.object_type_assumed, d.processing_status, d.inspection_id, d.inspection_date::text AS inspection_date,
@@ -92,8 +100,12 @@ func (db *DB) RecordStory(ctx context.Context, tip string) (r RecordStory, found
 		       d.folder, d.report_path, d.report_size_bytes, v.name AS report_archive, d.source_filename, d.csv_imported_at,
 		       d.api_created_at, d.api_modified_at, d.created_at, d.updated_at, d.processed_at, d.processing_seconds,
 		       d.claimed_by, d.claim_expires_at, r.host || ', process ' || r.pid AS claim_host,
-		       coalesce(length(d.payload::text), 0) AS payload_bytes
+		       coalesce(length(d.payload::text), 0) AS payload_bytes,
+		       CASE WHEN d.payload IS NOT NULL THEN coalesce(d.version, 1) END AS version,
+		       coalesce(d.completed_at, CASE WHEN d.processing_status = 'complete' THEN d.updated_at END) AS completed_at,
+		       f.asked_at, f.due_at, f.missing_since, f.gone_at, f.gone_status, f.returned_at
 		FROM noggin_schema.noggin_data d
+		LEFT JOIN noggin_schema.refreshes f ON f.record_tip = d.tip
 		LEFT JOIN noggin_schema.archives v ON v.id = d.report_archive_id
 		LEFT JOIN noggin_schema.runs r ON r.id = d.claimed_by
 		WHERE d.tip = $1`, tip)
@@ -103,26 +115,26 @@ func (db *DB) RecordStory(ctx context.Context, tip string) (r RecordStory, found
 	return r, err == nil, err
 }
 
-// AttachmentStory is everything known about one attachment.
+// AttachmentStory is everything about one attachment.
 type AttachmentStory struct {
-	Tip          string     `db:"attachment_tip" json:"attachment_tip"`
-	Sequence     int        `db:"attachment_sequence" json:"attachment_sequence"`
-	Field        string     `db:"field_name" json:"field_name"`
-	Filename     *string    `db:"filename" json:"filename"`
-	Path         *string    `db:"file_path" json:"file_path"`
-	Status       string     `db:"attachment_status" json:"attachment_status"`
-	Validation   string     `db:"attachment_validation_status" json:"attachment_validation_status"`
-	Size         *int64     `db:"file_size_bytes" json:"file_size_bytes"`
-	SHA256       *string    `db:"file_hash_sha256" json:"file_hash_sha256"`
-	ContentType  *string    `db:"content_type" json:"content_type"`
-	StartedAt    *time.Time `db:"download_started_at" json:"download_started_at"`
-	CompletedAt  *time.Time `db:"download_completed_at" json:"download_completed_at"`
-	Seconds      *float64   `db:"download_duration_seconds" json:"download_duration_seconds"`
-	RetryCount   int        `db:"retry_count" json:"retry_count"`
-	LastError    *string    `db:"last_error_message" json:"last_error_message"`
-	Archive      *string    `db:"archive_name" json:"archive"`
-	RecordTip    string     `db:"record_tip" json:"record_tip"`
-	InspectionID *string    `db:"inspection_id" json:"inspection_id"`
+	Tip          string           `db:"attachment_tip" json:"attachment_tip"`
+	Sequence     int              `db:"attachment_sequence" json:"attachment_sequence"`
+	Field        string           `db:"field_name" json:"field_name"`
+	Filename     *string          `db:"filename" json:"filename"`
+	Path         *string          `db:"file_path" json:"file_path"`
+	Status       AttachmentStatus `db:"attachment_status" json:"attachment_status"`
+	Validation   Validation       `db:"attachment_validation_status" json:"attachment_validation_status"`
+	Size         *int64           `db:"file_size_bytes" json:"file_size_bytes"`
+	SHA256       *string          `db:"file_hash_sha256" json:"file_hash_sha256"`
+	ContentType  *string          `db:"content_type" json:"content_type"`
+	StartedAt    *time.Time       `db:"download_started_at" json:"download_started_at"`
+	CompletedAt  *time.Time       `db:"download_completed_at" json:"download_completed_at"`
+	Seconds      *float64         `db:"download_duration_seconds" json:"download_duration_seconds"`
+	RetryCount   int              `db:"retry_count" json:"retry_count"`
+	LastError    *string          `db:"last_error_message" json:"last_error_message"`
+	Archive      *string          `db:"archive_name" json:"archive"`
+	RecordTip    string           `db:"record_tip" json:"record_tip"`
+	InspectionID *string          `db:"inspection_id" json:"inspection_id"`
 }
 
 const attachmentStory = `a.attachment_tip, a.attachment_sequence, a.field_name, a.filename, a.file_path, a.attachment_status,
@@ -131,7 +143,7 @@ const attachmentStory = `a.attachment_tip, a.attachment_sequence, a.field_name, 
 	(SELECT v.name FROM noggin_schema.archives v WHERE v.id = a.archive_id) AS archive_name,
 	(SELECT d.inspection_id FROM noggin_schema.noggin_data d WHERE d.tip = a.record_tip) AS inspection_id`
 
-// AttachmentsOf returns a record's attachments in their order.
+// AttachmentsOf returns a record's attachments in the order of their numbers.
 func (db *DB) AttachmentsOf(ctx context.Context, tip string) ([]AttachmentStory, error) {
 	var attachments []AttachmentStory
 	err := db.selectAll(ctx, "read the record's attachments", &attachments, `
@@ -139,11 +151,11 @@ func (db *DB) AttachmentsOf(ctx context.Context, tip string) ([]AttachmentStory,
 	return attachments, err
 }
 
-// ErrorsOf returns a record's errors, the latest first, at most limit of them, and
-// how many there are.
+// ErrorsOf returns up to limit errors of a record, the latest first, and their total
+// number.
 func (db *DB) ErrorsOf(ctx context.Context, tip string, limit int) (rows []ErrorRow, total int64, err error) {
 	if err := db.selectAll(ctx, "read the record's errors", &rows, `
-		SELECT created_at, tip, attachment_tip, error_type, error_message, run_id FROM noggin_schema.processing_errors
+		SELECT created_at, tip, attachment_tip, error_type, error_message, run_id, error_details->>'excerpt' AS excerpt FROM noggin_schema.processing_errors
 		WHERE tip = $1 ORDER BY created_at DESC LIMIT $2`, tip, limit); err != nil {
 		return nil, 0, err
 	}

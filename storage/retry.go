@@ -12,16 +12,17 @@ type FailedRecord struct {
 	Tip               string     `db:"tip" json:"tip"`
 	ObjectType        string     `db:"object_type" json:"object_type"`
 	InspectionID      *string    `db:"inspection_id" json:"inspection_id"`
-	Status            string     `db:"processing_status" json:"processing_status"`
+	Status            Status     `db:"processing_status" json:"processing_status"`
 	RetryCount        int        `db:"retry_count" json:"retry_count"`
 	NextRetryAt       *time.Time `db:"next_retry_at" json:"next_retry_at"`
 	PermanentlyFailed bool       `db:"permanently_failed" json:"permanently_failed"`
 	LastError         *string    `db:"last_error_message" json:"last_error_message"`
 	UpdatedAt         time.Time  `db:"updated_at" json:"updated_at"`
+	FailingSince      *time.Time `db:"failing_since" json:"failing_since"` // its first failure since it was complete
 }
 
-// retryable are the records that a selector means for a retry: without a filter of
-// its own, all that failed, but not permanently.
+// retryable are the records that the selector chooses to retry. Without a filter it
+// chooses all failed records, except the permanently failed ones.
 func (s Selector) retryable() (conditions string, args []any) {
 	conditions, args = s.where(1)
 	if len(s.Tips) == 0 && len(s.Statuses) == 0 && !s.UnknownHashes {
@@ -33,46 +34,31 @@ func (s Selector) retryable() (conditions string, args []any) {
 	return conditions, args
 }
 
-// EachRetryable hands the records that the selector means for a retry to each, the
-// latest failure first.
-func (db *DB) EachRetryable(ctx context.Context, s Selector, each func(FailedRecord) error) error {
+// EachRetryable hands the records that the selector chooses to retry to each, the
+// latest failure first, limit of them; 0: all.
+func (db *DB) EachRetryable(ctx context.Context, s Selector, limit int, each func(FailedRecord) error) error {
 	conditions, args := s.retryable()
-	rows, err := db.pool.QueryxContext(ctx, db.sql(`
+	args = append(args, limit)
+	return eachRow(ctx, db, "list the records to retry", each, `
 		SELECT d.tip, d.object_type, coalesce(d.inspection_id, d.expected_inspection_id) AS inspection_id, d.processing_status,
-		       d.retry_count, d.next_retry_at, d.permanently_failed, d.last_error_message, d.updated_at
-		FROM noggin_schema.noggin_data d WHERE true`+conditions+` ORDER BY d.updated_at DESC, d.tip`), args...)
-	if err != nil {
-		return describe(ctx, "list the records to retry", err)
-	}
-	defer func() { _ = rows.Close() }() // Err tells what went wrong
-	for rows.Next() {
-		var r FailedRecord
-		if err := rows.StructScan(&r); err != nil {
-			return describe(ctx, "read a record to retry", err)
-		}
-		if err := each(r); err != nil {
-			return err
-		}
-	}
-	return describe(ctx, "list the records to retry", rows.Err())
+		       d.retry_count, d.next_retry_at, d.permanently_failed, d.last_error_message, d.updated_at, d.failing_since
+		FROM noggin_schema.noggin_data d WHERE true`+conditions+` ORDER BY d.updated_at DESC, d.tip LIMIT nullif(`+placeholder(len(args))+`::bigint, 0)`, args...)
 }
 
-// CountRetryable counts the records that the selector means for a retry.
-func (db *DB) CountRetryable(ctx context.Context, s Selector) (int64, error) {
+// CountRetryable counts the records that the selector chooses to retry.
+func (db *DB) CountRetryable(ctx context.Context, s Selector) ([]ChosenCount, error) {
 	conditions, args := s.retryable()
-	var n int64
-	err := db.get(ctx, "count the records to retry", &n, `SELECT count(*) FROM noggin_schema.noggin_data d WHERE true`+conditions, args...)
-	return n, err
+	return db.countChosen(ctx, "count the records to retry", conditions, args)
 }
 
-// ResetForRetry makes the records that the selector means pending again, as if they
-// had never failed, and notes the run that asked for them, so that it can process
-// just these. Records that a run is at work on are left to it.
+// ResetForRetry makes the records that the selector chooses pending, without failures.
+// It stores the run in retry_requested_by, so that the run can process only these. It
+// leaves claimed records alone.
 func (db *DB) ResetForRetry(ctx context.Context, run int64, s Selector) (int64, error) {
 	conditions, args := s.retryable()
 	args = append(args, run)
 	var reset int64
-	err := db.tx(ctx, "reset the records", func(tx *sqlx.Tx) error {
+	err := db.unbounded().tx(ctx, "reset the records", func(tx *sqlx.Tx) error {
 		if _, err := tx.ExecContext(ctx, "SET LOCAL statement_timeout = 0"); err != nil {
 			return err
 		}

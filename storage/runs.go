@@ -1,54 +1,71 @@
 package storage
 
 import (
+	"cmp"
 	"context"
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"time"
 )
 
-// Standing is what a run needs to know before it begins, read in one statement.
+// Standing is the state of the mirror that a run reads first, in one statement.
 type Standing struct {
-	Version     int        `db:"version"`
+	versions
 	Paused      bool       `db:"paused"`
 	PauseReason string     `db:"pause_reason"`
-	PausedUntil *time.Time `db:"pause_until"` // nil: until resumed
+	PausedUntil *time.Time `db:"pause_until"` // nil: until `noggin maintain resume`
 	Now         time.Time  `db:"now"`         // the server's clock
-	Due         bool       `db:"due"`         // at least one record can be taken
-	HealNeeded  bool       `db:"heal_needed"` // a record refers to a name that changed
-	// ClockSetBack tells that the server's clock was ahead when it was last used:
-	// see [DB.BringTimesBack].
+	Due         bool       `db:"due"`         // at least one record can be claimed
+	HealNeeded  bool       `db:"heal_needed"` // a record refers to a changed name, or was not checked since an upgrade
+	SearchFill  bool       `db:"search_fill"` // records of version 1 have no words to be found by yet: see [DB.FillSearch]
+	// ClockSetBack means that the database holds times of the server that are in its
+	// future: its clock was ahead. See [DB.BringTimesBack].
 	ClockSetBack bool `db:"clock_set_back"`
 	Circuit
 }
 
-// Standing reads the schema's version, a maintenance pause and the circuit. Its
-// error wraps [ErrSchema] or [ErrUnavailable].
+// Standing reads the state of the mirror and checks the schema as [DB.CheckSchema] does.
+// Its error wraps [ErrSchema] or [ErrUnavailable].
 func (db *DB) Standing(ctx context.Context) (Standing, error) {
 	var s Standing
 	err := db.get(ctx, "read the state of the mirror", &s, `
 		SELECT (SELECT coalesce(max(version), 0) FROM noggin_schema.schema_version) AS version,
-		       p.id IS NOT NULL AS paused, coalesce(p.reason, '') AS pause_reason, p.paused_until AS pause_until,
+		       (SELECT coalesce(max(oldest_program), 0) FROM noggin_schema.schema_version) AS oldest_program,
+		       `+known+` AS known, p.id IS NOT NULL AS paused, coalesce(p.reason, '') AS pause_reason, p.paused_until AS pause_until,
 		       now() AS now, `+circuitColumns+`,
 		       EXISTS (SELECT FROM noggin_schema.noggin_data d WHERE `+dueFresh+` AND `+unclaimed+`)
 		       OR EXISTS (SELECT FROM noggin_schema.noggin_data d WHERE `+dueRetry+` AND `+unclaimed+`)
-		       OR EXISTS (SELECT FROM noggin_schema.noggin_data d WHERE `+dueCrashed+` AND `+unclaimed+`) AS due,
-		       EXISTS (SELECT FROM noggin_schema.noggin_data d WHERE d.names_stale) AS heal_needed,
+		       OR EXISTS (SELECT FROM noggin_schema.noggin_data d WHERE `+dueCrashed+` AND `+unclaimed+`)
+		       OR EXISTS (SELECT FROM `+dueRefreshes+` AND `+unclaimed+`) AS due,
+		       EXISTS (SELECT FROM noggin_schema.noggin_data d WHERE d.names_stale)
+		       OR EXISTS (SELECT FROM noggin_schema.names_recheck WHERE after IS NOT NULL) AS heal_needed,
+		       EXISTS (SELECT FROM noggin_schema.search_fill WHERE after IS NOT NULL) AS search_fill,
 		       c.updated_at > now() + interval '1 minute'
 		       OR EXISTS (SELECT FROM (SELECT started_at, seen_at FROM noggin_schema.runs ORDER BY id DESC LIMIT 20) r
 		                  WHERE greatest(r.started_at, r.seen_at) > now() + interval '1 minute') AS clock_set_back
 		FROM noggin_schema.circuit c
 		LEFT JOIN noggin_schema.pause p ON p.paused_until IS NULL OR p.paused_until > now()`)
 	if err != nil {
-		return s, err
+		return s, db.explainSchema(ctx, err)
 	}
-	return s, checkVersion(s.Version)
+	return s, s.check()
 }
 
-// CircuitOpen reports whether requests are held back now.
+// explainSchema returns the error of [DB.CheckSchema] in place of one that says that an
+// object of the schema is missing: the schema is probably an older one.
+func (db *DB) explainSchema(ctx context.Context, err error) error {
+	if errors.Is(err, ErrSchema) {
+		return cmp.Or(db.CheckSchema(ctx), err)
+	}
+	return err
+}
+
+// CircuitOpen reports whether the circuit lets no request through now.
 func (s Standing) CircuitOpen() bool {
-	return s.State == "open" && s.OpenUntil != nil && s.Now.Before(*s.OpenUntil)
+	return s.State == CircuitOpen && s.OpenUntil != nil && s.Now.Before(*s.OpenUntil)
 }
 
 // RecordRun records a run that began and ended with nothing to do.
@@ -60,17 +77,23 @@ func (db *DB) RecordRun(ctx context.Context, command, version string) (int64, er
 	return id, err
 }
 
-// StartRun records that a command began on this host and returns the run's id.
+// StartRun records that a command began on this host and returns the run's id. It
+// checks the schema as [DB.CheckSchema] does, so that no run changes a schema that does
+// not fit.
 func (db *DB) StartRun(ctx context.Context, command, version string) (int64, error) {
 	var id int64
 	err := db.get(ctx, "record the run", &id, `
-		INSERT INTO noggin_schema.runs (command, host, pid, version) VALUES ($1, $2, $3, $4) RETURNING id`,
-		command, db.host, os.Getpid(), version)
-	return id, err
+		INSERT INTO noggin_schema.runs (command, host, pid, version) SELECT $1, $2, $3, $4
+		WHERE (SELECT max(version) >= $5 AND max(oldest_program) <= $5 FROM noggin_schema.schema_version) AND `+known+` RETURNING id`,
+		command, db.host, os.Getpid(), version, SchemaVersion)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = fmt.Errorf("record the run: %w", ErrSchema)
+	}
+	return id, db.explainSchema(ctx, err)
 }
 
-// FinishRun records how a run ended. summary is the document that the command
-// prints as JSON; message says why it ended when it was not plainly done.
+// FinishRun records the end of a run. summary is the JSON document that the command
+// prints. message says why the run ended early, or is "".
 func (db *DB) FinishRun(ctx context.Context, id int64, exitCode int, message string, summary any) error {
 	doc, err := json.Marshal(summary)
 	if err != nil {

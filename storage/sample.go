@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// sampleEvery is how far apart samples are at least, whichever host takes them.
+// sampleEvery is the least time between two samples, over all hosts.
 const sampleEvery = 5 * time.Minute
 
-// Disk is the state of the volume that the output folder of a host is on.
+// Disk is the state of the volume of a host's output folder.
 type Disk struct {
 	Host       string `json:"host"`
 	Path       string `json:"path"`
@@ -20,21 +20,21 @@ type Disk struct {
 	TotalBytes int64  `json:"total_bytes"`
 }
 
-// Measures are what a sample keeps.
+// Measures are the numbers in a sample.
 type Measures struct {
-	Records           map[string]int64 `json:"records"` // by status
+	Records           map[Status]int64 `json:"records"` // by status
 	PermanentlyFailed int64            `json:"permanently_failed"`
 	Due               int64            `json:"due"`
 	Later             int64            `json:"later"`
-	OldestDueSeconds  float64          `json:"oldest_due_seconds"` // how long it has waited
-	Attachments       int64            `json:"attachments"`        // complete ones
+	OldestDueSeconds  float64          `json:"oldest_due_seconds"` // how long the oldest due record waits
+	Attachments       int64            `json:"attachments"`        // complete attachments
 	AttachmentBytes   int64            `json:"attachment_bytes"`
 	UnknownHashes     int64            `json:"unknown_hashes"`
 	Requests          int64            `json:"requests"` // since the mirror was set up
 	RequestFailures   int64            `json:"request_failures"`
-	Circuit           string           `json:"circuit"`
+	Circuit           CircuitState     `json:"circuit"`
 	DatabaseBytes     int64            `json:"database_bytes"`
-	Disk              *Disk            `json:"disk"` // nil: the output folder could not be looked at
+	Disk              *Disk            `json:"disk"` // nil: the output folder is not available
 }
 
 // Sample is the state of the mirror at one time.
@@ -43,7 +43,7 @@ type Sample struct {
 	Measures
 }
 
-// measures is the one document of [Measures]; $1 is the disk.
+// measures is the SQL that builds the document of [Measures]; $1 is the disk.
 const measures = `jsonb_build_object(
 	'records', (SELECT coalesce(jsonb_object_agg(s.processing_status, s.records), '{}') FROM
 		(SELECT processing_status, sum(records) AS records FROM noggin_schema.record_counts GROUP BY 1) AS s),
@@ -54,9 +54,9 @@ const measures = `jsonb_build_object(
 	'requests', c.total_requests, 'request_failures', c.total_failures, 'circuit', c.state,
 	'database_bytes', pg_database_size(current_database()), 'disk', $1::jsonb)`
 
-// Sample keeps the state of the mirror as a sample, unless there is one of the last
-// five minutes. Where it does, it also folds the counts when they have grown, and
-// thins old samples. disk may be nil.
+// Sample stores the state of the mirror as a sample, unless the last five minutes have
+// one. After that it folds the counts if they have grown, and once an hour it thins old
+// samples. disk may be nil.
 func (db *DB) Sample(ctx context.Context, disk *Disk) (taken bool, err error) {
 	if disk != nil {
 		disk.Host = db.host
@@ -74,9 +74,9 @@ func (db *DB) Sample(ctx context.Context, disk *Disk) (taken bool, err error) {
 		SELECT now(), `+measures+`
 		FROM noggin_schema.queue_depth q, noggin_schema.circuit c,
 		     (SELECT coalesce(sum(files), 0) AS files, coalesce(sum(bytes), 0) AS bytes FROM noggin_schema.file_counts
-		      WHERE kind = 'attachment' AND status = 'complete') AS f
+		      WHERE kind = 'attachment' AND status = 'complete') AS f,
+		     (SELECT FROM noggin_schema.schema_version ORDER BY version DESC LIMIT 1 FOR UPDATE SKIP LOCKED) AS turn
 		WHERE NOT EXISTS (SELECT FROM noggin_schema.samples WHERE taken_at > now() - $2 * interval '1 second')
-		  AND pg_try_advisory_xact_lock(hashtext('noggin_schema.sample'))
 		ON CONFLICT DO NOTHING
 		RETURNING greatest((SELECT count(*) FROM noggin_schema.record_counts), (SELECT count(*) FROM noggin_schema.file_counts)) AS counts,
 			NOT EXISTS (SELECT FROM noggin_schema.samples WHERE taken_at >= date_trunc('hour', now())) AS hourly`,
@@ -99,8 +99,8 @@ func (db *DB) Sample(ctx context.Context, disk *Disk) (taken bool, err error) {
 	return true, err
 }
 
-// ThinSamples deletes samples older than two days but for one an hour, and older
-// than 60 days but for one a day, and returns how many those were.
+// ThinSamples keeps one sample an hour after two days and one a day after 60 days. It
+// returns how many it deleted.
 func (db *DB) ThinSamples(ctx context.Context) (int64, error) {
 	var n int64
 	err := db.get(ctx, "thin old samples", &n, `

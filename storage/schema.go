@@ -2,20 +2,20 @@ package storage
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 )
 
-// SchemaVersion is the version of schema.sql. It moves with every change of that
-// file, so that `noggin init-db` knows that there is something to add.
-const SchemaVersion = 1
+// SchemaVersion is the version of schema.sql, which records it in schema_version. It
+// rises with every release that changes the schema, so that `noggin init-db` upgrades
+// older databases.
+const SchemaVersion = 2
 
-// InitOptions say how [DB.Init] is to deal with what it finds.
+// InitOptions say what [DB.Init] does with an existing schema.
 type InitOptions struct {
 	// MigrateLegacy renames a schema of the replaced service to noggin_legacy and
 	// copies its records, attachments and hashes.
@@ -23,90 +23,145 @@ type InitOptions struct {
 	// ObjectTypeCodes maps what a legacy object_type column may hold (codes, API
 	// names, full names, lower-cased) to codes.
 	ObjectTypeCodes map[string]string
-	// Output is the absolute path of the output folder, with which the replaced
-	// service's paths begin.
+	// Output is the absolute path of the output folder. Paths of the replaced service
+	// begin with it.
 	Output string
-	// Repair applies the schema although its version is current, and puts back what
-	// somebody removed or changed.
+	// Repair applies the schema even if its version is current. It puts back columns,
+	// indexes and triggers that somebody removed.
 	Repair bool
+	// AskAgain are the times after which a complete record is asked for again. An upgrade
+	// makes old records due only for those that are still to come.
+	AskAgain []time.Duration
 }
 
-// InitResult tells what [DB.Init] did.
+// InitResult is what [DB.Init] did.
 type InitResult struct {
-	FromVersion  int            `json:"from_version"` // 0: there was none
+	FromVersion  int            `json:"from_version"` // 0: no schema
 	ToVersion    int            `json:"to_version"`
 	AddedColumns []string       `json:"added_columns,omitempty"`
-	Repaired     []string       `json:"repaired,omitempty"`  // what was missing or not as it should be
-	Remaining    []string       `json:"remaining,omitempty"` // what is not, and only a person can mend
+	Repaired     []string       `json:"repaired,omitempty"`  // objects that were missing or different
+	Remaining    []string       `json:"remaining,omitempty"` // objects that differ and that only a person can mend
 	SearchPath   bool           `json:"search_path_set"`
+	Timezone     string         `json:"timezone_set,omitempty"` // empty: the role had it
+	Creators     []string       `json:"creators,omitempty"`     // who else may create functions: "PUBLIC in public"
 	Legacy       []LegacyCopied `json:"legacy,omitempty"`
 	Schema       string         `json:"schema"`
 }
 
-// CheckSchema returns an error wrapping [ErrSchema] unless the schema is there and
-// not older than this program needs.
+// CheckSchema returns an error that wraps [ErrSchema] unless this program may run on
+// the schema.
 func (db *DB) CheckSchema(ctx context.Context) error {
-	version, err := db.schemaVersion(ctx, db.pool)
+	v, err := db.schemaVersion(ctx, db.pool)
 	if err != nil {
 		return describe(ctx, "read the schema's version", err)
 	}
-	return checkVersion(version)
+	return v.check()
 }
 
-func checkVersion(version int) error {
-	if version < SchemaVersion {
-		if version == 0 {
-			return fmt.Errorf("%w: it is missing: run `noggin init-db`", ErrSchema)
-		}
-		return fmt.Errorf("%w: it has version %d, this program needs %d: run `noggin init-db`", ErrSchema, version, SchemaVersion)
+// versions are what the table schema_version says.
+type versions struct {
+	Version       int `db:"version"`        // of the schema; 0: it is missing
+	OldestProgram int `db:"oldest_program"` // the least SchemaVersion of a program that may run
+	// Known says that the session still has noggin.client, which it set when it
+	// connected. Without it the triggers take noggin for an operator.
+	Known bool `db:"known"`
+}
+
+// known is the SQL of versions.Known.
+const known = `coalesce(current_setting('noggin.client', true), '') = 'on'`
+
+// check returns an error that wraps [ErrSchema] or [ErrPooler] unless this program may
+// run on this connection.
+func (v versions) check() error {
+	switch {
+	case v.Version == 0:
+		return fmt.Errorf("%w: it is missing: run `noggin init-db`", ErrSchema)
+	case v.Version < SchemaVersion:
+		return fmt.Errorf("%w: it has version %d, this program needs %d: run `noggin init-db`", ErrSchema, v.Version, SchemaVersion)
+	case v.OldestProgram > SchemaVersion:
+		return fmt.Errorf("%w: version %d needs a program that knows version %d, this one knows %d: %w",
+			ErrSchema, v.Version, v.OldestProgram, SchemaVersion, ErrOldProgram)
+	case !v.Known:
+		return ErrPooler
 	}
 	return nil
 }
 
-// schemaVersion returns the recorded version, 0 when there is none.
-func (db *DB) schemaVersion(ctx context.Context, q sqlx.QueryerContext) (int, error) {
+// schemaVersion reads the versions of the schema.
+func (db *DB) schemaVersion(ctx context.Context, q sqlx.QueryerContext) (v versions, err error) {
 	var exists bool
-	err := sqlx.GetContext(ctx, q, &exists, db.sql(`SELECT to_regclass('noggin_schema.schema_version') IS NOT NULL`))
+	err = sqlx.GetContext(ctx, q, &exists, db.sql(`SELECT to_regclass('noggin_schema.schema_version') IS NOT NULL`))
 	if err != nil || !exists {
-		return 0, err
+		return v, err
 	}
-	var version int
-	return version, sqlx.GetContext(ctx, q, &version, db.sql(`SELECT coalesce(max(version), 0) FROM noggin_schema.schema_version`))
+	// In JSON, because version 1 has no column oldest_program.
+	err = sqlx.GetContext(ctx, q, &v, db.sql(`
+		SELECT `+known+` AS known, coalesce(max(s.version), 0) AS version, coalesce(max((to_jsonb(s)->>'oldest_program')::int), 0) AS oldest_program
+		FROM noggin_schema.schema_version s`))
+	return v, err
 }
 
-// Init creates or completes the schema from the text of schema.sql, in one
-// transaction under an advisory lock; it does nothing when the recorded version is
-// current. A schema of the replaced service is never built over.
+// Init creates or upgrades the schema with the text of schema.sql, in one transaction
+// under a lock. It does nothing when the schema's version is current. It
+// never changes a schema of the replaced service without MigrateLegacy. An error that
+// wraps [ErrBusy] means that another session holds a lock on the schema.
 func (db *DB) Init(ctx context.Context, schemaSQL string, opts InitOptions) (InitResult, error) {
 	result := InitResult{ToVersion: SchemaVersion, Schema: db.cfg.Schema}
-	version, err := db.schemaVersion(ctx, db.pool)
+	v, err := db.schemaVersion(ctx, db.pool)
 	if err != nil {
 		return result, describe(ctx, "read the schema's version", err)
 	}
-	if version > SchemaVersion || version == SchemaVersion && !opts.Repair {
-		result.FromVersion, result.ToVersion = version, version
-		result.SearchPath, err = db.setSearchPath(ctx)
-		return result, err
+	if v.Version > SchemaVersion || v.Version == SchemaVersion && !opts.Repair {
+		if err := v.check(); err != nil {
+			return result, err
+		}
+		result.FromVersion, result.ToVersion = v.Version, v.Version
+		return result, db.settle(ctx, &result)
 	}
-	err = db.tx(ctx, "apply the schema", func(tx *sqlx.Tx) error {
-		result.AddedColumns, result.Legacy, result.Repaired = nil, nil, nil
-		if _, err := tx.ExecContext(ctx, db.sql(`SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '30s';
-			SELECT pg_advisory_xact_lock(hashtext('noggin_schema.init'))`)); err != nil {
-			return err
-		}
-		if result.FromVersion, err = db.schemaVersion(ctx, tx); err != nil || result.FromVersion >= SchemaVersion && !opts.Repair {
-			return err
-		}
-		return db.build(ctx, tx, schemaSQL, opts, &result)
-	})
-	if errors.Is(err, ErrBusy) {
-		return result, fmt.Errorf("%w: try again when it is done (`noggin report database` shows it)", err)
+	apply := func() error {
+		return db.tx(ctx, "apply the schema", func(tx *sqlx.Tx) error {
+			result.AddedColumns, result.Legacy, result.Repaired = nil, nil, nil
+			if _, err := tx.ExecContext(ctx, `SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '30s'`); err != nil {
+				return err
+			}
+			if err := db.lockSchema(ctx, tx); err != nil {
+				return err
+			}
+			v, err := db.schemaVersion(ctx, tx)
+			if result.FromVersion = v.Version; err != nil || v.Version >= SchemaVersion && !opts.Repair {
+				return err
+			}
+			return db.build(ctx, tx, schemaSQL, opts, &result)
+		})
+	}
+	// Of two that make the same schema, one waits and then gets this code.
+	if err = apply(); hasCode(err, "23505") {
+		err = apply()
 	}
 	if err != nil {
 		return result, err
 	}
-	result.SearchPath, err = db.setSearchPath(ctx)
-	return result, err
+	return result, db.settle(ctx, &result)
+}
+
+// settle does what is due whenever init-db ran.
+func (db *DB) settle(ctx context.Context, result *InitResult) (err error) {
+	if err = db.setRole(ctx, result); err != nil {
+		return err
+	}
+	result.Creators, err = db.creators(ctx)
+	return err
+}
+
+// lockSchema lets only one session change the schema. Where there is no schema yet,
+// PostgreSQL itself lets only one session make it.
+func (db *DB) lockSchema(ctx context.Context, tx *sqlx.Tx) error {
+	v, err := db.schemaVersion(ctx, tx)
+	if err != nil || v.Version == 0 {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, db.sql(`LOCK TABLE noggin_schema.schema_version IN SHARE ROW EXCLUSIVE MODE`))
+	return err
 }
 
 func (db *DB) build(ctx context.Context, tx *sqlx.Tx, schemaSQL string, opts InitOptions, result *InitResult) error {
@@ -116,7 +171,7 @@ func (db *DB) build(ctx context.Context, tx *sqlx.Tx, schemaSQL string, opts Ini
 	}
 	if legacy {
 		if !opts.MigrateLegacy {
-			return fmt.Errorf("%w: schema %s holds a noggin_data that is not ours (the replaced service's?); nothing was changed: "+
+			return fmt.Errorf("%w: schema %s holds a noggin_data that noggin did not create, probably the replaced service's; nothing was changed: "+
 				"`noggin init-db --migrate-legacy` renames that schema to %s and copies its records, or set [database] schema to another name",
 				ErrSchema, db.cfg.Schema, legacySchema)
 		}
@@ -135,16 +190,17 @@ func (db *DB) build(ctx context.Context, tx *sqlx.Tx, schemaSQL string, opts Ini
 	if err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, db.sql(`INSERT INTO noggin_schema.schema_version (version) VALUES ($1) ON CONFLICT DO NOTHING`), SchemaVersion); err != nil {
-		return err
-	}
 	if legacy {
 		result.Legacy, err = db.copyLegacy(ctx, tx, opts)
+	} else if result.FromVersion == 1 {
+		if err = db.seedRefreshes(ctx, tx, opts.AskAgain); err == nil {
+			err = db.seedSeals(ctx, tx)
+		}
 	}
 	return err
 }
 
-// apply adds what the schema lacks against schema.sql.
+// apply adds what schema.sql has and the schema lacks.
 func (db *DB) apply(ctx context.Context, tx *sqlx.Tx, schemaSQL string, result *InitResult) (err error) {
 	if result.AddedColumns, err = db.addMissingColumns(ctx, tx, schemaSQL); err != nil {
 		return fmt.Errorf("add missing columns: %w", err)
@@ -155,21 +211,14 @@ func (db *DB) apply(ctx context.Context, tx *sqlx.Tx, schemaSQL string, result *
 	return nil
 }
 
-// repair is apply, and puts back what is there in another way than schema.sql makes
-// it.
+// repair is apply. It also records what apply put back and what still differs from
+// schema.sql.
 func (db *DB) repair(ctx context.Context, tx *sqlx.Tx, schemaSQL string, result *InitResult) error {
 	before, err := db.compareSchema(ctx, tx, schemaSQL)
 	if err != nil {
 		return fmt.Errorf("compare with schema.sql: %w", err)
 	}
-	err = db.clearForRepair(ctx, tx, before)
-	if err == nil {
-		err = db.apply(ctx, tx, schemaSQL, result)
-	}
-	if err == nil {
-		err = db.repairConstraints(ctx, tx, before)
-	}
-	if err != nil {
+	if err := db.apply(ctx, tx, schemaSQL, result); err != nil {
 		return err
 	}
 	after, err := db.compareSchema(ctx, tx, schemaSQL)
@@ -184,10 +233,10 @@ func (db *DB) isLegacy(ctx context.Context, tx *sqlx.Tx) (legacy bool, err error
 	return legacy, err
 }
 
-// addMissingColumns brings the tables of an older version up to schema.sql, which
-// stays one declarative text: it is applied to a scratch schema first, and what
-// the real tables lack against that is added. Indexes and constraints of the new
-// columns follow when the text is applied to the real schema.
+// addMissingColumns adds new columns to the tables of an older version, so that
+// schema.sql stays one declarative text. It applies the text to a scratch schema and
+// adds the columns that the real tables lack. Indexes and constraints of new columns
+// follow when the text is applied to the real schema.
 func (db *DB) addMissingColumns(ctx context.Context, tx *sqlx.Tx, schemaSQL string) ([]string, error) {
 	var missing []struct {
 		Table      string `db:"table_name"`
@@ -227,29 +276,37 @@ func (db *DB) addMissingColumns(ctx context.Context, tx *sqlx.Tx, schemaSQL stri
 	return added, nil
 }
 
-// setSearchPath makes unqualified names work in psql for this role in this
-// database. It looks first: a concurrent ALTER ROLE fails.
-func (db *DB) setSearchPath(ctx context.Context) (changed bool, err error) {
-	want := db.cfg.Schema + ", public"
-	err = db.tx(ctx, "set the role's search_path", func(tx *sqlx.Tx) error {
-		if _, err := tx.ExecContext(ctx, db.sql(`SELECT pg_advisory_xact_lock(hashtext('noggin_schema.init'))`)); err != nil {
+// setRole sets the role's search_path and time zone in this database, so that psql finds
+// the tables by their short names and has the site's days. The path is the schema alone:
+// PostgreSQL adds its own functions, and others may be able to create functions in the
+// schema public. It reads the settings first, because two ALTER ROLE at the same time
+// fail.
+func (db *DB) setRole(ctx context.Context, result *InitResult) error {
+	return db.tx(ctx, "set the role's search_path and time zone", func(tx *sqlx.Tx) error {
+		if err := db.lockSchema(ctx, tx); err != nil {
 			return err
 		}
-		var have, database string
+		var path, zone, database string
 		err := tx.QueryRowxContext(ctx, `
-			SELECT current_database(), coalesce((SELECT substr(option, length('search_path=') + 1)
+			WITH settings AS (SELECT lower(split_part(option, '=', 1)) AS name, substr(option, strpos(option, '=') + 1) AS value
 				FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase AND d.datname = current_database()
-				JOIN pg_roles r ON r.oid = s.setrole AND r.rolname = current_user, unnest(s.setconfig) AS option
-				WHERE option LIKE 'search\_path=%'), '')`).Scan(&database, &have)
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+				JOIN pg_roles r ON r.oid = s.setrole AND r.rolname = current_user, unnest(s.setconfig) AS option)
+			SELECT current_database(), coalesce((SELECT value FROM settings WHERE name = 'search_path'), ''),
+			       coalesce((SELECT value FROM settings WHERE name = 'timezone'), '')`).Scan(&database, &path, &zone)
+		if err != nil {
 			return err
 		}
-		if changed = have != want; !changed {
+		alter := "ALTER ROLE CURRENT_USER IN DATABASE " + pq.QuoteIdentifier(database)
+		if result.SearchPath = path != db.cfg.Schema; result.SearchPath {
+			if _, err := tx.ExecContext(ctx, alter+" SET search_path = "+pq.QuoteIdentifier(db.cfg.Schema)); err != nil {
+				return err
+			}
+		}
+		if db.cfg.Timezone == "" || zone == db.cfg.Timezone {
 			return nil
 		}
-		_, err = tx.ExecContext(ctx, "ALTER ROLE CURRENT_USER IN DATABASE "+pq.QuoteIdentifier(database)+
-			" SET search_path = "+pq.QuoteIdentifier(db.cfg.Schema)+", public")
+		result.Timezone = db.cfg.Timezone
+		_, err = tx.ExecContext(ctx, alter+" SET timezone = "+pq.QuoteLiteral(db.cfg.Timezone))
 		return err
 	})
-	return changed, err
 }

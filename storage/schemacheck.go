@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,7 +12,7 @@ import (
 	"github.com/lib/pq"
 )
 
-// The ways in which an object of the schema is not as schema.sql makes it.
+// The states of an object that differs from schema.sql.
 const (
 	SchemaMissing     = "missing"
 	SchemaDifferent   = "different"
@@ -22,27 +21,28 @@ const (
 	SchemaUnvalidated = "not validated" // a constraint that was never checked
 )
 
-// SchemaDifference is an object of the schema that is not as schema.sql makes it.
-// What is there beside it is nobody's business.
+// SchemaDifference is an object of the schema that differs from schema.sql. Objects
+// that schema.sql does not have are an operator's own and are no difference.
 type SchemaDifference struct {
 	Kind  string // table, column, index, constraint, trigger, function, view
 	Name  string // "attachments.filename", "noggin_data CHECK (…)"
 	State string // one of the Schema constants
 
-	object schemaObject // as it should be
+	object schemaObject // as schema.sql makes it
 }
 
 // schemaObject is an object as the catalogue describes it, without the schema's
 // name.
 type schemaObject struct {
 	Kind       string `db:"kind"`
-	Relation   string `db:"relation"` // the table it belongs to, if any
+	Relation   string `db:"relation"` // the table it belongs to, or ""
 	Name       string `db:"name"`
 	Definition string `db:"definition"`
 	State      string `db:"state"`
 }
 
-// key finds the counterpart: a constraint by what it demands, under whatever name.
+// key finds the same object in the other schema. A constraint is found by its
+// definition, as its name may differ.
 func (o schemaObject) key() string {
 	if o.Kind == "constraint" {
 		return o.Kind + " " + o.Relation + " " + o.Definition
@@ -61,11 +61,11 @@ func (o schemaObject) label() string {
 	}
 }
 
-var errRollback = errors.New("nothing is to be kept")
+var errRollback = errors.New("roll back")
 
-// CompareSchema compares the schema with what the text of schema.sql makes. It
-// applies that to a scratch schema, in a transaction that is rolled back: the role
-// needs the right to create schemas.
+// CompareSchema compares the schema with the text of schema.sql. It applies the text
+// to a scratch schema in a transaction that it rolls back, so the role needs the right
+// to create schemas.
 func (db *DB) CompareSchema(ctx context.Context, schemaSQL string) ([]SchemaDifference, error) {
 	var differences []SchemaDifference
 	err := db.txOnce(ctx, func(tx *sqlx.Tx) (err error) {
@@ -82,7 +82,7 @@ func (db *DB) CompareSchema(ctx context.Context, schemaSQL string) ([]SchemaDiff
 
 func (db *DB) compareSchema(ctx context.Context, tx *sqlx.Tx, schemaSQL string) (differences []SchemaDifference, err error) {
 	err = withScratch(ctx, tx, schemaSQL, func(scratch string) error {
-		// With nothing of ours in the path the catalogue qualifies every name.
+		// The catalogue qualifies every name that is not in the search path.
 		if _, err := tx.ExecContext(ctx, "SET LOCAL search_path = pg_catalog"); err != nil {
 			return err
 		}
@@ -100,13 +100,13 @@ func (db *DB) compareSchema(ctx context.Context, tx *sqlx.Tx, schemaSQL string) 
 	return differences, err
 }
 
-// withScratch applies schema.sql to a schema of its own and removes that afterwards.
+// withScratch applies schema.sql to a scratch schema, runs fn and drops the schema.
 func withScratch(ctx context.Context, tx *sqlx.Tx, schemaSQL string, fn func(scratch string) error) error {
-	var scratch string // of this session alone: nobody waits for another
+	var scratch string // one for each session, so that none waits for another
 	if err := tx.GetContext(ctx, &scratch, `SELECT 'noggin_scratch_' || pg_backend_pid()`); err != nil {
 		return err
 	}
-	scratchSQL := strings.ReplaceAll(schemaSQL, DefaultSchema+".", scratch+".")
+	scratchSQL := strings.ReplaceAll(schemaSQL, defaultSchema+".", scratch+".")
 	if _, err := tx.ExecContext(ctx, "CREATE SCHEMA "+scratch+";"+scratchSQL); err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func withScratch(ctx context.Context, tx *sqlx.Tx, schemaSQL string, fn func(scr
 	return err
 }
 
-// differencesOf compares what should be there with what is.
+// differencesOf compares the objects that schema.sql makes with those that exist.
 func differencesOf(want, have []schemaObject) []SchemaDifference {
 	found := make(map[string]schemaObject, len(have))
 	for _, o := range have {
@@ -130,7 +130,7 @@ func differencesOf(want, have []schemaObject) []SchemaDifference {
 		state := h.State
 		switch {
 		case !ok && missing[w.Relation]:
-			continue // goes without saying
+			continue // its table is reported
 		case !ok:
 			state = SchemaMissing
 			if w.Kind == "table" {
@@ -143,7 +143,7 @@ func differencesOf(want, have []schemaObject) []SchemaDifference {
 		}
 		differences = append(differences, SchemaDifference{Kind: w.Kind, Name: w.label(), State: state, object: w})
 	}
-	// Invalid indexes beside ours, such as what a failed rebuild left.
+	// Invalid indexes that schema.sql does not have, such as those of a failed rebuild.
 	for _, h := range have {
 		known := slices.ContainsFunc(differences, func(d SchemaDifference) bool { return d.object.key() == h.key() })
 		if h.Kind == "index" && h.State == SchemaInvalid && !known {
@@ -174,7 +174,7 @@ func (db *DB) schemaObjects(ctx context.Context, tx *sqlx.Tx, schema string) ([]
 		SELECT 'trigger', t.relname, g.tgname, pg_get_triggerdef(g.oid), CASE WHEN g.tgenabled IN ('D', 'R') THEN 'disabled' ELSE '' END
 		FROM pg_trigger g JOIN ours t ON t.oid = g.tgrelid WHERE NOT g.tgisinternal
 		UNION ALL
-		SELECT 'function', '', p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')', p.prosrc || p.provolatile::text, ''
+		SELECT 'function', '', p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')', coalesce(pg_get_function_sqlbody(p.oid), p.prosrc) || p.provolatile::text || coalesce(' ' || p.proconfig::text, ''), ''
 		FROM pg_proc p WHERE p.pronamespace = to_regnamespace($1)
 		UNION ALL
 		SELECT 'view', '', relname, pg_get_viewdef(oid), '' FROM ours WHERE relkind = 'v'`, pq.QuoteIdentifier(schema))
@@ -193,48 +193,7 @@ func (db *DB) schemaObjects(ctx context.Context, tx *sqlx.Tx, schema string) ([]
 	return objects, err
 }
 
-// clearForRepair removes what is to be made anew by applying schema.sql again.
-func (db *DB) clearForRepair(ctx context.Context, tx *sqlx.Tx, differences []SchemaDifference) error {
-	for _, d := range differences {
-		if d.State == SchemaMissing || d.Kind != "index" && d.Kind != "view" {
-			continue
-		}
-		if _, err := tx.ExecContext(ctx, "DROP "+d.Kind+" IF EXISTS "+db.qualified(d.object.Name)); err != nil {
-			return fmt.Errorf("remove %s %s: %w", d.Kind, d.Name, err)
-		}
-	}
-	return nil
-}
-
-// repairConstraints puts constraints back, which applying schema.sql to a table that
-// exists does not.
-func (db *DB) repairConstraints(ctx context.Context, tx *sqlx.Tx, differences []SchemaDifference) error {
-	constraints := slices.DeleteFunc(slices.Clone(differences), func(d SchemaDifference) bool { return d.Kind != "constraint" })
-	last := func(d SchemaDifference) bool { return strings.HasPrefix(d.object.Definition, "FOREIGN KEY") }
-	slices.SortStableFunc(constraints, func(a, b SchemaDifference) int { // a foreign key needs what it refers to
-		switch {
-		case last(a) == last(b):
-			return 0
-		case last(a):
-			return 1
-		default:
-			return -1
-		}
-	})
-	for _, d := range constraints {
-		definition := strings.ReplaceAll(d.object.Definition, "REFERENCES ", "REFERENCES "+pq.QuoteIdentifier(db.cfg.Schema)+".")
-		action := "ADD CONSTRAINT " + pq.QuoteIdentifier(d.object.Name) + " " + definition
-		if d.State == SchemaUnvalidated {
-			action = "VALIDATE CONSTRAINT " + pq.QuoteIdentifier(d.object.Name)
-		}
-		if _, err := tx.ExecContext(ctx, "ALTER TABLE "+db.qualified(d.object.Relation)+" "+action); err != nil {
-			return fmt.Errorf("put back %s: %w (`noggin validate data` shows the rows that are in its way)", d.Name, err)
-		}
-	}
-	return nil
-}
-
-// labels says what differs, for people: "missing trigger noggin_data.break_claim".
+// labels describes the differences: "missing trigger noggin_data.break_claim".
 func labels(differences []SchemaDifference) []string {
 	var all []string
 	for _, d := range differences {
@@ -244,7 +203,3 @@ func labels(differences []SchemaDifference) []string {
 }
 
 func (d SchemaDifference) String() string { return d.State + " " + d.Kind + " " + d.Name }
-
-func (db *DB) qualified(name string) string {
-	return pq.QuoteIdentifier(db.cfg.Schema) + "." + pq.QuoteIdentifier(name)
-}

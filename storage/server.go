@@ -7,22 +7,23 @@ import (
 	"github.com/lib/pq"
 )
 
-// Server is what the database server says of itself and of our role.
+// Server describes the database server and the rights of noggin's role.
 type Server struct {
 	Version       string   `db:"version"` // 15.8
 	VersionNumber int      `db:"version_number"`
 	Database      string   `db:"database"`
 	Role          string   `db:"role"`
 	Encoding      string   `db:"encoding"`
-	Standby       bool     `db:"standby"`   // read-only: it follows another server
-	ReadOnly      bool     `db:"read_only"` // transactions are, by default
-	ClockAhead    float64  `db:"clock_ahead"`
-	CanCreate     bool     `db:"can_create"` // schemas, as init-db must
-	NoRights      []string `db:"-"`          // what the role may not do to our tables: "UPDATE on attachments"
-	NotOwned      []string `db:"-"`          // tables that it cannot maintain
+	Standby       bool     `db:"standby"`     // it follows another server and is read-only
+	ReadOnly      bool     `db:"read_only"`   // the default of new transactions
+	ClockAhead    float64  `db:"clock_ahead"` // seconds; negative: behind this host's clock
+	CanCreate     bool     `db:"can_create"`  // the role may create schemas, as init-db does
+	NoRights      []string `db:"-"`           // rights the role lacks: "UPDATE on attachments"
+	NotOwned      []string `db:"-"`           // tables the role cannot maintain
+	Creators      []string `db:"-"`           // who else may create functions: "PUBLIC in public"
 }
 
-// Server asks the server what it is and what it lets us do.
+// Server reads the server's version and settings and the role's rights.
 func (db *DB) Server(ctx context.Context) (Server, error) {
 	row := struct {
 		Server
@@ -43,29 +44,45 @@ func (db *DB) Server(ctx context.Context) (Server, error) {
 		pq.QuoteIdentifier(db.cfg.Schema))
 	s := row.Server
 	s.NoRights, s.NotOwned = row.NoRights, row.NotOwned
-	// The server looked at its clock between our two looks at ours.
-	ours := float64(asked.Add(time.Since(asked)/2).UnixNano()) / 1e9
-	s.ClockAhead -= ours
+	if err == nil {
+		s.Creators, err = db.creators(ctx)
+	}
+	// The server read its clock between the start and the end of the statement.
+	s.ClockAhead -= float64(asked.Add(time.Since(asked)/2).UnixNano()) / 1e9
 	return s, err
 }
 
-// Plain is how a session looks that noggin did not set up: psql's.
+// creators lists who else may create functions in noggin's schema or in public, on which
+// the search_path of many sessions ends.
+func (db *DB) creators(ctx context.Context) (creators []string, err error) {
+	err = db.selectAll(ctx, "ask who may create functions", &creators, `
+		SELECT coalesce(r.rolname::text, 'PUBLIC') || ' in ' || n.nspname
+		FROM pg_namespace n
+		CROSS JOIN LATERAL aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) AS a
+		LEFT JOIN pg_roles r ON r.oid = a.grantee
+		WHERE n.nspname IN ('public', $1) AND a.privilege_type = 'CREATE' AND a.grantee <> n.nspowner
+		  AND (a.grantee = 0 OR r.rolname <> current_user AND NOT r.rolsuper)
+		ORDER BY 1`, db.cfg.Schema)
+	return creators, err
+}
+
+// Plain holds the settings of a session that noggin did not set up, such as psql's.
 type Plain struct {
 	Zone       string   `db:"zone"`
-	SameZone   bool     `db:"same_zone"` // now and in half a year it is as late there as here
+	SameZone   bool     `db:"same_zone"` // it shows the same time as noggin's zone, now and in half a year
 	SearchPath []string `db:"-"`
 }
 
-// Plain tells how a session of psql with our role would look. zone is the one that
-// noggin works in.
+// Plain reads the settings that a session of psql with noggin's role has. zone is
+// noggin's time zone.
 func (db *DB) Plain(ctx context.Context, zone string) (Plain, error) {
 	cfg := db.cfg
-	cfg.Timezone = ""
+	cfg.Timezone, cfg.plain = "", true
 	other, err := Open(cfg, "validate")
 	if err != nil {
 		return Plain{}, err
 	}
-	defer func() { _ = other.Close() }() // only read from
+	defer func() { _ = other.Close() }() // it only reads
 	row := struct {
 		Plain
 		SearchPath pq.StringArray `db:"search_path"`

@@ -9,8 +9,8 @@ import (
 	"github.com/lib/pq"
 )
 
-// SkipRow is a record as it was before `noggin skip` took it out of the queue:
-// enough to know it by, and to bring it back.
+// SkipRow is a record before `noggin skip` takes it out of the queue. It holds what
+// an operator needs to recognise the record and what Unskip needs to bring it back.
 type SkipRow struct {
 	Tip               string     `db:"tip" json:"tip"`
 	ObjectType        string     `db:"object_type" json:"object_type"`
@@ -18,24 +18,23 @@ type SkipRow struct {
 	ExpectedID        *string    `db:"expected_inspection_id" json:"expected_inspection_id"`
 	InspectionDate    *string    `db:"inspection_date" json:"inspection_date"` // 2025-09-17
 	ExpectedDate      *string    `db:"expected_inspection_date" json:"expected_inspection_date"`
-	Status            string     `db:"processing_status" json:"processing_status"`
+	Status            Status     `db:"processing_status" json:"processing_status"`
 	RetryCount        int        `db:"retry_count" json:"retry_count"`
 	NextRetryAt       *time.Time `db:"next_retry_at" json:"next_retry_at"`
 	PermanentlyFailed bool       `db:"permanently_failed" json:"permanently_failed"`
 	LastError         *string    `db:"last_error_message" json:"last_error_message"`
 }
 
-// SkipCount is how many records of a form and status a selector means for
-// skipping.
-type SkipCount struct {
+// ChosenCount is the number of records of a form and status that a command chooses.
+type ChosenCount struct {
 	ObjectType string `db:"object_type" json:"object_type"`
-	Status     string `db:"processing_status" json:"processing_status"`
+	Status     Status `db:"processing_status" json:"processing_status"`
 	Records    int64  `db:"records" json:"records"`
-	Claimed    int64  `db:"claimed" json:"claimed"` // of them in the hands of a run: left to it
+	Claimed    int64  `db:"claimed" json:"claimed"` // by a run, so left alone
 }
 
-// skippable are the unfinished records that a selector means for skipping: without
-// a filter of its own for them, those that never failed.
+// skippable are the unfinished records that the selector chooses to skip. Without a
+// filter for failed records it chooses only records that never failed.
 func (s Selector) skippable() (conditions string, args []any) {
 	conditions, args = s.where(1)
 	conditions += " AND d.processing_status NOT IN ('complete', 'skipped')"
@@ -49,18 +48,22 @@ func (s Selector) skippable() (conditions string, args []any) {
 	return conditions, args
 }
 
-// CountSkippable counts the records that the selector means for skipping.
-func (db *DB) CountSkippable(ctx context.Context, s Selector) ([]SkipCount, error) {
+// CountSkippable counts the records that the selector chooses to skip.
+func (db *DB) CountSkippable(ctx context.Context, s Selector) ([]ChosenCount, error) {
 	conditions, args := s.skippable()
-	counts := []SkipCount{}
-	err := db.selectAll(ctx, "count the records to skip", &counts, `
+	return db.countChosen(ctx, "count the records to skip", conditions, args)
+}
+
+func (db *DB) countChosen(ctx context.Context, what, conditions string, args []any) ([]ChosenCount, error) {
+	var counts []ChosenCount
+	err := db.selectAll(ctx, what, &counts, `
 		SELECT d.object_type, d.processing_status, count(*) AS records, count(*) FILTER (WHERE NOT `+unclaimed+`) AS claimed
 		FROM noggin_schema.noggin_data d WHERE true`+conditions+` GROUP BY 1, 2 ORDER BY 1, 2`, args...)
 	return counts, err
 }
 
-// Skippable returns up to limit of the records that the selector means for skipping
-// and no run is at work on, in the order of their tips, from behind the tip after.
+// Skippable returns up to limit unclaimed records that the selector chooses to skip,
+// in the order of their tips, after the given tip.
 func (db *DB) Skippable(ctx context.Context, s Selector, after string, limit int) ([]SkipRow, error) {
 	conditions, args := s.skippable()
 	args = append(args, after, limit)
@@ -74,11 +77,11 @@ func (db *DB) Skippable(ctx context.Context, s Selector, after string, limit int
 	return rows, err
 }
 
-// Skip takes the records out of the queue, with the reason as their last error.
-// Those whose status is not the given one any more, or that a run is at work on, are
-// left alone. It returns how many are skipped now and may be repeated.
+// Skip takes the records out of the queue and stores the reason as their last error.
+// It leaves claimed records alone, and those whose status changed. It returns how many
+// are skipped and may be repeated.
 func (db *DB) Skip(ctx context.Context, rows []SkipRow, reason string) (int, error) {
-	tips, statuses := make([]string, len(rows)), make([]string, len(rows))
+	tips, statuses := make([]string, len(rows)), make([]Status, len(rows))
 	for i, r := range rows {
 		tips[i], statuses[i] = r.Tip, r.Status
 	}
@@ -95,22 +98,22 @@ func (db *DB) Skip(ctx context.Context, rows []SkipRow, reason string) (int, err
 			FROM chosen WHERE d.tip = chosen.tip`), pq.Array(tips), pq.Array(statuses), reason); err != nil {
 			return err
 		}
-		// Not what the UPDATE says: an earlier try, whose COMMIT's reply was lost, may
-		// have done it already.
+		// Counted separately: an earlier try, whose COMMIT's reply was lost, may have
+		// skipped them.
 		return tx.GetContext(ctx, &skipped, db.sql(`SELECT count(*) FROM noggin_schema.noggin_data d
 			WHERE d.tip = ANY($1::text[]) AND d.processing_status = 'skipped' AND d.last_error_message = $2`), pq.Array(tips), reason)
 	})
 	return skipped, err
 }
 
-// Unskip gives records that are still skipped what the rows say they were before,
-// and returns how many.
+// Unskip restores the state in the rows to records that are still skipped, and returns
+// how many it restored.
 func (db *DB) Unskip(ctx context.Context, rows []SkipRow) (int, error) {
 	doc, err := json.Marshal(rows)
 	if err != nil {
 		return 0, err
 	}
-	restored := map[string]bool{} // also by a try whose COMMIT's reply was lost
+	restored := map[string]bool{} // over all tries: the reply to a COMMIT may be lost
 	err = db.tx(ctx, "bring back skipped records", func(tx *sqlx.Tx) error {
 		var tips []string
 		if err := tx.SelectContext(ctx, &tips, db.sql(`

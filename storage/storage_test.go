@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -194,7 +195,7 @@ func TestALostClaimCannotOverwriteTheNewOwner(t *testing.T) {
 	if stored, err := db.Store(t.Context(), 1, []Answer{answer(old)}); err != nil || len(stored) != 0 {
 		t.Errorf("the old owner stored %v, %v", stored, err)
 	}
-	if done := finish(t, db, 1, Result{Tip: old.Tip, Token: old.Token, Status: "failed", Counted: true}); len(done) != 0 {
+	if done := finish(t, db, 1, Result{Tip: old.Tip, Token: old.Token, Status: "failed"}); len(done) != 0 {
 		t.Errorf("the old owner finished %v", done)
 	}
 	if kept, err := db.Renew(t.Context(), 1, []Claim{old}, time.Minute); err != nil || len(kept) != 0 {
@@ -209,7 +210,7 @@ func TestALeaseThatRanOutAddsToTheCrashCount(t *testing.T) {
 	t.Parallel()
 	db := testDB(t)
 	insertPending(t, db, 1)
-	for want := range CrashLimit {
+	for want := range crashLimit {
 		c := claim(t, db, int64(want+1), 1)
 		if len(c) != 1 || c[0].CrashCount != want {
 			t.Fatalf("claim %d: %+v", want, c)
@@ -218,7 +219,7 @@ func TestALeaseThatRanOutAddsToTheCrashCount(t *testing.T) {
 	}
 	// The third crash is counted by the claim that finds it; from then on it is
 	// taken only alone.
-	if c := claim(t, db, 9, 1); len(c) != 1 || c[0].CrashCount != CrashLimit {
+	if c := claim(t, db, 9, 1); len(c) != 1 || c[0].CrashCount != crashLimit {
 		t.Fatalf("claim after three crashes: %+v", c)
 	}
 	expire(t, db)
@@ -228,6 +229,47 @@ func TestALeaseThatRanOutAddsToTheCrashCount(t *testing.T) {
 	alone, err := db.Claim(t.Context(), ClaimRequest{Run: 11, Limit: 1, Lease: time.Minute, Crashing: true})
 	if err != nil || len(alone) != 1 {
 		t.Errorf("a crashing record taken alone: %+v, %v", alone, err)
+	}
+}
+
+func TestARunTakesItsClaimsAgainThatItDoesNotKnow(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 4)
+	claims := claim(t, db, 1, 4)
+	request := ClaimRequest{Run: 1, Limit: 9, Retries: 5, Lease: time.Minute}
+	if again, err := db.Claim(t.Context(), request); err != nil || len(again) != 0 {
+		t.Errorf("a run that says nothing of its claims took %+v, %v", again, err)
+	}
+	request.InHand = []string{claims[0].Tip, claims[1].Tip}
+	again, err := db.Claim(t.Context(), request)
+	if err != nil || len(again) != 2 {
+		t.Fatalf("took %+v, %v", again, err)
+	}
+	for _, c := range again {
+		if slices.Contains(request.InHand, c.Tip) || c.Token != 2 || c.CrashCount != 0 {
+			t.Errorf("took %+v", c)
+		}
+	}
+	request.Run, request.InHand = 2, []string{}
+	if others, err := db.Claim(t.Context(), request); err != nil || len(others) != 0 {
+		t.Errorf("another run took %+v, %v", others, err)
+	}
+}
+
+func TestArchivingTakesItsClaimsAgainAfterALostReply(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 1)
+	run, err := db.StartRun(t.Context(), "archive create", "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for token := range int64(2) {
+		claims, err := db.ClaimTips(t.Context(), run, []string{tip(0)}, "", time.Minute)
+		if err != nil || len(claims) != 1 || claims[0].Token != token+1 {
+			t.Errorf("claimed %+v, %v", claims, err)
+		}
 	}
 }
 
@@ -269,7 +311,7 @@ func TestCountedFailuresGiveUpAfterTheLastAttempt(t *testing.T) {
 		if done[0].PermanentlyFailed {
 			t.Fatal("an uncounted failure gave the record up")
 		}
-		counted, err := db.CountFailures(t.Context(), []Result{{Tip: c.Tip, Token: c.Token}}, testBackoff)
+		counted, err := db.CountFailures(t.Context(), []CountedFailure{{Tip: c.Tip, Token: c.Token}}, testBackoff)
 		if err != nil || len(counted) != 1 {
 			t.Fatalf("count: %v, %v", counted, err)
 		}

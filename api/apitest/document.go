@@ -7,21 +7,21 @@ import (
 	"slices"
 )
 
-// Document is a JSON object that keeps the order of its keys.
-type Document struct{ entries []entry }
+// document is a JSON object that keeps the order of its keys.
+type document struct{ entries []entry }
 
 type entry struct {
 	name  string
 	value json.RawMessage
 }
 
-// ParseDocument reads a JSON object.
-func ParseDocument(raw []byte) (*Document, error) {
+// parseDocument reads a JSON object.
+func parseDocument(raw []byte) (*document, error) {
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
 		return nil, fmt.Errorf("no JSON object: %v %w", t, err)
 	}
-	doc := &Document{}
+	doc := &document{}
 	for dec.More() {
 		name, err := dec.Token()
 		if err != nil {
@@ -40,28 +40,27 @@ func ParseDocument(raw []byte) (*Document, error) {
 	return doc, nil
 }
 
-func (d *Document) find(name string) int {
+func (d *document) find(name string) int {
 	return slices.IndexFunc(d.entries, func(e entry) bool { return e.name == name })
 }
 
-// Get returns a field's JSON, nil when it is absent.
-func (d *Document) Get(name string) json.RawMessage {
+// get returns a field's JSON, or nil without the field.
+func (d *document) get(name string) json.RawMessage {
 	if i := d.find(name); i >= 0 {
 		return d.entries[i].value
 	}
 	return nil
 }
 
-// Text returns a string field's value, "" when it is absent or no string.
-func (d *Document) Text(name string) string {
+// text returns a string field's value, or "" without the field or a string in it.
+func (d *document) text(name string) string {
 	var s string
-	_ = json.Unmarshal(d.Get(name), &s) // "" is the answer then
+	_ = json.Unmarshal(d.get(name), &s) // the result is "" then
 	return s
 }
 
-// Set gives a field a value: anything encoding/json takes, or a json.RawMessage
-// to be written as it is.
-func (d *Document) Set(name string, value any) {
+// set gives a field a value. A json.RawMessage is written unchanged.
+func (d *document) set(name string, value any) {
 	raw, ok := value.(json.RawMessage)
 	if !ok {
 		raw = marshal(value)
@@ -73,30 +72,30 @@ func (d *Document) Set(name string, value any) {
 	d.entries = append(d.entries, entry{name, raw})
 }
 
-// Delete takes a field out.
-func (d *Document) Delete(name string) {
+// remove deletes a field.
+func (d *document) remove(name string) {
 	d.entries = slices.DeleteFunc(d.entries, func(e entry) bool { return e.name == name })
 }
 
-// SetMeta and DeleteMeta do the same inside $meta.
-func (d *Document) SetMeta(name string, value any) {
-	d.editMeta(func(meta *Document) { meta.Set(name, value) })
+// setMeta gives a field of $meta a value.
+func (d *document) setMeta(name string, value any) {
+	d.editMeta(func(meta *document) { meta.set(name, value) })
 }
 
-// DeleteMeta takes a field out of $meta.
-func (d *Document) DeleteMeta(name string) {
-	d.editMeta(func(meta *Document) { meta.Delete(name) })
+// removeMeta removes a field of $meta.
+func (d *document) removeMeta(name string) {
+	d.editMeta(func(meta *document) { meta.remove(name) })
 }
 
-func (d *Document) editMeta(edit func(*Document)) {
-	if meta, err := ParseDocument(d.Get("$meta")); err == nil {
+func (d *document) editMeta(edit func(*document)) {
+	if meta, err := parseDocument(d.get("$meta")); err == nil {
 		edit(meta)
-		d.Set("$meta", json.RawMessage(meta.Encode()))
+		d.set("$meta", json.RawMessage(meta.encode()))
 	}
 }
 
-// Fields lists the names in order.
-func (d *Document) Fields() []string {
+// fields lists the names of the fields in order.
+func (d *document) fields() []string {
 	names := make([]string, len(d.entries))
 	for i, e := range d.entries {
 		names[i] = e.name
@@ -104,8 +103,8 @@ func (d *Document) Fields() []string {
 	return names
 }
 
-// Encode writes the object, compact.
-func (d *Document) Encode() []byte {
+// encode returns the object as JSON without white space.
+func (d *document) encode() []byte {
 	b := make([]byte, 0, 4096)
 	b = append(b, '{')
 	for i, e := range d.entries {

@@ -10,17 +10,17 @@ import (
 	"time"
 )
 
-// effect is what a kind of fault does: change the answer, or send it badly.
+// effect is what a kind of fault does: it changes the answer, or sends it badly.
 type effect struct {
-	on     string // what it is made for; "": records and media alike
-	always bool   // change refusals too, not only what would have been a 200
+	on     string // default of Fault.On; "": all requests
+	always bool   // it also changes what would have been a refusal
 	change func(x *exchange, f *Fault, a *answer)
 	send   func(x *exchange, f *Fault, a *answer)
 }
 
-// effects is every fault there is.
+// effects are all kinds of faults.
 var effects = map[string]effect{
-	"delay": {}, // Fault.Delay is served before any of them
+	"delay": {}, // every kind waits for Fault.Delay first
 
 	// Answers.
 	"status":        {always: true, change: changeStatus},
@@ -34,7 +34,13 @@ var effects = map[string]effect{
 	"malformed":     {on: OnRecord, change: changeCut},
 	"html-picture":  {on: OnMedia, change: changeBody("", maintenancePage)},
 	"cut-picture":   {on: OnMedia, change: changeCut},
+	"error-object":  {change: changeBody("application/json", `{"error":"internal error"}`)},
 	"empty-picture": {on: OnMedia, change: changeBody("", "")},
+
+	// Versions.
+	"edit":    {on: OnRecord, change: changeByEdit},
+	"stale":   {change: changeStale},
+	"reduced": {on: OnRecord, change: changeDocument(editReduced)},
 
 	// Documents.
 	"wrong-tip":        {on: OnRecord, change: changeDocument(editWrongTip)},
@@ -90,7 +96,7 @@ func changeStatus(_ *exchange, f *Fault, a *answer) {
 	}
 }
 
-// movedMark in a query says that the redirect was followed.
+// movedMark is the part of a query that says that the redirect was followed.
 const movedMark = "moved=1"
 
 func changeRedirect(x *exchange, f *Fault, a *answer) {
@@ -130,10 +136,10 @@ func changeArray(_ *exchange, _ *Fault, a *answer) {
 	a.parts = slices.Concat([][]byte{[]byte("[")}, a.parts, [][]byte{[]byte("]")})
 }
 
-// changeCut drops the body's end and is honest about the length.
+// changeCut drops the body's end and declares the shorter length.
 func changeCut(_ *exchange, f *Fault, a *answer) { a.parts = kept(f, a) }
 
-// kept is the part of the body that a cut answer still sends.
+// kept is the part of the body that a cut still sends.
 func kept(f *Fault, a *answer) [][]byte {
 	left := int(f.Keep * float64(sizeOf(a.parts)))
 	var parts [][]byte
@@ -171,7 +177,7 @@ func sendCut(x *exchange, f *Fault, a *answer) {
 	x.sever(false)
 }
 
-// sendCutChunked declares no length and leaves out the closing chunk.
+// sendCutChunked declares no length and omits the last chunk.
 func sendCutChunked(x *exchange, f *Fault, a *answer) {
 	x.head(a, -1)
 	x.body(kept(f, a))
@@ -179,9 +185,12 @@ func sendCutChunked(x *exchange, f *Fault, a *answer) {
 	x.sever(false)
 }
 
-// sendCutClose lets the end of the connection be the end of the body, so that
-// nothing in HTTP tells that it was cut.
+// sendCutClose ends the body with the connection, so that nothing in HTTP shows the cut.
+// A value replaces the body first.
 func sendCutClose(x *exchange, f *Fault, a *answer) {
+	if f.Value != "" {
+		changeToValue(x, f, a)
+	}
 	conn := x.hijack()
 	if conn == nil {
 		return
@@ -228,16 +237,16 @@ func (x *exchange) flush() {
 func (x *exchange) hijack() net.Conn {
 	conn, _, err := http.NewResponseController(x.w).Hijack()
 	if err != nil {
-		panic(http.ErrAbortHandler) // no real connection, or it is gone
+		panic(http.ErrAbortHandler) // the connection is gone
 	}
 	return conn
 }
 
-// sever ends the connection, with a reset or in order.
+// sever closes the connection, with a reset when reset is set.
 func (x *exchange) sever(reset bool) {
 	conn := x.hijack()
 	if tcp, ok := conn.(*net.TCPConn); ok && reset {
-		_ = tcp.SetLinger(0) // then it closes in order
+		_ = tcp.SetLinger(0) // on an error it closes without a reset
 	}
-	_ = conn.Close() // it is to be broken
+	_ = conn.Close() // an error changes nothing
 }

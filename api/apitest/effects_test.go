@@ -55,41 +55,41 @@ func TestStatusFaults(t *testing.T) {
 
 // Each fault of a document is told by what it leaves behind.
 func TestDocumentFaults(t *testing.T) {
-	meta := func(d *Document) (tip string) {
+	meta := func(d *document) (tip string) {
 		var m struct{ Tip string }
-		_ = json.Unmarshal(d.Get("$meta"), &m)
+		_ = json.Unmarshal(d.get("$meta"), &m)
 		return m.Tip
 	}
 	for _, tc := range []struct {
 		fault Fault
-		holds func(d *Document, r Record) bool
+		holds func(d *document, r Record) bool
 	}{
-		{Fault{Kind: "wrong-tip"}, func(d *Document, r Record) bool { return len(meta(d)) == 64 && meta(d) != r.Tip }},
-		{Fault{Kind: "no-tip"}, func(d *Document, _ Record) bool { return d.Get("$meta") != nil && meta(d) == "" }},
-		{Fault{Kind: "no-meta"}, func(d *Document, _ Record) bool { return d.Get("$meta") == nil }},
-		{Fault{Kind: "no-id"}, func(d *Document, r Record) bool { return d.Get("lcdInspectionId") == nil && meta(d) == r.Tip }},
-		{Fault{Kind: "no-date"}, func(d *Document, _ Record) bool { return d.Get("date") == nil }},
-		{Fault{Kind: "delete", Field: "team"}, func(d *Document, _ Record) bool { return d.Get("team") == nil }},
-		{Fault{Kind: "set", Field: "x", Value: `[1]`}, func(d *Document, _ Record) bool { return string(d.Get("x")) == "[1]" }},
-		{Fault{Kind: "set", Field: "x", Value: `a b`}, func(d *Document, _ Record) bool { return d.Text("x") == "a b" }},
-		{Fault{Kind: "hostile-id"}, func(d *Document, _ Record) bool { return slices.Contains(HostileNames(), d.Text("lcdInspectionId")) }},
-		{Fault{Kind: "hostile-id", Value: "../x"}, func(d *Document, _ Record) bool { return d.Text("lcdInspectionId") == "../x" }},
-		{Fault{Kind: "hostile-names"}, func(d *Document, r Record) bool {
-			return slices.Contains(HostileNames(), d.Text("driverLoaderName")) && d.Text("lcdInspectionId") == r.InspectionID
+		{Fault{Kind: "wrong-tip"}, func(d *document, r Record) bool { return len(meta(d)) == 64 && meta(d) != r.Tip }},
+		{Fault{Kind: "no-tip"}, func(d *document, _ Record) bool { return d.get("$meta") != nil && meta(d) == "" }},
+		{Fault{Kind: "no-meta"}, func(d *document, _ Record) bool { return d.get("$meta") == nil }},
+		{Fault{Kind: "no-id"}, func(d *document, r Record) bool { return d.get("lcdInspectionId") == nil && meta(d) == r.Tip }},
+		{Fault{Kind: "no-date"}, func(d *document, _ Record) bool { return d.get("date") == nil }},
+		{Fault{Kind: "delete", Field: "team"}, func(d *document, _ Record) bool { return d.get("team") == nil }},
+		{Fault{Kind: "set", Field: "x", Value: `[1]`}, func(d *document, _ Record) bool { return string(d.get("x")) == "[1]" }},
+		{Fault{Kind: "set", Field: "x", Value: `a b`}, func(d *document, _ Record) bool { return d.text("x") == "a b" }},
+		{Fault{Kind: "hostile-id"}, func(d *document, _ Record) bool { return slices.Contains(HostileNames(), d.text("lcdInspectionId")) }},
+		{Fault{Kind: "hostile-id", Value: "../x"}, func(d *document, _ Record) bool { return d.text("lcdInspectionId") == "../x" }},
+		{Fault{Kind: "hostile-names"}, func(d *document, r Record) bool {
+			return slices.Contains(HostileNames(), d.text("driverLoaderName")) && d.text("lcdInspectionId") == r.InspectionID
 		}},
-		{Fault{Kind: "hostile-field", Value: "../x"}, func(d *Document, _ Record) bool { return strings.Contains(string(d.Get("../x")), "/media/file") }},
-		{Fault{Kind: "hostile-media"}, func(d *Document, _ Record) bool {
-			return strings.Contains(string(d.Get("attachments")), "file:///etc/passwd")
+		{Fault{Kind: "hostile-field", Value: "../x"}, func(d *document, _ Record) bool { return strings.Contains(string(d.get("../x")), "/media/file") }},
+		{Fault{Kind: "hostile-media"}, func(d *document, _ Record) bool {
+			return strings.Contains(string(d.get("attachments")), "file:///etc/passwd")
 		}},
-		{Fault{Kind: "repeated-id"}, func(d *Document, _ Record) bool { return d.Text("lcdInspectionId") == "LCD - 000001" }},
-		{Fault{Kind: "nul"}, func(d *Document, _ Record) bool { return strings.Contains(d.Text("inspectedBy"), "\x00") }},
-		{Fault{Kind: "numbers-as-text"}, func(d *Document, _ Record) bool {
-			return d.Get("noOfStraps")[0] == '"' && d.Get("jobNumber")[0] != '"'
+		{Fault{Kind: "repeated-id"}, func(d *document, _ Record) bool { return d.text("lcdInspectionId") == "LCD - 000001" }},
+		{Fault{Kind: "nul"}, func(d *document, _ Record) bool { return strings.Contains(d.text("inspectedBy"), "\x00") }},
+		{Fault{Kind: "numbers-as-text"}, func(d *document, _ Record) bool {
+			return d.get("noOfStraps")[0] == '"' && d.get("jobNumber")[0] != '"'
 		}},
-		{Fault{Kind: "double-media"}, func(d *Document, r Record) bool {
-			return strings.Count(string(d.Encode()), r.Attachments[0].Tip) == 2
+		{Fault{Kind: "double-media"}, func(d *document, r Record) bool {
+			return strings.Count(string(d.encode()), r.Attachments[0].Tip) == 2
 		}},
-		{Fault{Kind: "unusual-document"}, func(d *Document, _ Record) bool { return string(d.Get("inspectedBy")) == "null" }},
+		{Fault{Kind: "unusual-document"}, func(d *document, _ Record) bool { return string(d.get("inspectedBy")) == "null" }},
 	} {
 		t.Run(tc.fault.Kind+tc.fault.Value, func(t *testing.T) {
 			s, r := faulty(t, tc.fault)
@@ -97,7 +97,7 @@ func TestDocumentFaults(t *testing.T) {
 			if err != nil || got.status != http.StatusOK {
 				t.Fatal(got, err)
 			}
-			if doc, err := ParseDocument(got.body); err != nil || !json.Valid(got.body) || !tc.holds(doc, r) {
+			if doc, err := parseDocument(got.body); err != nil || !json.Valid(got.body) || !tc.holds(doc, r) {
 				t.Errorf("%v: %s", err, got.body)
 			}
 			if media, err := s.get(t, r.Attachments[0].Ref); err != nil || media.status != http.StatusOK {
@@ -124,6 +124,9 @@ func TestBodyFaults(t *testing.T) {
 		{"array", false, func(g reply, good []byte) bool { return string(g.body) == "["+string(good)+"]" }},
 		{"malformed", false, func(g reply, good []byte) bool {
 			return !json.Valid(g.body) && bytes.HasPrefix(good, g.body) && g.length == int64(len(g.body))
+		}},
+		{"error-object", true, func(g reply, _ []byte) bool {
+			return string(g.body) == `{"error":"internal error"}` && g.header.Get("Content-Type") == "application/json"
 		}},
 		{"cut-picture", true, func(g reply, good []byte) bool {
 			return len(g.body) == len(good)/2 && bytes.HasPrefix(good, g.body) && g.length == int64(len(g.body))

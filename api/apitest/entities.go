@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// EntityType is what a reference points at. Its text is the manual's word.
+// EntityType is the type of an entity, in the manual's word.
 type EntityType string
 
-// The types of entities; Other is everything that has no names to import.
+// The types of entities. other is everything that has no names to import.
 const (
 	Vehicle    EntityType = "vehicle"
 	Trailer    EntityType = "trailer"
@@ -17,17 +17,17 @@ const (
 	Team       EntityType = "team"
 	Person     EntityType = "person"
 	Customer   EntityType = "customer"
-	Other      EntityType = "other"
+	other      EntityType = "other"
 )
 
-// population says how many of each there are, about a thousand together, as in
-// a real deployment. A type's position here is part of its entities' tips.
+// population says how many entities there are of each type: about a thousand in all, as
+// in a real deployment. A type's position here is part of its entities' tips.
 var population = []struct {
 	kind  EntityType
 	count int
-}{{Vehicle, 220}, {Trailer, 300}, {Department, 14}, {Team, 36}, {Person, 260}, {Customer, 170}, {Other, 50}}
+}{{Vehicle, 220}, {Trailer, 300}, {Department, 14}, {Team, 36}, {Person, 260}, {Customer, 170}, {other, 50}}
 
-// entityOf tells what a form's reference field points at.
+// entityOf returns the type to which a form's reference field points.
 func entityOf(field string) EntityType {
 	switch field {
 	case "vehicle", "goldstarAsset", "vehicleS":
@@ -43,7 +43,7 @@ func entityOf(field string) EntityType {
 	case "customerClient":
 		return Customer
 	}
-	return Other
+	return other
 }
 
 // Entity is a thing that records refer to by its tip.
@@ -51,12 +51,12 @@ type Entity struct {
 	Tip   string
 	Type  EntityType
 	Name  string
-	Named bool // it stands in the CSV files of names
+	Named bool // it is in the CSV files of names
 	index int
 }
 
-// Entities yields all entities of a type.
-func (w *World) Entities(kind EntityType) iter.Seq[Entity] {
+// entities yields all entities of a type.
+func (w *World) entities(kind EntityType) iter.Seq[Entity] {
 	return func(yield func(Entity) bool) {
 		for class, p := range population {
 			if p.kind != kind {
@@ -92,7 +92,8 @@ func (w *World) entity(class, index int) Entity {
 	}
 }
 
-// entityTip picks an entity; low numbers come up more often, as busy vehicles do.
+// entityTip picks an entity. Low numbers are picked more often, as some vehicles are
+// busier than others.
 func (w *World) entityTip(kind EntityType, dice uint64) string {
 	for class, p := range population {
 		if p.kind == kind {
@@ -111,8 +112,8 @@ var (
 	trades = []string{"Steelworks Pty Ltd", "Mining, Supply & Sons", "Hardware (\"Bluey's\")", "Agri-Co", "Café Importers"}
 )
 
-// entityName makes readable names with everything that goes wrong in CSV: commas,
-// quotes, accents, apostrophes, and now and then a leading '='.
+// entityName makes readable names with everything that is hard in CSV: commas, quotes,
+// accents, apostrophes, and sometimes a leading '='.
 func entityName(kind EntityType, index int, dice uint64) string {
 	pick := func(list []string, shift int) string { return list[dice>>shift%uint64(len(list))] }
 	var name string

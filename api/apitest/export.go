@@ -1,108 +1,55 @@
 package apitest
 
 import (
+	"bytes"
 	"encoding/csv"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"time"
 )
 
-// ExportVariant is one of the looks that exports of records have.
-type ExportVariant struct {
-	TipHeader  string
-	DateLayout string // of package time; "site": midnight in the site's offset
-	BOM        bool
-	CRLF       bool
-	OnlyTips   bool // the one column of tips and nothing else
-}
-
-var exportVariants = map[string]ExportVariant{
-	"platform": {TipHeader: "nogginId", DateLayout: "02-Jan-06", BOM: true, CRLF: true},
-	"plain":    {TipHeader: "tip", DateLayout: time.DateOnly},
-	"blank":    {TipHeader: " ", DateLayout: "02/01/2006", BOM: true, CRLF: true},
-	"site":     {TipHeader: "TIP", DateLayout: "site"},
-	"tips":     {TipHeader: "tip", OnlyTips: true},
-}
-
-// ExportVariants lists the names that WriteExportCSV takes.
-func ExportVariants() []string { return slices.Sorted(maps.Keys(exportVariants)) }
-
-// WriteExportCSV writes the records of a form (its code; "": of all forms, which
-// only the variant tips can hold) as the platform exports them.
-func (w *World) WriteExportCSV(out io.Writer, code, variant string) error {
-	v, ok := exportVariants[variant]
-	if !ok {
-		return fmt.Errorf("no export variant %q: there are %v", variant, ExportVariants())
-	}
-	return w.WriteExport(out, code, v)
-}
-
-// WriteExport is WriteExportCSV with a look of one's own.
-func (w *World) WriteExport(out io.Writer, code string, v ExportVariant) error {
+// writeExport writes the records of the form code as the platform exports them.
+func (w *World) writeExport(out io.Writer, code string) error {
 	i := slices.IndexFunc(w.shapes, func(s *shape) bool { return s.form.Code == code })
-	if i < 0 && (code != "" || !v.OnlyTips) {
+	if i < 0 {
 		return fmt.Errorf("no form %q in this world", code)
 	}
-	if v.BOM {
-		if _, err := io.WriteString(out, "\uFEFF"); err != nil {
-			return fmt.Errorf("write export: %w", err)
-		}
-	}
-	c := csv.NewWriter(out)
-	c.UseCRLF = v.CRLF
-	header := []string{v.TipHeader}
-	if !v.OnlyTips {
-		header = append(header, w.shapes[i].form.IDField, "date", "inspectedBy", "comments", "jobNumber")
-	}
-	_ = c.Write(header) // c.Error tells below
+	rows := [][]string{{"nogginId", w.shapes[i].form.IDField, "date", "inspectedBy", "comments", "jobNumber"}}
 	for index := range w.Len() {
-		if code != "" && w.shapeOf(index).form.Code != code {
-			continue
+		if w.shapeOf(index).form.Code == code {
+			rows = append(rows, w.exportRow(index))
 		}
-		_ = c.Write(w.exportRow(index, v)) // c.Error tells below
 	}
-	c.Flush()
-	if err := c.Error(); err != nil {
-		return fmt.Errorf("write export: %w", err)
-	}
-	return nil
+	return writeRows(out, rows)
 }
 
-// exportComments hold what makes CSV hard: separators, quotes, line breaks.
+// exportComments hold what is hard in CSV: separators, quotes, line breaks.
 var exportComments = []string{"", "OK", "Strap frayed, replaced", `Driver said "fine"`, "Two\nlines", "Zoë's load"}
 
-func (w *World) exportRow(index int, v ExportVariant) []string {
+// Disagrees tells whether the exports tell another id and day of a record than its answer.
+func (w *World) Disagrees(index int) bool {
+	return fraction(w.draw(index, drawExport)) < w.opts.Disagree
+}
+
+func (w *World) exportRow(index int) []string {
 	r := w.heading(index)
-	if v.OnlyTips {
-		return []string{r.Tip}
-	}
-	date := r.Day.Format(v.DateLayout)
-	if v.DateLayout == "site" {
-		date = w.siteDate(&r)
-	}
 	dice := w.draw(index, drawName)
 	comment := exportComments[dice%uint64(len(exportComments))]
 	person := given[dice>>8%uint64(len(given))] + " " + family[dice>>16%uint64(len(family))]
-	return []string{r.Tip, r.InspectionID, date, person, comment, strconv.FormatUint(1000+dice>>24%9000, 10)}
+	if w.Disagrees(index) {
+		r.InspectionID, r.Day = r.InspectionID+"9", r.Day.AddDate(0, 0, 1)
+	}
+	return []string{r.Tip, r.InspectionID, r.Day.Format("02-Jan-06"), person, comment, strconv.FormatUint(1000+dice>>24%9000, 10)}
 }
 
-// nameHeaders are the looks of plain CSV files of names.
-var nameHeaders = map[string][]string{"hash": {"hash", "name"}, "tip": {"TIP", "VALUE"}}
-
-// WriteNamesCSV writes the names of one type of entities; variant is "hash" (the
-// manual's header hash,name) or "tip" (TIP,VALUE).
-func (w *World) WriteNamesCSV(out io.Writer, kind EntityType, variant string) error {
-	header, ok := nameHeaders[variant]
-	if !ok {
-		return fmt.Errorf("no variant %q of names: there are hash and tip", variant)
-	}
-	rows := [][]string{header}
-	for e := range w.Entities(kind) {
+// WriteNamesCSV writes the names of one type of entities under the manual's header
+// hash,name.
+func (w *World) WriteNamesCSV(out io.Writer, kind EntityType) error {
+	rows := [][]string{{"hash", "name"}}
+	for e := range w.entities(kind) {
 		if e.Named {
 			rows = append(rows, []string{e.Tip, e.Name})
 		}
@@ -113,113 +60,64 @@ func (w *World) WriteNamesCSV(out io.Writer, kind EntityType, variant string) er
 	return writeRows(out, rows)
 }
 
-var (
-	assetTypes = map[EntityType][]string{Vehicle: {"PRIME MOVER", "PRIME MOVER", "RIGID", "FORKLIFT"}, Trailer: {"TRAILER"}}
-	siteTypes  = map[EntityType]string{Department: "department", Team: "team"}
-)
-
-// WriteAssetExport writes the platform's export of assets: vehicles and trailers.
-func (w *World) WriteAssetExport(out io.Writer) error {
-	rows := [][]string{{"nogginId", "assetName", "assetId", "assetType", "make", "comments"}}
-	for _, kind := range []EntityType{Vehicle, Trailer} {
-		for e := range w.Entities(kind) {
+// writeEntities writes the platform's export of entities: of assets (vehicles and
+// trailers) or of sites (departments and teams).
+func (w *World) writeEntities(out io.Writer, kinds ...EntityType) error {
+	var rows [][]string
+	for _, kind := range kinds {
+		for e := range w.entities(kind) {
+			header, row := []string{"nogginId"}, []string{e.Tip}
+			for _, p := range e.properties() {
+				header, row = append(header, p.name), append(row, p.value)
+			}
+			if rows == nil {
+				rows = append(rows, header)
+			}
 			if e.Named {
-				types := assetTypes[kind]
-				assetType := types[e.index%len(types)]
-				rows = append(rows, []string{e.Tip, e.Name, "A" + strconv.Itoa(1000+e.index), assetType, "Kenworth, \"K200\"", ""})
+				rows = append(rows, row)
 			}
 		}
 	}
 	return writeRows(out, rows)
 }
 
-// WriteSiteExport writes the platform's export of sites: departments and teams.
-func (w *World) WriteSiteExport(out io.Writer) error {
-	rows := [][]string{{"nogginId", "siteId", "siteName", "goldstarId", "state", "siteType", "comments"}}
-	for _, kind := range []EntityType{Department, Team} {
-		for e := range w.Entities(kind) {
-			if e.Named {
-				id := strconv.Itoa(100 + e.index)
-				rows = append(rows, []string{e.Tip, "S" + id, e.Name, "GS" + id, "WA", siteTypes[kind], ""})
-			}
-		}
-	}
-	return writeRows(out, rows)
-}
-
-// writeRows writes as the platform does: byte order mark, CRLF.
+// writeRows writes CSV as the platform does, with a byte order mark and CRLF.
 func writeRows(out io.Writer, rows [][]string) error {
 	if _, err := io.WriteString(out, "\uFEFF"); err != nil {
-		return fmt.Errorf("write names: %w", err)
+		return fmt.Errorf("write CSV: %w", err)
 	}
 	c := csv.NewWriter(out)
 	c.UseCRLF = true
 	if err := c.WriteAll(rows); err != nil {
-		return fmt.Errorf("write names: %w", err)
+		return fmt.Errorf("write CSV: %w", err)
 	}
 	return nil
 }
 
-func (w *World) exportOver(out io.Writer, code, variant string) error {
-	if variant == "" {
-		variant = "platform"
-	}
-	return w.WriteExportCSV(out, code, variant)
-}
-
-func (w *World) namesOver(out io.Writer, name, variant string) error {
-	switch name {
-	case "assets":
-		return w.WriteAssetExport(out)
-	case "sites":
-		return w.WriteSiteExport(out)
-	}
-	if variant == "" {
-		variant = "hash"
-	}
-	return w.WriteNamesCSV(out, EntityType(name), variant)
-}
-
-// WriteFiles writes into dir what an operator would find there: one export of
-// each form (CODE.csv), assets.csv, sites.csv, person.csv and customer.csv.
+// WriteFiles writes the platform's exports into dir: CODE.csv for each form, assets.csv
+// and sites.csv, and the names of persons and customers, person.csv and customer.csv.
 func (w *World) WriteFiles(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("make export folder: %w", err)
 	}
-	for _, code := range w.codes() {
-		err := writeFile(dir, code, func(out io.Writer) error { return w.exportOver(out, code, "") })
-		if err != nil {
+	exports := map[string]func(io.Writer) error{
+		"assets":         func(out io.Writer) error { return w.writeEntities(out, Vehicle, Trailer) },
+		"sites":          func(out io.Writer) error { return w.writeEntities(out, Department, Team) },
+		string(Person):   func(out io.Writer) error { return w.WriteNamesCSV(out, Person) },
+		string(Customer): func(out io.Writer) error { return w.WriteNamesCSV(out, Customer) },
+	}
+	for _, s := range w.shapes {
+		code := s.form.Code
+		exports[code] = func(out io.Writer) error { return w.writeExport(out, code) }
+	}
+	for name, write := range exports {
+		var b bytes.Buffer
+		if err := write(&b); err != nil {
 			return err
 		}
-	}
-	for _, name := range []string{"assets", "sites", string(Person), string(Customer)} {
-		err := writeFile(dir, name, func(out io.Writer) error { return w.namesOver(out, name, "") })
-		if err != nil {
-			return err
+		if err := os.WriteFile(filepath.Join(dir, name+".csv"), b.Bytes(), 0o644); err != nil {
+			return fmt.Errorf("write %s: %w", name, err)
 		}
 	}
 	return nil
-}
-
-func (w *World) codes() []string {
-	var codes []string
-	for _, s := range w.shapes {
-		if !slices.Contains(codes, s.form.Code) {
-			codes = append(codes, s.form.Code)
-		}
-	}
-	return codes
-}
-
-func writeFile(dir, name string, write func(io.Writer) error) (err error) {
-	f, err := os.Create(filepath.Join(dir, name+".csv"))
-	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	defer func() {
-		if closeErr := f.Close(); err == nil {
-			err = closeErr
-		}
-	}()
-	return write(f)
 }

@@ -7,51 +7,53 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestExportsHoldEveryRecordOfTheirForm(t *testing.T) {
-	w := NewWorld(Options{Records: 60})
-	layouts := map[string]string{
-		"platform": "02-Jan-06", "plain": "2006-01-02", "blank": "02/01/2006", "site": "2006-01-02T15:04:05.000Z07:00",
+	w := newWorld(Options{Records: 60})
+	var b bytes.Buffer
+	if err := w.writeExport(&b, "SO"); err != nil {
+		t.Fatal(err)
 	}
-	for _, variant := range ExportVariants() {
-		t.Run(variant, func(t *testing.T) {
-			look := exportVariants[variant]
-			var b bytes.Buffer
-			if err := w.WriteExportCSV(&b, "SO", variant); err != nil {
-				t.Fatal(err)
-			}
-			text, hasBOM := strings.CutPrefix(b.String(), "\uFEFF")
-			if hasBOM != look.BOM || strings.Contains(text, "\r\n") != look.CRLF {
-				t.Error("byte order mark or line ends are not as they should be")
-			}
-			rows, err := csv.NewReader(strings.NewReader(text)).ReadAll()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if len(rows) != 11 || rows[0][0] != look.TipHeader {
-				t.Fatalf("%d rows, header %q", len(rows), rows[0])
-			}
-			for _, row := range rows[1:] {
-				r, ok := w.Find(row[0])
-				if !ok || r.Code != "SO" {
-					t.Fatalf("row %v is no site observation", row)
-				}
-				if look.OnlyTips {
-					continue
-				}
-				day, err := time.Parse(layouts[variant], row[2])
-				if rows[0][1] != "siteObservationId" || row[1] != r.InspectionID || err != nil || day.Format(time.DateOnly) != r.Day.Format(time.DateOnly) {
-					t.Errorf("row %v does not fit %+v: %v", row, r, err)
-				}
-			}
-		})
+	text, hasBOM := strings.CutPrefix(b.String(), "\uFEFF")
+	if !hasBOM || !strings.Contains(text, "\r\n") {
+		t.Error("no byte order mark or no CRLF")
+	}
+	rows, err := csv.NewReader(strings.NewReader(text)).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(rows) != 11 || rows[0][0] != "nogginId" || rows[0][1] != "siteObservationId" {
+		t.Fatalf("%d rows, header %q", len(rows), rows[0])
+	}
+	for _, row := range rows[1:] {
+		r, ok := w.find(row[0])
+		if !ok || r.Code != "SO" || row[1] != r.InspectionID || row[2] != r.Day.Format("02-Jan-06") {
+			t.Errorf("row %v does not fit %+v", row, r)
+		}
+	}
+}
+
+func TestExportsDisagreeWithTheAnswersOfSomeRecords(t *testing.T) {
+	w := newWorld(Options{Records: 60, Forms: []string{"SO"}, Disagree: 0.3})
+	n := 0
+	for r := range w.Records() {
+		row := w.exportRow(r.Index)
+		other := row[1] != r.InspectionID && row[2] != r.Day.Format("02-Jan-06")
+		if same := row[1] == r.InspectionID && row[2] == r.Day.Format("02-Jan-06"); other == same || other != w.Disagrees(r.Index) {
+			t.Errorf("row %v of %+v", row, r)
+		}
+		if other {
+			n++
+		}
+	}
+	if n < 10 || n > 30 {
+		t.Errorf("%d of 60 rows disagree, want about 18", n)
 	}
 }
 
 func TestNamesCoverWhatRecordsRefer(t *testing.T) {
-	w := NewWorld(Options{Records: 200, Unnamed: 0.2})
+	w := newWorld(Options{Records: 200, Unnamed: 0.2})
 	dir := t.TempDir()
 	if err := w.WriteFiles(dir); err != nil {
 		t.Fatal(err)
@@ -75,7 +77,7 @@ func TestNamesCoverWhatRecordsRefer(t *testing.T) {
 	for r := range w.Records() {
 		doc := w.document(&r)
 		for _, field := range []string{"vehicle", "trailer", "team", "department", "siteManager", "customerClient"} {
-			tip := doc.Text(field)
+			tip := doc.text(field)
 			if tip == "" {
 				continue
 			}
@@ -96,31 +98,13 @@ func TestNamesCoverWhatRecordsRefer(t *testing.T) {
 }
 
 func TestWrongExportsAreRefused(t *testing.T) {
-	w := NewWorld(Options{Forms: []string{"LCD"}})
+	w := newWorld(Options{Forms: []string{"LCD"}})
 	for name, err := range map[string]error{
-		"variant":       w.WriteExportCSV(&bytes.Buffer{}, "LCD", "x"),
-		"form":          w.WriteExportCSV(&bytes.Buffer{}, "TA", "plain"),
-		"names":         w.WriteNamesCSV(&bytes.Buffer{}, "colour", "hash"),
-		"names variant": w.WriteNamesCSV(&bytes.Buffer{}, Vehicle, "x"),
+		"form":  w.writeExport(&bytes.Buffer{}, "TA"),
+		"names": w.WriteNamesCSV(&bytes.Buffer{}, "colour"),
 	} {
 		if err == nil {
 			t.Error("no error for a wrong", name)
 		}
 	}
 }
-
-func BenchmarkMillionTips(b *testing.B) {
-	w := NewWorld(Options{Records: 1_000_000, Forms: []string{"LCD"}})
-	for b.Loop() {
-		var n discard
-		if err := w.WriteExportCSV(&n, "LCD", "platform"); err != nil {
-			b.Fatal(err)
-		}
-		b.SetBytes(int64(n))
-	}
-}
-
-// discard counts what it drops.
-type discard int64
-
-func (d *discard) Write(p []byte) (int, error) { *d += discard(len(p)); return len(p), nil }

@@ -7,35 +7,35 @@ import (
 	"time"
 )
 
-// Fault says what goes wrong, for which requests, and when. Every condition
-// that is set must hold; of several faults that match, the first counts.
+// Fault says what goes wrong, for which requests, and when. A request meets the fault
+// when it meets every condition that is set. Of several faults only the first counts.
 type Fault struct {
-	Kind string `json:"kind,omitempty"` // one of FaultKinds; may be left out where Status is set
+	Kind string // one of FaultKinds; "" with a Status is the kind status
 
-	Status     int           `json:"status,omitempty"`      // for kind status (and redirects: default 302)
-	RetryAfter string        `json:"retry_after,omitempty"` // the header as it is; "date+30s": an HTTP date that far ahead
-	Location   string        `json:"location,omitempty"`    // for redirect: another host's base URL; "": the same host
-	Field      string        `json:"field,omitempty"`       // for set, delete
-	Value      string        `json:"value,omitempty"`       // for set (JSON), hostile-id, hostile-media, body
-	Size       int64         `json:"size,omitempty"`        // bytes for huge, gzip-bomb; of a drip's single piece
-	Delay      time.Duration `json:"delay_ns,omitempty"`    // before anything else happens
-	Pause      time.Duration `json:"pause_ns,omitempty"`    // between the pieces of a drip; default 1s
-	Keep       float64       `json:"keep,omitempty"`        // share of the body that cut ones still send; default one half
+	Status     int           // for kind status (and redirects: default 302)
+	RetryAfter string        // the header's value; "date+30s": an HTTP date that far ahead
+	Location   string        // for redirect: another host's base URL; "": the same host
+	Field      string        // for set, delete
+	Value      string        // for set (JSON), hostile-id, hostile-media, body, cut-close; for edit: field, add, replace, remove
+	Size       int64         // bytes for huge, gzip-bomb; of a drip's single piece
+	Delay      time.Duration // wait before the answer
+	Pause      time.Duration // between the pieces of a drip; default 1s
+	Keep       float64       // share of the body that a cut still sends; default one half
 
-	On    string   `json:"on,omitempty"`     // OnRecord, OnMedia; "": what the kind is made for
-	Tips  []string `json:"tip,omitempty"`    // records (with all their media) or single attachments
-	Share float64  `json:"share,omitempty"`  // of requests, or of tips with ByTip; 0: all of them
-	ByTip bool     `json:"by_tip,omitempty"` // throw the dice once for each tip, not for each request
+	On    string   // OnRecord, OnMedia, OnTip, OnSID; "": the default of the kind
+	Tips  []string // records (with their media and versions), attachments, entities
+	Share float64  // of requests, or of tips with ByTip; 0: all of them
+	ByTip bool     // draw once for each tip, not for each request
 
-	FirstHits int           `json:"first_hits,omitempty"` // only the first so many requests of each tip that meet all else
-	From      int64         `json:"from,omitempty"`       // only from this request on, counted since the fault was set
-	Until     int64         `json:"until,omitempty"`      // only up to this one, itself included
-	After     time.Duration `json:"after_ns,omitempty"`   // only when it has been set this long
-	For       time.Duration `json:"for_ns,omitempty"`     // then for this long
-	OverRate  int           `json:"over_rate,omitempty"`  // only requests beyond so many in one second
+	FirstHits int           // only the first requests for each tip that meet all else
+	From      int64         // from this request on, counted since the fault was set
+	Until     int64         // up to this request, itself included
+	After     time.Duration // begins so long after it was set
+	For       time.Duration // and lasts so long
+	OverRate  int           // only the requests beyond so many in one second
 }
 
-// normal fills in what is left out, or says what is wrong.
+// normal sets the defaults, or says what is wrong.
 func (f Fault) normal() (Fault, error) {
 	if f.Kind == "" && f.Status != 0 {
 		f.Kind = "status"
@@ -47,8 +47,14 @@ func (f Fault) normal() (Fault, error) {
 	if f.Kind == "status" && (f.Status < 200 || f.Status > 999) {
 		return f, fmt.Errorf("fault status needs a status, not %d", f.Status)
 	}
+	if f.Kind == "edit" && f.Value != "" && !slices.Contains(editKinds, f.Value) {
+		return f, fmt.Errorf("no edit %q: there are %v", f.Value, editKinds)
+	}
 	if f.On == "" {
 		f.On = e.on
+	}
+	if kinds := []string{"", OnRecord, OnMedia, OnTip, OnSID}; !slices.Contains(kinds, f.On) {
+		return f, fmt.Errorf("no requests of kind %q: there are %q", f.On, kinds)
 	}
 	if f.Keep == 0 {
 		f.Keep = 0.5
@@ -56,13 +62,12 @@ func (f Fault) normal() (Fault, error) {
 	return f, nil
 }
 
-// liveFault is a fault that is set.
+// liveFault is a fault that is set, with its counts.
 type liveFault struct {
 	Fault
 	id    int
 	since time.Time
 	first int64 // number of the last request before it was set
-	hits  int64
 
 	byTip  map[uint64]int // for FirstHits: hits by hash of the tip
 	second time.Time      // for OverRate: the second being counted
@@ -81,8 +86,8 @@ type faultBoard struct {
 
 func newFaultBoard(seed uint64) *faultBoard { return &faultBoard{seed: seed} }
 
-// AddFault sets a fault behind those already set and returns its number. It
-// panics on a fault that cannot be, which is a mistake in the test.
+// AddFault adds a fault behind the others and returns its number. It panics on a wrong
+// fault, which is a mistake in the test.
 func (s *Server) AddFault(f Fault) int {
 	id, err := s.faults.add(f)
 	if err != nil {
@@ -99,24 +104,12 @@ func (s *Server) SetFaults(faults ...Fault) {
 	}
 }
 
-// ClearFaults takes all faults away.
+// ClearFaults removes all faults.
 func (s *Server) ClearFaults() { s.faults.remove(func(*liveFault) bool { return true }) }
 
-// RemoveFault takes one fault away.
+// RemoveFault removes one fault.
 func (s *Server) RemoveFault(id int) {
 	s.faults.remove(func(f *liveFault) bool { return f.id == id })
-}
-
-// FaultHits returns how many requests a fault has met.
-func (s *Server) FaultHits(id int) int64 {
-	s.faults.mu.Lock()
-	defer s.faults.mu.Unlock()
-	for _, f := range s.faults.faults {
-		if f.id == id {
-			return f.hits
-		}
-	}
-	return 0
 }
 
 func (b *faultBoard) add(f Fault) (int, error) {
@@ -137,7 +130,7 @@ func (b *faultBoard) remove(which func(*liveFault) bool) {
 	b.faults = slices.DeleteFunc(b.faults, which)
 }
 
-// match returns the fault a request meets, or nil.
+// match returns the fault that a request meets, or nil.
 func (b *faultBoard) match(c call, t *ticket) *Fault {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -145,7 +138,6 @@ func (b *faultBoard) match(c call, t *ticket) *Fault {
 	now := time.Now()
 	for _, f := range b.faults {
 		if f.meets(c) && f.due(t, now) && f.unlucky(b.seed, c, t) && f.overRate(now) && f.firstHits(c) {
-			f.hits++
 			return &f.Fault
 		}
 	}
@@ -176,8 +168,8 @@ func (f *liveFault) unlucky(seed uint64, c call, t *ticket) bool {
 	return fraction(mix(seed, drawFault, uint64(f.id), about)) < f.Share
 }
 
-// overRate counts the requests that meet all else, and lets the first ones of
-// each second pass.
+// overRate counts the requests that meet all else and lets the first of each second
+// pass.
 func (f *liveFault) overRate(now time.Time) bool {
 	if f.OverRate == 0 {
 		return true

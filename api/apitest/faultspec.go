@@ -1,7 +1,6 @@
 package apitest
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,7 +9,7 @@ import (
 	"time"
 )
 
-// settings name the fields of a Fault for flags and for the control endpoint.
+// settings are the keys of a fault in a flag.
 var settings = map[string]func(f *Fault, value string) error{
 	"kind":        func(f *Fault, v string) error { f.Kind = v; return nil },
 	"on":          func(f *Fault, v string) error { f.On = v; return nil },
@@ -75,53 +74,18 @@ func (f *Fault) set(key, value string) error {
 	return nil
 }
 
-// ParseFault reads a fault as flags write it: "status=503,share=0.1,for=10s".
-// The keys are Fault's fields in snake case; tip may be repeated.
+// ParseFault reads a fault from a flag, such as "status=503,share=0.1,for=10s". The keys
+// are Fault's fields in snake case; tip may be repeated.
 func ParseFault(spec string) (Fault, error) {
 	var f Fault
 	for pair := range strings.SplitSeq(spec, ",") {
 		key, value, ok := strings.Cut(strings.TrimSpace(pair), "=")
 		if !ok {
-			return f, fmt.Errorf("fault: %q is no key=value", pair)
+			return f, fmt.Errorf("fault: %q is not key=value", pair)
 		}
 		if err := f.set(key, value); err != nil {
 			return f, err
 		}
 	}
 	return f.normal()
-}
-
-// UnmarshalJSON reads the same keys from an object; "tip" may be a list. A
-// string is read as ParseFault does.
-func (f *Fault) UnmarshalJSON(raw []byte) error {
-	*f = Fault{}
-	var spec string
-	if json.Unmarshal(raw, &spec) == nil {
-		parsed, err := ParseFault(spec)
-		*f = parsed
-		return err
-	}
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &object); err != nil {
-		return fmt.Errorf("fault: %w", err)
-	}
-	for key, value := range object {
-		var texts []string
-		var text string
-		switch {
-		case json.Unmarshal(value, &texts) == nil:
-		case json.Unmarshal(value, &text) == nil:
-			texts = []string{text}
-		default:
-			texts = []string{string(value)}
-		}
-		for _, v := range texts {
-			if err := f.set(key, v); err != nil {
-				return err
-			}
-		}
-	}
-	normal, err := f.normal()
-	*f = normal
-	return err
 }

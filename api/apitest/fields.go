@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// fill is the way in which the values of a field are made.
+// fill says how the values of a field are made.
 type fill int
 
 const (
@@ -26,8 +26,8 @@ const (
 	fillPool
 )
 
-// fillers make the JSON value of a field of a record out of a random number;
-// nil leaves the field out, as the API does with fields that have no value.
+// fillers make the JSON value of a record's field from a random number. nil leaves the
+// field out, as the API does with fields that have no value.
 var fillers = [...]func(w *World, r *Record, f *field, dice uint64) json.RawMessage{
 	fillID: func(_ *World, r *Record, _ *field, _ uint64) json.RawMessage {
 		return marshal(r.InspectionID)
@@ -61,7 +61,7 @@ var fillers = [...]func(w *World, r *Record, f *field, dice uint64) json.RawMess
 		if f.size == 1 {
 			return strconv.AppendBool(nil, dice%5 < 3)
 		}
-		// All answers to one question throw the dice of its first field.
+		// All answers to one question use the dice of its first field.
 		chosen := 0
 		if dice = w.draw(r.Index, uint64(f.group)); dice%7 == 0 {
 			chosen = int(dice >> 8 % uint64(f.size))
@@ -97,7 +97,7 @@ var fillers = [...]func(w *World, r *Record, f *field, dice uint64) json.RawMess
 	},
 }
 
-// Texts that the fields of a form are drawn from.
+// Values of text fields.
 var (
 	signatures = quoted("Pat Example", "Sam Example", "Jo Example", "Zoë Müller", "D'Arcy O'Neil", "Nguyễn Văn An")
 	remarks    = quoted("Strap frayed, replaced", "OK", "Checked on site", "Worn but serviceable; monitor",
@@ -118,7 +118,7 @@ func quoted(texts ...string) []json.RawMessage {
 	return out
 }
 
-// marshal encodes as the API does: without escaping HTML.
+// marshal encodes as the API does, without escapes for HTML.
 func marshal(v any) json.RawMessage {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -129,11 +129,12 @@ func marshal(v any) json.RawMessage {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
-// document makes a record's whole answer.
-func (w *World) document(r *Record) *Document {
+// document makes a record's document as of versionServed, with the attachments of r.
+func (w *World) document(r *Record) *document {
 	s := w.shapeOf(r.Index)
-	doc := &Document{entries: make([]entry, 0, len(s.fields)+1)}
-	doc.entries = append(doc.entries, entry{"$meta", w.meta(s, r)})
+	doc := &document{entries: make([]entry, 0, len(s.fields)+1)}
+	created, modified := w.clock(r)
+	doc.set("$meta", metaOf(created, modified, s.security, s.typeTip, r.Tip, w.sid(r.Index, versionServed), w.sid(r.Index, versionCreated)))
 	for i := range s.fields {
 		f := &s.fields[i]
 		dice := w.draw(r.Index, uint64(i))
@@ -147,15 +148,6 @@ func (w *World) document(r *Record) *Document {
 	return doc
 }
 
-func (w *World) meta(s *shape, r *Record) json.RawMessage {
-	other := func(sub int) string { return w.codec.encode(mark{kind: kindOther, sub: sub, index: r.Index}) }
-	created, modified := w.clock(r)
-	const layout = "2006-01-02T15:04:05.000Z"
-	return fmt.Appendf(nil, `{"createdDate":%q,"modifiedDate":%q,"security":%q,"type":%q,"tip":%q,"sid":%q,`+
-		`"branch":"branch/master","parent":[%q],"errors":[]}`,
-		created.Format(layout), modified.Format(layout), s.security, s.typeTip, r.Tip, other(1), other(2))
-}
-
 // siteZones are the offsets of the sites; +08:00 is by far the most common.
 var siteZones = [...]string{"+08:00", "+08:00", "+08:00", "+08:00", "+10:00", "+11:00", "+09:30"}
 
@@ -163,13 +155,14 @@ func (w *World) zone(r *Record) string {
 	return siteZones[w.draw(r.Index, drawZone)%uint64(len(siteZones))]
 }
 
-// siteDate writes the inspection's day as midnight in the site's own offset.
+// siteDate is the inspection's day as the API writes it: midnight in the site's own
+// offset.
 func (w *World) siteDate(r *Record) string {
 	return r.Day.Format(time.DateOnly) + "T00:00:00.000" + w.zone(r)
 }
 
-// clock returns when the record was created (during the site's working day) and
-// last modified, both UTC.
+// clock returns when a record was created (during the site's working day) and when it
+// was modified for versionServed, both UTC.
 func (w *World) clock(r *Record) (created, modified time.Time) {
 	midnight, err := time.Parse("2006-01-02T15:04:05.000Z07:00", w.siteDate(r))
 	if err != nil {

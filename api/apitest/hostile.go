@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// HostileNames are texts that must not leave the output folder, break a line or
-// overflow a name when they arrive as ids, names or field names.
+// HostileNames are ids, names and field names that try to leave the output folder, to
+// break a line or to overflow a file name.
 func HostileNames() []string {
 	return []string{
 		"../../etc/passwd",
@@ -34,7 +34,7 @@ func HostileNames() []string {
 	}
 }
 
-// HostileMedia are references that must not be fetched, or not with credentials.
+// HostileMedia are media references that must not be fetched, or not with credentials.
 func HostileMedia() []string {
 	const tip = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 	return []string{
@@ -61,20 +61,20 @@ func HostileMedia() []string {
 	}
 }
 
-// changeDocument makes a change of the answer out of an edit of its document.
-// What is no JSON object (a test's own payload) stays as it is.
-func changeDocument(edit func(x *exchange, f *Fault, d *Document)) func(*exchange, *Fault, *answer) {
+// changeDocument makes a change of the answer from an edit of its document. An answer
+// that is not a JSON object stays as it is.
+func changeDocument(edit func(x *exchange, f *Fault, d *document)) func(*exchange, *Fault, *answer) {
 	return func(x *exchange, f *Fault, a *answer) {
-		doc, err := ParseDocument(bytes.Join(a.parts, nil))
+		doc, err := parseDocument(bytes.Join(a.parts, nil))
 		if err != nil {
 			return
 		}
 		edit(x, f, doc)
-		a.parts = [][]byte{doc.Encode()}
+		a.parts = [][]byte{doc.encode()}
 	}
 }
 
-// chosen is the fault's own value, else one of a list by the record's tip.
+// chosen is the fault's Value, or one of list by the record's tip.
 func chosen(x *exchange, f *Fault, list []string) string {
 	if f.Value != "" {
 		return f.Value
@@ -91,109 +91,109 @@ func idField(x *exchange) string {
 	return "id"
 }
 
-// eachText runs edit on every field that holds a plain text which is no tip.
-func eachText(d *Document, edit func(name, text string)) {
-	for _, name := range d.Fields() {
+// eachText runs edit on every text field that holds neither a tip nor the date.
+func eachText(d *document, edit func(name, text string)) {
+	for _, name := range d.fields() {
 		var text string
-		if json.Unmarshal(d.Get(name), &text) == nil && name != "date" && !looksLikeTip.MatchString(text) {
+		if json.Unmarshal(d.get(name), &text) == nil && name != "date" && !looksLikeTip.MatchString(text) {
 			edit(name, text)
 		}
 	}
 }
 
 // eachMedia runs edit on every list of media references.
-func eachMedia(d *Document, edit func(name string, refs []string)) {
-	for _, name := range d.Fields() {
+func eachMedia(d *document, edit func(name string, refs []string)) {
+	for _, name := range d.fields() {
 		var refs []string
-		if json.Unmarshal(d.Get(name), &refs) == nil && len(refs) > 0 && strings.HasPrefix(refs[0], "/media/") {
+		if json.Unmarshal(d.get(name), &refs) == nil && len(refs) > 0 && strings.HasPrefix(refs[0], "/media/") {
 			edit(name, refs)
 		}
 	}
 }
 
-func editWrongTip(x *exchange, _ *Fault, d *Document) {
-	d.SetMeta("tip", x.server.codec.encode(mark{kind: kindOther, index: int(tipKey(x.call.tip) >> 1)}))
+func editWrongTip(x *exchange, _ *Fault, d *document) {
+	d.setMeta("tip", x.server.codec.encode(mark{kind: kindRecord, index: int(tipKey(x.call.tip) >> 1)}))
 }
 
-func editNoTip(_ *exchange, _ *Fault, d *Document)  { d.DeleteMeta("tip") }
-func editNoMeta(_ *exchange, _ *Fault, d *Document) { d.Delete("$meta") }
-func editNoID(x *exchange, _ *Fault, d *Document)   { d.Delete(idField(x)) }
-func editNoDate(_ *exchange, _ *Fault, d *Document) { d.Delete("date") }
-func editDelete(_ *exchange, f *Fault, d *Document) { d.Delete(f.Field) }
-func editHostileID(x *exchange, f *Fault, d *Document) {
-	d.Set(idField(x), chosen(x, f, HostileNames()))
+func editNoTip(_ *exchange, _ *Fault, d *document)  { d.removeMeta("tip") }
+func editNoMeta(_ *exchange, _ *Fault, d *document) { d.remove("$meta") }
+func editNoID(x *exchange, _ *Fault, d *document)   { d.remove(idField(x)) }
+func editNoDate(_ *exchange, _ *Fault, d *document) { d.remove("date") }
+func editDelete(_ *exchange, f *Fault, d *document) { d.remove(f.Field) }
+func editHostileID(x *exchange, f *Fault, d *document) {
+	d.set(idField(x), chosen(x, f, HostileNames()))
 }
 
-func editSet(_ *exchange, f *Fault, d *Document) {
+func editSet(_ *exchange, f *Fault, d *document) {
 	if json.Valid([]byte(f.Value)) {
-		d.Set(f.Field, json.RawMessage(f.Value))
+		d.set(f.Field, json.RawMessage(f.Value))
 		return
 	}
-	d.Set(f.Field, f.Value)
+	d.set(f.Field, f.Value)
 }
 
 // editRepeatedID gives every record of a form the same id and day.
-func editRepeatedID(x *exchange, f *Fault, d *Document) {
-	d.Set(idField(x), chosen(x, f, []string{"LCD - 000001"}))
-	d.Set("date", "2025-09-17T00:00:00.000+08:00")
+func editRepeatedID(x *exchange, f *Fault, d *document) {
+	d.set(idField(x), chosen(x, f, []string{"LCD - 000001"}))
+	d.set("date", "2025-09-17T00:00:00.000+08:00")
 }
 
-func editNUL(x *exchange, _ *Fault, d *Document) {
+func editNUL(x *exchange, _ *Fault, d *document) {
 	eachText(d, func(name, text string) {
 		if name != idField(x) {
-			d.Set(name, text+"\x00tail")
+			d.set(name, text+"\x00tail")
 		}
 	})
 }
 
-func editHostileNames(x *exchange, _ *Fault, d *Document) {
+func editHostileNames(x *exchange, _ *Fault, d *document) {
 	names := HostileNames()
 	next := int(tipKey(x.call.tip) % uint64(len(names)))
 	eachText(d, func(name, _ string) {
 		if name != idField(x) {
-			d.Set(name, names[next%len(names)])
+			d.set(name, names[next%len(names)])
 			next++
 		}
 	})
 }
 
-// editNumbersAsText turns every number into text and every numeric text into a
-// number: both occur.
-func editNumbersAsText(_ *exchange, _ *Fault, d *Document) {
-	for _, name := range d.Fields() {
-		raw := d.Get(name)
+// editNumbersAsText turns every number into text and every numeric text into a number,
+// as both occur.
+func editNumbersAsText(_ *exchange, _ *Fault, d *document) {
+	for _, name := range d.fields() {
+		raw := d.get(name)
 		var number json.Number
 		var text string
 		switch {
 		case json.Unmarshal(raw, &text) == nil:
 			if json.Unmarshal([]byte(text), &number) == nil && number != "" {
-				d.Set(name, number)
+				d.set(name, number)
 			}
 		case json.Unmarshal(raw, &number) == nil:
-			d.Set(name, number.String())
+			d.set(name, number.String())
 		}
 	}
 }
 
-func editDoubleMedia(_ *exchange, _ *Fault, d *Document) {
-	eachMedia(d, func(name string, refs []string) { d.Set(name, slices.Concat(refs, refs)) })
+func editDoubleMedia(_ *exchange, _ *Fault, d *document) {
+	eachMedia(d, func(name string, refs []string) { d.set(name, slices.Concat(refs, refs)) })
 }
 
-// editHostileField moves the first list of media to a field of a hostile name.
-func editHostileField(x *exchange, f *Fault, d *Document) {
+// editHostileField moves the first list of media to a field with a hostile name.
+func editHostileField(x *exchange, f *Fault, d *document) {
 	moved := false
 	eachMedia(d, func(name string, refs []string) {
 		if !moved {
-			d.Delete(name)
-			d.Set(chosen(x, f, HostileNames()), refs)
+			d.remove(name)
+			d.set(chosen(x, f, HostileNames()), refs)
 			moved = true
 		}
 	})
 }
 
-// editHostileMedia puts hostile references before the good ones of the first
-// list of media, or into "attachments" where there is none.
-func editHostileMedia(_ *exchange, f *Fault, d *Document) {
+// editHostileMedia puts hostile references in front of the first list of media, or
+// into "attachments" when there is no list.
+func editHostileMedia(_ *exchange, f *Fault, d *document) {
 	bad := HostileMedia()
 	if f.Value != "" {
 		bad = []string{f.Value}
@@ -201,22 +201,22 @@ func editHostileMedia(_ *exchange, f *Fault, d *Document) {
 	done := false
 	eachMedia(d, func(name string, refs []string) {
 		if !done {
-			d.Set(name, slices.Concat(bad, refs))
+			d.set(name, slices.Concat(bad, refs))
 			done = true
 		}
 	})
 	if !done {
-		d.Set("attachments", bad)
+		d.set("attachments", bad)
 	}
 }
 
-// editUnusual wraps values in shapes that the API never sends but JSON allows.
-func editUnusual(_ *exchange, _ *Fault, d *Document) {
-	d.Set("vehicle", []any{})
-	d.Set("team", map[string]any{"tip": nil})
-	d.Set("attachments", "none")
-	d.Set("inspectedBy", nil)
-	d.Set("jobNumber", 1e300)
-	d.Set("", "a key without a name")
-	d.Set("date", "yesterday")
+// editUnusual sets values of types that the API never sends but JSON allows.
+func editUnusual(_ *exchange, _ *Fault, d *document) {
+	d.set("vehicle", []any{})
+	d.set("team", map[string]any{"tip": nil})
+	d.set("attachments", "none")
+	d.set("inspectedBy", nil)
+	d.set("jobNumber", 1e300)
+	d.set("", "a key without a name")
+	d.set("date", "yesterday")
 }

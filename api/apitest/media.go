@@ -14,6 +14,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 )
 
 // Content types of media.
@@ -28,14 +29,12 @@ const (
 	maxSegment  = 0xFFFF + 2 // a JPEG segment with its marker
 )
 
-// artefact is the content of one attachment, as pieces of shared memory: making
-// one costs a few hundred bytes however large it is.
+// artefact is the content of one attachment. Its parts are slices of shared memory, so
+// that even a large one costs a few hundred bytes.
 type artefact struct {
 	contentType string
 	parts       [][]byte
 }
-
-func (a artefact) size() int { return sizeOf(a.parts) }
 
 func sizeOf(parts [][]byte) int {
 	n := 0
@@ -45,12 +44,11 @@ func sizeOf(parts [][]byte) int {
 	return n
 }
 
-// mediaStock holds what all media of a world are put together from: a tiny
-// picture or document of each type, and noise that pads it to its size without
-// compressing. Readers skip the noise: it lies in a JPEG comment, a private PNG
-// chunk, a PDF stream.
+// mediaStock holds the parts of all media of a world: a tiny picture of each type, and
+// noise, which does not compress and pads a picture to its size. Readers skip the noise,
+// as it is in a JPEG comment, a private PNG chunk or a PDF stream.
 type mediaStock struct {
-	noise []byte // patternSize, and once more its beginning, so that any slice is in one piece
+	noise []byte // patternSize, and its beginning once more, so that any slice is in one piece
 	jpeg  []byte
 	png   []byte
 }
@@ -87,8 +85,8 @@ func drawing(ground color.Color) image.Image {
 	return img
 }
 
-// fillNoise returns n bytes of noise as slices of the pattern, which begin
-// elsewhere for each dice.
+// fillNoise returns n bytes of noise as slices of the pattern. The dice says where they
+// begin.
 func (s *mediaStock) fillNoise(n int, dice uint64) [][]byte {
 	var parts [][]byte
 	for at := int(dice % patternSize); n > 0; at = (at + maxSegment) % patternSize {
@@ -99,13 +97,13 @@ func (s *mediaStock) fillNoise(n int, dice uint64) [][]byte {
 	return parts
 }
 
-// jpegOf is the small picture with comments behind its first marker. Sizes
-// below the picture's own give just the picture.
-func (s *mediaStock) jpegOf(tip string, size int, dice uint64) artefact {
+// jpegOf is the tiny picture with comments behind its first marker. The label makes it
+// differ from others. A size below the picture's own gives just the picture.
+func (s *mediaStock) jpegOf(label string, size int, dice uint64) artefact {
 	head, rest := s.jpeg[:2], s.jpeg[2:]
-	label := append([]byte{0xFF, 0xFE, 0, byte(2 + len(tip))}, tip...)
-	parts := [][]byte{head, label}
-	for left := size - len(s.jpeg) - len(label); left >= 4; {
+	first := append([]byte{0xFF, 0xFE, 0, byte(2 + len(label))}, label...)
+	parts := [][]byte{head, first}
+	for left := size - len(s.jpeg) - len(first); left >= 4; {
 		k := min(left, maxSegment)
 		if over := left - k; over > 0 && over < 4 {
 			k -= 4 // leave room for one more whole segment
@@ -119,11 +117,11 @@ func (s *mediaStock) jpegOf(tip string, size int, dice uint64) artefact {
 	return artefact{typeJPEG, append(parts, rest)}
 }
 
-// pngOf is the small picture with a private chunk behind its header chunk.
-func (s *mediaStock) pngOf(tip string, size int, dice uint64) artefact {
+// pngOf is the tiny picture with a private chunk behind its header chunk.
+func (s *mediaStock) pngOf(label string, size int, dice uint64) artefact {
 	const header = 8 + 25 // signature and IHDR
-	pad := max(size-len(s.png)-12, len(tip))
-	body := append([][]byte{[]byte("paDd"), []byte(tip)}, s.fillNoise(pad-len(tip), dice)...)
+	pad := max(size-len(s.png)-12, len(label))
+	body := append([][]byte{[]byte("paDd"), []byte(label)}, s.fillNoise(pad-len(label), dice)...)
 	sum := crc32.NewIEEE()
 	for _, p := range body {
 		sum.Write(p)
@@ -135,10 +133,10 @@ func (s *mediaStock) pngOf(tip string, size int, dice uint64) artefact {
 }
 
 // pdfOf is a page without content and a stream that nothing refers to.
-func (s *mediaStock) pdfOf(tip string, size int, dice uint64) artefact {
+func (s *mediaStock) pdfOf(label string, size int, dice uint64) artefact {
 	build := func(pad int) ([]byte, []byte) {
 		var b bytes.Buffer
-		b.WriteString("%PDF-1.4\n% " + tip + "\n")
+		b.WriteString("%PDF-1.4\n% " + label + "\n")
 		var offsets []int
 		for i, object := range []string{
 			"<</Type/Catalog/Pages 2 0 R>>",
@@ -167,44 +165,38 @@ func (s *mediaStock) pdfOf(tip string, size int, dice uint64) artefact {
 	return artefact{typePDF, slices.Concat([][]byte{head}, s.fillNoise(pad, dice), [][]byte{tail})}
 }
 
-// artefact returns what is served under an attachment's tip.
-func (w *World) artefact(tip string, m mark, field string) artefact {
-	w.mu.RLock()
-	changed, ok := w.bodies[tip]
-	w.mu.RUnlock()
-	if ok {
-		return changed
-	}
+// artefact makes the content of an attachment. Each revision has other bytes.
+func (w *World) artefact(tip string, m mark, field string, revision int) artefact {
 	dice := mix(w.opts.Seed, uint64(m.index), uint64(m.sub), drawSize)
 	size := w.opts.MediaBytes.Min
 	if span := w.opts.MediaBytes.Max - size; span > 0 {
 		size += int(dice % uint64(span+1))
 	}
+	label := tip
+	if revision > 0 {
+		label += "-" + strconv.Itoa(revision)
+	}
 	switch {
 	case field == "signature":
-		return w.media.pngOf(tip, size, dice)
+		return w.media.pngOf(label, size, dice)
 	case fraction(mix(dice, drawKind)) < w.opts.PDFShare:
-		return w.media.pdfOf(tip, size, dice)
+		return w.media.pdfOf(label, size, dice)
 	default:
-		return w.media.jpegOf(tip, size, dice)
+		return w.media.jpegOf(label, size, dice)
 	}
 }
 
-// lookUpMedia finds an attachment that a record of this world shows.
-func (w *World) lookUpMedia(tip string) (artefact, bool) {
-	w.mu.RLock()
-	changed, ok := w.bodies[tip]
-	w.mu.RUnlock()
-	if ok {
-		return changed, true
-	}
+// lookUpMedia finds an attachment that a record of this world shows or showed, as it was
+// so many revisions ago.
+func (w *World) lookUpMedia(tip string, ago int) (artefact, bool) {
 	m, ok := w.codec.decode(tip)
 	if !ok || m.kind != kindAttachment || m.index >= w.Len() {
 		return artefact{}, false
 	}
-	for _, p := range w.placements(m.index) {
+	c := w.changeOf(m.index)
+	for _, p := range w.placements(m.index, c) {
 		if p.seq == m.sub {
-			return w.artefact(tip, m, p.field), true
+			return w.artefact(tip, m, p.field, max(0, c.revisions[p.seq]-ago)), true
 		}
 	}
 	return artefact{}, false
@@ -212,22 +204,12 @@ func (w *World) lookUpMedia(tip string) (artefact, bool) {
 
 // Media returns the bytes served under an attachment's tip, nil when there are none.
 func (w *World) Media(tip string) []byte {
-	a, ok := w.lookUpMedia(tip)
-	if !ok {
-		return nil
-	}
+	a, _ := w.lookUpMedia(tip, 0)
 	return slices.Concat(a.parts...)
 }
 
-// MediaSHA256 is the hash of these bytes in hex digits, "" when there are none.
+// MediaSHA256 is the hash of these bytes in hex digits.
 func (w *World) MediaSHA256(tip string) string {
-	a, ok := w.lookUpMedia(tip)
-	if !ok {
-		return ""
-	}
-	h := sha256.New()
-	for _, p := range a.parts {
-		h.Write(p)
-	}
-	return hex.EncodeToString(h.Sum(nil))
+	sum := sha256.Sum256(w.Media(tip))
+	return hex.EncodeToString(sum[:])
 }

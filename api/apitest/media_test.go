@@ -13,7 +13,7 @@ import (
 var mediaSizes = []int{2000, 20_000, 65_535, 66_210, 131_999, 300_000, 300_001, 300_002, 300_003, 5_000_000}
 
 func TestJPEGIsWholeAndOfItsSize(t *testing.T) {
-	w := NewWorld(Options{})
+	w := newWorld(Options{})
 	for _, size := range mediaSizes {
 		body := joined(w.media.jpegOf(w.Record(0).Tip, size, 99))
 		if len(body) != size {
@@ -27,9 +27,9 @@ func TestJPEGIsWholeAndOfItsSize(t *testing.T) {
 }
 
 func TestJPEGHitsEverySizeAroundASegment(t *testing.T) {
-	w := NewWorld(Options{})
+	w := newWorld(Options{})
 	for size := 66_000; size < 67_500; size++ {
-		if got := w.media.jpegOf(w.Record(0).Tip, size, 0).size(); got != size {
+		if got := sizeOf(w.media.jpegOf(w.Record(0).Tip, size, 0).parts); got != size {
 			t.Fatalf("%d bytes, want %d", got, size)
 		}
 	}
@@ -52,7 +52,7 @@ func walkMarkers(t *testing.T, b []byte) {
 }
 
 func TestPNGIsWholeAndOfItsSize(t *testing.T) {
-	w := NewWorld(Options{})
+	w := newWorld(Options{})
 	for _, size := range mediaSizes {
 		body := joined(w.media.pngOf(w.Record(0).Tip, size, 99))
 		if len(body) != size {
@@ -65,7 +65,7 @@ func TestPNGIsWholeAndOfItsSize(t *testing.T) {
 }
 
 func TestPDFIsWholeAndOfItsSize(t *testing.T) {
-	w := NewWorld(Options{})
+	w := newWorld(Options{})
 	for _, size := range mediaSizes {
 		body := joined(w.media.pdfOf(w.Record(0).Tip, size, 99))
 		if len(body) != size {
@@ -86,7 +86,7 @@ func TestPDFIsWholeAndOfItsSize(t *testing.T) {
 }
 
 func TestMediaDifferAndHash(t *testing.T) {
-	w := NewWorld(Options{Records: 40, MediaBytes: Range{3000, 9000}, PDFShare: 0.2})
+	w := newWorld(Options{Records: 40, MediaBytes: Range{3000, 9000}, PDFShare: 0.2})
 	seen, types := map[string]bool{}, map[string]int{}
 	for r := range w.Records() {
 		for _, a := range r.Attachments {

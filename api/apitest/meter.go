@@ -9,55 +9,50 @@ import (
 	"time"
 )
 
-// maxCountedTips bounds the memory of the counts by tip; of tips beyond it only
-// the totals are kept.
-const maxCountedTips = 1 << 21
-
 // Stats are a server's counts since its start or the last ResetStats.
 type Stats struct {
-	Requests int64            `json:"requests"`
-	ByKind   map[string]int64 `json:"by_kind"`   // record, media, other
-	ByStatus map[int]int64    `json:"by_status"` // 0: no header was sent
-	Faults   map[string]int64 `json:"faults"`    // by kind of fault
-	Bytes    int64            `json:"bytes"`     // of bodies
-	InFlight int64            `json:"in_flight"`
-	Peak     int64            `json:"peak_in_flight"`
+	Requests int64
+	ByKind   map[string]int64 // record, media, tip, sid, other
+	ByStatus map[int]int64    // 0: no header was sent
+	Faults   map[string]int64 // by kind of fault
+	Bytes    int64            // of bodies
+	InFlight int64
+	Peak     int64
 
-	ConnectionsOpened int64 `json:"connections_opened"`
-	ConnectionsOpen   int64 `json:"connections_open"`
-	ConnectionsPeak   int64 `json:"peak_connections"`
+	ConnectionsOpened int64
+	ConnectionsOpen   int64
+	ConnectionsPeak   int64
 
-	// Requests that bore the credentials' headers, right ones or not.
-	Authorized int64 `json:"authorized"`
-	Namespaced int64 `json:"namespaced"`
+	// Requests with an authorization or en-namespace header, right or wrong.
+	Authorized int64
+	Namespaced int64
 }
 
 // Entry is one request of the log.
 type Entry struct {
-	Number     int64     `json:"number"`
-	Start      time.Time `json:"start"`
-	End        time.Time `json:"end"` // zero while it is being answered
-	Kind       string    `json:"kind"`
-	Tip        string    `json:"tip"`
-	Record     string    `json:"record"` // the record an attachment belongs to
-	Path       string    `json:"path"`
-	Status     int       `json:"status"`
-	Bytes      int64     `json:"bytes"`
-	Fault      string    `json:"fault,omitempty"`
-	Client     string    `json:"client"` // the User-Agent header
-	Remote     string    `json:"remote"`
-	Authorized bool      `json:"authorized"` // bore an authorization header
-	Namespaced bool      `json:"namespaced"` // bore an en-namespace header
+	Number     int64
+	Start      time.Time
+	End        time.Time // zero while it is being answered
+	Kind       string
+	Tip        string
+	Record     string // the record to which the tip belongs
+	Path       string
+	Status     int
+	Bytes      int64
+	Fault      string
+	Client     string // the User-Agent header
+	Remote     string
+	Authorized bool // had an authorization header
+	Namespaced bool // had an en-namespace header
 }
 
-// meter counts and logs.
+// meter counts and logs requests.
 type meter struct {
 	logging bool
 
 	mu    sync.Mutex
-	last  int64 // number of the newest request; unlike the counts it is never reset
+	last  int64 // number of the newest request; a reset keeps it
 	stats Stats
-	hits  map[uint64]int32 // by hash of the tip
 	log   []*Entry
 }
 
@@ -76,7 +71,6 @@ func (m *meter) reset() {
 		InFlight: open.InFlight, Peak: open.InFlight,
 		ConnectionsOpen: open.ConnectionsOpen, ConnectionsPeak: open.ConnectionsOpen,
 	}
-	m.hits = map[uint64]int32{}
 	m.log = nil
 }
 
@@ -101,10 +95,6 @@ func (m *meter) begin(c call, r *http.Request) *ticket {
 	s.Namespaced += count(namespaced)
 	m.last++
 	t := &ticket{number: m.last}
-	key := tipKey(c.tip)
-	if hits, known := m.hits[key]; known || len(m.hits) < maxCountedTips {
-		m.hits[key] = hits + 1
-	}
 	if m.logging {
 		t.entry = &Entry{
 			Number: t.number, Start: time.Now(), Kind: c.kind, Tip: c.tip, Record: c.record, Path: r.URL.Path,
@@ -130,7 +120,7 @@ func (m *meter) end(t *ticket, status int, sent int64) {
 	}
 }
 
-// connection is an http.Server's ConnState hook.
+// connection counts connections; it is the http.Server's ConnState.
 func (m *meter) connection(_ net.Conn, state http.ConnState) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -169,17 +159,10 @@ func (s *Server) Stats() Stats {
 	return out
 }
 
-// Hits returns how many requests a tip has had.
-func (s *Server) Hits(tip string) int {
-	s.meter.mu.Lock()
-	defer s.meter.mu.Unlock()
-	return int(s.meter.hits[tipKey(tip)])
-}
-
 // ResetStats sets all counts to zero and empties the log.
 func (s *Server) ResetStats() { s.meter.reset() }
 
-// Log returns the requests so far in the order of their arrival; empty unless
+// Log returns the requests so far in the order of their arrival. It is empty unless
 // Options.Log is set.
 func (s *Server) Log() []Entry {
 	s.meter.mu.Lock()
@@ -191,12 +174,12 @@ func (s *Server) Log() []Entry {
 	return out
 }
 
-// Overlap is a pair of requests for one record, or for media of it, that two
-// clients had in flight at the same time.
+// Overlap is a pair of requests for one record or its media that two clients had in
+// flight at the same time.
 type Overlap struct{ First, Second Entry }
 
-// Overlaps finds in a log every record at which two clients, told apart by
-// client, were at work at once.
+// Overlaps finds every pair of requests for the same record that two clients had in
+// flight at the same time. client tells one client from another.
 func Overlaps(log []Entry, client func(Entry) string) []Overlap {
 	byRecord := map[string][]Entry{}
 	for _, e := range log {

@@ -11,7 +11,7 @@ const (
 	defaultBomb = 1 << 30
 )
 
-// changeHuge makes the answer Size bytes large (default 50 MB) and keeps it valid.
+// changeHuge makes the answer Size bytes long (default 50 MB) and keeps it valid.
 func changeHuge(x *exchange, f *Fault, a *answer) {
 	size := int(f.Size)
 	if size == 0 {
@@ -29,7 +29,7 @@ func changeHuge(x *exchange, f *Fault, a *answer) {
 	a.parts = append(a.parts, []byte(`"}`))
 }
 
-// filling is n times the byte c, as slices of one block.
+// filling repeats the byte c n times, as slices of one block.
 func filling(n int, c byte) [][]byte {
 	block := bytes.Repeat([]byte{c}, 1<<16)
 	var parts [][]byte
@@ -39,15 +39,15 @@ func filling(n int, c byte) [][]byte {
 	return parts
 }
 
-// changeGzipBomb sends the right answer followed by Size bytes of blanks
-// (default 1 GB), which compress to a thousandth.
+// changeGzipBomb appends Size bytes of blanks (default 1 GB), which compress to a
+// thousandth.
 func changeGzipBomb(_ *exchange, f *Fault, a *answer) {
 	size := int(f.Size)
 	if size == 0 {
 		size = defaultBomb
 	}
 	const unit = 1 << 22
-	// A gzip stream may have many members, so one is compressed and repeated.
+	// A gzip stream may have many members, so one member is made and repeated.
 	blanks := zipped(filling(unit, ' '))
 	a.parts = [][]byte{zipped(a.parts)}
 	for ; size > 0; size -= unit {
@@ -66,7 +66,7 @@ func zipped(parts [][]byte) []byte {
 	return b.Bytes()
 }
 
-// sendEndless never comes to an end; it declares no length.
+// sendEndless sends until the client has gone. It declares no length.
 func sendEndless(x *exchange, _ *Fault, a *answer) {
 	block := []byte(strings.Repeat("x", 1<<16))
 	if x.call.kind == OnMedia {

@@ -8,6 +8,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	pathpkg "path"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,8 +16,7 @@ import (
 	"time"
 )
 
-// Server shows a World over HTTP. It is an http.Handler; Listen or Start put it
-// on a loopback port of its own.
+// Server serves a World over HTTP. Listen and Start give it a loopback port of its own.
 type Server struct {
 	*World
 	faults *faultBoard
@@ -24,20 +24,20 @@ type Server struct {
 
 	httpServer *http.Server
 	url        string
-	leave      context.CancelFunc // lets hanging answers go
-	leaving    context.Context    // the server's own life, not a request's
+	leave      context.CancelFunc // ends hanging answers
+	leaving    context.Context    // done when the server closes
 	serving    sync.WaitGroup
 }
 
 // New makes a server of a new world.
 func New(o Options) *Server {
-	w := NewWorld(o)
+	w := newWorld(o)
 	s := &Server{World: w, faults: newFaultBoard(w.opts.Seed), meter: newMeter(w.opts.Log)}
 	s.leaving, s.leave = context.WithCancel(context.Background())
 	return s
 }
 
-// Start serves a new world for the length of a test.
+// Start serves a new world until the test ends.
 func Start(tb testing.TB, o Options) *Server {
 	tb.Helper()
 	s := New(o)
@@ -61,7 +61,7 @@ func (s *Server) Listen(addr string) error {
 		ReadHeaderTimeout: 30 * time.Second,
 		ErrorLog:          log.New(io.Discard, "", 0), // faults break connections on purpose
 	}
-	s.serving.Go(func() { _ = s.httpServer.Serve(listener) }) // it ends by Close
+	s.serving.Go(func() { _ = s.httpServer.Serve(listener) }) // it returns after Close
 	return nil
 }
 
@@ -69,19 +69,21 @@ func (s *Server) Listen(addr string) error {
 // client's base_url; with /media behind it, its media_service_url.
 func (s *Server) URL() string { return s.url }
 
-// Close stops serving at once, answers under way included.
+// Close ends the server at once, with all answers that are not finished.
 func (s *Server) Close() {
 	s.leave()
 	if s.httpServer != nil {
-		_ = s.httpServer.Close() // nothing left to do about it
+		_ = s.httpServer.Close() // an error changes nothing
 		s.serving.Wait()
 	}
 }
 
-// Kinds of requests, as the counters, the log and Fault.On name them.
+// Kinds of requests, in the counts, the log and Fault.On.
 const (
 	OnRecord = "record"
 	OnMedia  = "media"
+	OnTip    = "tip" // any object by its tip
+	OnSID    = "sid" // one version of any object
 	onOther  = "other"
 )
 
@@ -89,8 +91,8 @@ const (
 type call struct {
 	kind    string
 	apiName string
-	tip     string // of the record or the attachment
-	record  string // the record's tip in both cases, where it is known
+	tip     string // or the sid
+	record  string // the tip of the record to which it belongs, when there is one
 }
 
 // parse reads a request's path, which may have any prefix.
@@ -101,19 +103,21 @@ func (s *Server) parse(r *http.Request) call {
 			return call{OnRecord, apiName, tip, tip}
 		}
 	}
-	if strings.HasSuffix(path, "/media/file") || strings.HasSuffix(path, "/mediaservice/file") {
+	folder, key := pathpkg.Split(path)
+	switch {
+	case strings.HasSuffix(path, "/media/file"), strings.HasSuffix(path, "/mediaservice/file"):
 		tip := r.URL.Query().Get("tip")
-		return call{OnMedia, "", tip, s.RecordOf(tip)}
+		return call{OnMedia, "", tip, s.recordOf(tip)}
+	case strings.HasSuffix(folder, "/tip/"):
+		return call{OnTip, "", key, s.recordOf(key)}
+	case strings.HasSuffix(folder, "/sid/"):
+		return call{OnSID, "", key, s.recordOf(key)}
 	}
 	return call{kind: onOther}
 }
 
-// ServeHTTP answers as the Noggin API does, unless a fault is in the way.
+// ServeHTTP answers as the Noggin API does, unless the request meets a fault.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if strings.HasPrefix(r.URL.Path, controlPrefix) {
-		s.control(w, r)
-		return
-	}
 	c := s.parse(r)
 	ticket := s.meter.begin(c, r)
 	x := &exchange{w: w, r: r, call: c, server: s}
@@ -139,7 +143,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.send(a)
 }
 
-// answer is what a request would get from a healthy API.
+// answer makes the answer without faults.
 func (s *Server) answer(r *http.Request, c call) *answer {
 	if r.Method != http.MethodGet {
 		return refusal(http.StatusMethodNotAllowed, "method not allowed")
@@ -154,14 +158,19 @@ func (s *Server) answer(r *http.Request, c call) *answer {
 	}
 	switch c.kind {
 	case OnRecord:
-		if payload, apiName := s.lookUpRecord(c.tip); payload != nil && apiName == c.apiName {
-			return newAnswer(http.StatusOK, "application/json", payload)
+		if found, ok := s.find(c.tip); ok && found.APIName == c.apiName {
+			return newAnswer(http.StatusOK, "application/json", s.Payload(c.tip))
+		}
+	case OnTip, OnSID:
+		find := map[string]func(string) []byte{OnTip: s.objectByTip, OnSID: s.objectBySID}[c.kind]
+		if document := find(c.tip); document != nil {
+			return newAnswer(http.StatusOK, "application/json", document)
 		}
 	case OnMedia:
 		if !s.opts.OpenAccess && r.URL.Query().Get("ns") != s.opts.Namespace {
 			return refusal(http.StatusForbidden, "namespace not permitted")
 		}
-		if a, ok := s.lookUpMedia(c.tip); ok {
+		if a, ok := s.lookUpMedia(c.tip, 0); ok {
 			return newAnswer(http.StatusOK, a.contentType, a.parts...)
 		}
 	}
@@ -185,7 +194,7 @@ func refusal(status int, message string) *answer {
 	return newAnswer(status, "application/json", fmt.Appendf(nil, `{"status":%d,"message":%q}`, status, message))
 }
 
-// exchange is one request being answered.
+// exchange is one request and the answer that was sent so far.
 type exchange struct {
 	w      http.ResponseWriter
 	r      *http.Request
@@ -196,7 +205,7 @@ type exchange struct {
 	sent   int64
 }
 
-// wait sleeps, unless the client or the server leaves before.
+// wait sleeps until d has passed, the client has gone or the server closes.
 func (x *exchange) wait(d time.Duration) {
 	if d <= 0 {
 		return
@@ -210,12 +219,12 @@ func (x *exchange) wait(d time.Duration) {
 	}
 }
 
-// gone tells whether there is nobody left to answer.
+// gone reports whether the client has gone or the server closes.
 func (x *exchange) gone() bool {
 	return x.r.Context().Err() != nil || x.server.leaving.Err() != nil
 }
 
-// head sends the header; length below 0 declares none.
+// head sends the header. It declares no length when length is below 0.
 func (x *exchange) head(a *answer, length int) {
 	h := x.w.Header()
 	for name, values := range a.header {
@@ -228,7 +237,7 @@ func (x *exchange) head(a *answer, length int) {
 	x.w.WriteHeader(a.status)
 }
 
-// body sends parts and tells whether the client took them all.
+// body sends parts and reports whether the client took them all.
 func (x *exchange) body(parts [][]byte) bool {
 	for _, p := range parts {
 		n, err := x.w.Write(p)

@@ -9,13 +9,22 @@ import (
 	"strings"
 )
 
-// samples are synthetic answers, one for each form, with every field the API
-// knows. Records are made in their shapes.
+// samples are synthetic answers, one for each form, with every field that the API knows.
+// Records take their shapes from them.
 //
 //go:embed samples/*.json
 var samples embed.FS
 
-// Form is one kind of inspection as the API names it.
+// Sample is a synthetic answer of a form, with every field that the API knows.
+func Sample(code string) []byte {
+	raw, err := samples.ReadFile("samples/" + code + ".json")
+	if err != nil {
+		panic(err) // it is embedded
+	}
+	return raw
+}
+
+// Form is one kind of inspection, with the API's names.
 type Form struct {
 	Code    string
 	APIName string // path segment
@@ -34,7 +43,7 @@ var forms = []Form{
 // Forms lists the six forms.
 func Forms() []Form { return slices.Clone(forms) }
 
-// shape is a form with what its sample teaches about each field.
+// shape is a form with its fields, as its sample shows them.
 type shape struct {
 	form        Form
 	idPrefix    string
@@ -45,7 +54,7 @@ type shape struct {
 	security    string
 }
 
-// field is one key of a form's document.
+// field is one field of a form.
 type field struct {
 	name   string
 	fill   fill
@@ -54,13 +63,15 @@ type field struct {
 	sample string // text of a string sample
 	absent float64
 
-	group, place, size int // checklist answers: first field's position, own place, how many
+	// Of an answer to a checklist question: the position of the question's first answer,
+	// this answer's place among them, and how many there are.
+	group, place, size int
 }
 
-// mediaSlot decides which field shows a record's photograph number seq. Where
-// there are many fields (a photograph for each check), each gets one before any
-// gets two, from a field on that differs by record; else most gather in the
-// plain "attachments" field.
+// mediaSlot decides which field shows a record's photograph number seq. A form with
+// many fields has a photograph for each check: each field gets one before any gets two,
+// and records begin with different fields. Otherwise most photographs are in the field
+// "attachments".
 func (s *shape) mediaSlot(seq int, dice uint64) int {
 	n := len(s.mediaFields)
 	if n > 2 {
@@ -78,11 +89,7 @@ func mustCompile(code string) *shape {
 	if i < 0 {
 		panic(fmt.Sprintf("apitest: no form %q", code))
 	}
-	raw, err := samples.ReadFile("samples/" + code + ".json")
-	if err != nil {
-		panic(err) // it is embedded
-	}
-	s, err := compile(forms[i], raw)
+	s, err := compile(forms[i], Sample(code))
 	if err != nil {
 		panic(fmt.Sprintf("apitest: sample %s: %v", code, err))
 	}
@@ -90,13 +97,13 @@ func mustCompile(code string) *shape {
 }
 
 func compile(form Form, raw []byte) (*shape, error) {
-	doc, err := ParseDocument(raw)
+	doc, err := parseDocument(raw)
 	if err != nil {
 		return nil, err
 	}
 	s := &shape{form: form}
 	var meta struct{ Type, Security string }
-	if err := json.Unmarshal(doc.Get("$meta"), &meta); err != nil {
+	if err := json.Unmarshal(doc.get("$meta"), &meta); err != nil {
 		return nil, fmt.Errorf("$meta: %w", err)
 	}
 	s.typeTip, s.security = meta.Type, meta.Security
@@ -126,7 +133,7 @@ var (
 	answerEnding   = regexp.MustCompile(`(Yes|Ye|Y|No|NA|Na|N|Compliant|Defect|Excellent|Good|Fair|Unacceptable)$`)
 )
 
-// classify reads off a sample's value how values of this field are made.
+// classify decides from a sample's value how values of this field are made.
 func classify(form Form, name string, value json.RawMessage) field {
 	f := field{name: name, group: -1}
 	var text string
@@ -179,9 +186,9 @@ func classifyText(form Form, f *field) {
 	}
 }
 
-// groupAnswers finds the runs of booleans that are answers to one question,
-// of which one is chosen. The API's endings are irregular (names are cut at
-// about 50 characters), so neighbours are compared by what is left without them.
+// groupAnswers finds runs of booleans that are answers to one question, of which one is
+// chosen. The API cuts long names at about 50 characters, so their endings are irregular.
+// Neighbours are compared without their endings.
 func groupAnswers(fields []field) {
 	for i := 0; i < len(fields); {
 		if fields[i].fill != fillAnswer {

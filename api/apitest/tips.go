@@ -9,25 +9,27 @@ import (
 	"fmt"
 )
 
-// Kinds of things that have a tip.
+// Kinds of things that have a tip or a sid.
 const (
 	kindRecord = iota + 1
 	kindAttachment
 	kindEntity
-	kindOther // versions, corrective actions, …: nothing is served under these
+	kindVersion // of a record: sub is the version's number
+	kindEntityVersion
+	kindType
 )
 
-// mark is what a tip stands for.
+// mark is what a tip or sid stands for.
 type mark struct {
 	kind  int
 	class int // the entity's type
-	sub   int // an attachment's number within its record
+	sub   int // the number of an attachment or a version within its record
 	index int
 }
 
-// codec turns marks into tips and back: one encrypted block that looks random,
-// and a second one that proves the first is of this world. So no table of tips
-// is needed.
+// codec turns marks into tips and back, so no table of tips is needed. A tip is an
+// encrypted block, which looks random, and a second block which proves that the first
+// is of this world.
 type codec struct{ hide, prove cipher.Block }
 
 func newCodec(seed uint64) codec {
@@ -73,8 +75,8 @@ func (c codec) decode(tip string) (mark, bool) {
 	}, true
 }
 
-// What a number is drawn for. Fields of a form draw by their position, far
-// below the first of these.
+// Purposes of draws. Fields of a form draw by their position, far below the first of
+// these.
 const (
 	drawDay = 1 << 20 << iota
 	drawPhotos
@@ -85,9 +87,10 @@ const (
 	drawKind
 	drawName
 	drawFault
+	drawExport
 )
 
-// draw is the world's dice: the same number for the same index and purpose.
+// draw returns a random number, always the same for the same index and purpose.
 func (w *World) draw(index int, purpose uint64) uint64 {
 	return mix(w.opts.Seed, uint64(index), purpose)
 }

@@ -1,13 +1,3 @@
-// Package apitest is a simulated Noggin API: an http.Handler that serves
-// inspection records of all six forms and their media out of a made-up world,
-// and injects faults into it. Only tests, the demo and the benchmark import it.
-//
-// The world is a pure function of its seed: a record is derived from its index,
-// and a tip carries the index it belongs to, so that a world of a million
-// records needs no more memory than one of ten. What lives here: the world
-// (shapes, entities, documents, media), the handler with its counters and
-// faults, and the CSV exports the platform would produce. What does not: any
-// code of noggin itself, so that both sides cannot share a mistake.
 package apitest
 
 import (
@@ -26,11 +16,10 @@ type Range struct{ Min, Max int }
 // Fixed is the range that holds only n.
 func Fixed(n int) Range { return Range{n, n} }
 
-// None stands for "no photographs": the zero Range means the default.
+// None is the range for no photographs, as the zero Range means the default.
 var None = Range{-1, -1}
 
-// Options describe a world and the server in front of it. The zero value of
-// every field means its default.
+// Options describe a world and its server. A zero field means its default.
 type Options struct {
 	Seed    uint64
 	Records int      // default 100
@@ -44,13 +33,14 @@ type Options struct {
 	FirstDay time.Time // earliest inspection day; default 2025-01-01
 	Days     int       // how many days the inspections spread over; default 365
 
-	Unnamed float64 // share of entities missing from the CSV files of names
+	Unnamed  float64 // share of entities missing from the CSV files of names
+	Disagree float64 // share of records of which the exports tell another id and day than the answer
 
 	Latency    time.Duration // wait before each answer
 	Token      string        // default derived from the seed
 	Namespace  string        // 64 hex digits; default derived from the seed
-	OpenAccess bool          // serve without looking at token and namespace
-	Log        bool          // keep an Entry of every request (memory grows with them)
+	OpenAccess bool          // do not check token and namespace
+	Log        bool          // keep an Entry of every request
 }
 
 func (o Options) withDefaults() Options {
@@ -90,39 +80,28 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// World holds the records, media and entities that a Server shows. It is safe
-// for concurrent use.
+// World holds the records, media and entities that a Server shows. It is safe for
+// concurrent use.
 type World struct {
 	opts   Options
 	codec  codec
 	shapes []*shape // by position in opts.Forms
 	media  *mediaStock
 
+	editing sync.Mutex // held while a record is edited
 	mu      sync.RWMutex
-	records int
-	changes map[string]*change  // by record tip
-	bodies  map[string]artefact // by attachment tip: what SetMedia put there
+	changes map[int]change // by the record's index
 }
 
-// change is what a test altered in one record.
-type change struct {
-	extra   []placement
-	edits   []func(*Document)
-	payload []byte
-	form    string // API name, for records outside the world
-}
-
-// NewWorld builds the world of o. It panics on a form code that does not exist,
+// newWorld makes the world of o. It panics on the code of a form that does not exist,
 // which is a mistake in the test.
-func NewWorld(o Options) *World {
+func newWorld(o Options) *World {
 	o = o.withDefaults()
 	w := &World{
 		opts:    o,
 		codec:   newCodec(o.Seed),
 		media:   newMediaStock(o.Seed),
-		records: o.Records,
-		changes: map[string]*change{},
-		bodies:  map[string]artefact{},
+		changes: map[int]change{},
 	}
 	compiled := map[string]*shape{}
 	for _, code := range o.Forms {
@@ -136,37 +115,27 @@ func NewWorld(o Options) *World {
 
 // Record is the truth about one inspection, for a test to compare with.
 type Record struct {
-	Index        int          `json:"index"`
-	Tip          string       `json:"tip"`
-	Code         string       `json:"object_type"` // LCD, …
-	APIName      string       `json:"api_name"`    // the path segment of its form
-	InspectionID string       `json:"inspection_id"`
-	Day          time.Time    `json:"day"` // the calendar day the site wrote, at midnight UTC
-	Attachments  []Attachment `json:"attachments"`
+	Index        int
+	Tip          string
+	SID          string // of the newest version
+	Code         string // LCD, …
+	APIName      string // the path segment of its form
+	InspectionID string
+	Day          time.Time    // the calendar day that the site wrote, at midnight UTC
+	Attachments  []Attachment // in the order of the document
 }
 
-// Attachment is one media reference of a record, in the document's order.
+// Attachment is one media reference of a record.
 type Attachment struct {
-	Tip   string `json:"tip"`
-	Field string `json:"field"`
-	Ref   string `json:"ref"`          // as the document writes it: /media/file?ns=…&tip=…
-	Type  string `json:"content_type"` // content type
-	Bytes int    `json:"bytes"`
+	Tip   string
+	Field string
+	Ref   string // as the document writes it: /media/file?ns=…&tip=…
+	Type  string // content type
+	Bytes int
 }
 
 // Len is the number of records.
-func (w *World) Len() int {
-	w.mu.RLock()
-	defer w.mu.RUnlock()
-	return w.records
-}
-
-// Grow adds n records behind the present ones.
-func (w *World) Grow(n int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.records += n
-}
+func (w *World) Len() int { return w.opts.Records }
 
 // Token is the bearer token the server accepts.
 func (w *World) Token() string { return w.opts.Token }
@@ -187,12 +156,14 @@ func (w *World) Records() iter.Seq[Record] {
 
 // Record returns the record at index, counted from 0.
 func (w *World) Record(index int) Record {
+	c := w.changeOf(index)
 	r := w.heading(index)
-	r.Attachments = w.attachments(index)
+	r.SID = w.sid(index, c.latest())
+	r.Attachments = w.attachments(index, c)
 	return r
 }
 
-// heading is a record without its attachments: all that an export needs.
+// heading is a record without sid and attachments: all that an export needs.
 func (w *World) heading(index int) Record {
 	s := w.shapeOf(index)
 	return Record{
@@ -205,23 +176,13 @@ func (w *World) heading(index int) Record {
 	}
 }
 
-// Find returns the record of a tip.
-func (w *World) Find(tip string) (Record, bool) {
+// find returns the record of a tip.
+func (w *World) find(tip string) (Record, bool) {
 	m, ok := w.codec.decode(tip)
 	if !ok || m.kind != kindRecord || m.index >= w.Len() {
 		return Record{}, false
 	}
 	return w.Record(m.index), true
-}
-
-// RecordOf returns the tip of the record that an attachment's tip belongs to,
-// or "" when it is no attachment of this world.
-func (w *World) RecordOf(attachmentTip string) string {
-	m, ok := w.codec.decode(attachmentTip)
-	if !ok || m.kind != kindAttachment {
-		return ""
-	}
-	return w.codec.encode(mark{kind: kindRecord, index: m.index})
 }
 
 func (w *World) shapeOf(index int) *shape { return w.shapes[index%len(w.shapes)] }
@@ -230,8 +191,8 @@ func (w *World) day(index int) time.Time {
 	return w.opts.FirstDay.AddDate(0, 0, int(w.draw(index, drawDay)%uint64(w.opts.Days)))
 }
 
-// photoCount draws from a binomial distribution over Photos, or a uniform one
-// when its mean is the middle.
+// photoCount draws from a uniform distribution over Photos, or from a binomial one when
+// its mean is not the middle.
 func (w *World) photoCount(index int) int {
 	p := w.opts.Photos
 	span := p.Max - p.Min
@@ -257,47 +218,35 @@ type placement struct {
 	field string
 }
 
-// placements lists a record's media in the order in which its document shows
-// them: field by field.
-func (w *World) placements(index int) []placement {
+// placements lists all media that a record has or had.
+func (w *World) placements(index int, c change) []placement {
 	s := w.shapeOf(index)
 	var all []placement
 	for seq := range w.photoCount(index) {
-		field := s.mediaFields[s.mediaSlot(seq, w.draw(index, drawSlot))]
-		all = append(all, placement{seq, field})
+		all = append(all, placement{seq, s.mediaFields[s.mediaSlot(seq, w.draw(index, drawSlot))]})
 	}
-	all = append(all, w.extras(index)...)
-	slices.SortStableFunc(all, func(a, b placement) int {
-		return slices.Index(s.mediaFields, a.field) - slices.Index(s.mediaFields, b.field)
-	})
-	return all
+	return append(all, c.added...)
 }
 
-func (w *World) attachments(index int) []Attachment {
+// attachments lists a record's media in the order of its document: field by field.
+func (w *World) attachments(index int, c change) []Attachment {
+	shown := slices.DeleteFunc(w.placements(index, c), func(p placement) bool { return c.removed[p.seq] })
+	order := w.shapeOf(index).mediaFields
+	slices.SortStableFunc(shown, func(a, b placement) int {
+		return slices.Index(order, a.field) - slices.Index(order, b.field)
+	})
 	var all []Attachment
-	for _, p := range w.placements(index) {
+	for _, p := range shown {
 		m := mark{kind: kindAttachment, index: index, sub: p.seq}
 		tip := w.codec.encode(m)
-		a := w.artefact(tip, m, p.field)
+		body := w.artefact(tip, m, p.field, c.revisions[p.seq])
 		all = append(all, Attachment{
 			Tip:   tip,
 			Field: p.field,
 			Ref:   "/media/file?ns=" + w.opts.Namespace + "&tip=" + tip,
-			Type:  a.contentType,
-			Bytes: a.size(),
+			Type:  body.contentType,
+			Bytes: sizeOf(body.parts),
 		})
 	}
 	return all
-}
-
-func (w *World) extras(index int) []placement {
-	w.mu.RLock()
-	defer w.mu.RUnlock()
-	if len(w.changes) == 0 {
-		return nil
-	}
-	if c := w.changes[w.codec.encode(mark{kind: kindRecord, index: index})]; c != nil {
-		return c.extra
-	}
-	return nil
 }

@@ -19,10 +19,9 @@ const (
 	photoBytes     = 400_000 // of each photograph
 )
 
-// benchArchive compares archive create, which reads every photograph, writes it,
-// reads the archive back from the disk and hashes both, with one pass of tar and a
-// compressor over the same files, unchecked: left in memory, and flushed as an
-// archive has to be before anything is removed.
+// benchArchive compares archive create with tar and a compressor over the same files.
+// archive create also reads the archive back from the disk and hashes both sides. tar
+// checks nothing; it is measured with and without a flush of what it wrote.
 func benchArchive(ctx context.Context, b *bench) error {
 	for _, tool := range []string{"tar", "zstd", "gzip"} {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -36,7 +35,7 @@ func benchArchive(ctx context.Context, b *bench) error {
 	defer m.close()
 	records := b.size(500)
 	pristine := filepath.Join(m.folder, "pristine")
-	if err := m.photographed(ctx, pristine, records); err != nil {
+	if err := m.photographed(ctx, pristine, records, 1); err != nil {
 		return err
 	}
 	seconds := map[string][]float64{}
@@ -68,37 +67,35 @@ func benchArchive(ctx context.Context, b *bench) error {
 			return err
 		}
 		if !strings.Contains(c.stdout, fmt.Sprintf("removed  %d records", records)) {
-			return fmt.Errorf("archive create did not do it all:\n%s", c.stdout)
+			return fmt.Errorf("archive create did not archive all records:\n%s", c.stdout)
 		}
 		seconds["noggin"] = append(seconds["noggin"], c.wall.Seconds())
 		seconds["noggin CPU"] = append(seconds["noggin CPU"], c.cpu.Seconds())
 		seconds["memory"] = append(seconds["memory"], float64(c.maxRSS)/(1<<20))
 	}
 	what := fmt.Sprintf("archive create, %.1f GB of photographs", float64(records)*archivedPhotos*photoBytes/1e9)
-	b.compare(what, "s", seconds["noggin"], "tar | zstd -T0 -3", seconds["zstd"], goal{})
-	b.compare(what, "s", seconds["noggin"], "the same, flushed", seconds["disk"], atMost(2))
-	b.compare(what+", CPU", "s", seconds["noggin CPU"], "tar | zstd -T0 -3", seconds["zstd CPU"], goal{})
-	b.compare(what, "s", seconds["noggin"], "tar czf", seconds["gzip"], atMost(1))
-	b.bound(what+", peak memory", "MiB", seconds["memory"], atMost(64))
+	b.compare(what, "s", seconds["noggin"], "tar | zstd -T0 -3", seconds["zstd"])
+	b.compare(what, "s", seconds["noggin"], "the same, flushed", seconds["disk"])
+	b.compare(what+", CPU", "s", seconds["noggin CPU"], "tar | zstd -T0 -3", seconds["zstd CPU"])
+	b.compare(what, "s", seconds["noggin"], "tar czf", seconds["gzip"])
+	b.state(what+", peak memory", "MiB", seconds["memory"])
 	return nil
 }
 
-// settle waits until nothing that was measured before is still being written to the
-// disk.
+// settle flushes earlier writes, so that they do not slow the next measurement.
 func settle(ctx context.Context) error {
 	_, err := measure(ctx, nil, "sync")
 	return err
 }
 
-// photographed makes complete records of one month and their files, in the folder
-// instead of the output folder.
-func (m *mirror) photographed(ctx context.Context, folder string, records int) error {
+// photographed makes complete records of some months, and their files in folder.
+func (m *mirror) photographed(ctx context.Context, folder string, records, months int) error {
 	noise := rand.NewChaCha8([32]byte{1})
 	photo := make([]byte, photoBytes)
 	for i := range records {
-		day := time.Date(2024, 3, 1+i%28, 0, 0, 0, 0, time.UTC).Format(time.DateOnly)
-		id := fmt.Sprintf("LCD-%06d", i)
-		dir := fmt.Sprintf("2024/03/%s %s", day, id)
+		date := time.Date(2024, time.Month(3+i%months), 1+i%28, 0, 0, 0, 0, time.UTC)
+		day, id := date.Format(time.DateOnly), fmt.Sprintf("LCD-%06d", i)
+		dir := fmt.Sprintf("%s/%s %s", date.Format("2006/01"), day, id)
 		if err := os.MkdirAll(filepath.Join(folder, dir), 0o755); err != nil {
 			return err
 		}
@@ -134,8 +131,8 @@ func writeFile(name string, content []byte) (size int, sum string, err error) {
 	return len(content), hex.EncodeToString(hash[:]), os.WriteFile(name, content, 0o644)
 }
 
-// unarchived puts everything back to before it was archived. The files are hard
-// links: as warm in memory as those that tar reads.
+// unarchived undoes an archive create. The files come back as hard links, so that
+// they are cached in memory as those that tar reads.
 func (m *mirror) unarchived(ctx context.Context, pristine string) error {
 	for _, statement := range []string{
 		`UPDATE noggin_schema.attachments SET archive_id = NULL`,

@@ -32,14 +32,12 @@ func benchMemory(ctx context.Context, b *bench) error {
 			return fmt.Errorf("%s of %d: %w", job.name, job.large, err)
 		}
 		peaks := [2][]float64{{float64(small.maxRSS) / mib}, {float64(large.maxRSS) / mib}}
-		b.compare(fmt.Sprintf("peak memory, %s of %d", job.name, job.large), "MiB", peaks[1], fmt.Sprintf("of %d", job.small), peaks[0], atMost(1.2))
-		b.bound(fmt.Sprintf("peak memory, %s of %d", job.name, job.large), "MiB", peaks[1], atMost(64))
+		b.compare(fmt.Sprintf("peak memory, %s of %d", job.name, job.large), "MiB", peaks[1], fmt.Sprintf("of %d", job.small), peaks[0])
 	}
 	return nil
 }
 
-// filled makes an installation whose queue holds n small records, and processes
-// them when drain is set.
+// filled makes an installation whose queue holds n small records, and runs use on it.
 func (b *bench) filled(ctx context.Context, n int, use func(*mirror) (cost, error)) (cost, error) {
 	simulated := apitest.New(apitest.Options{
 		Records: n, Forms: []string{"LCD"}, Photos: apitest.Range{Min: 0, Max: 4}, MediaBytes: apitest.Fixed(50_000), Latency: time.Millisecond,

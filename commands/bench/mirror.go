@@ -57,9 +57,8 @@ func (b *bench) newMirror(ctx context.Context, simulated *apitest.Server, proces
 	return m, err
 }
 
-// close lets go of the installation's database. Its files stay until the benchmark
-// ends: ext4 passes over the inodes of files that were removed in the last minutes, one
-// by one, and would make the files of the next measurement wait for it.
+// close closes the database. The files stay until the benchmark ends: after a removal
+// ext4 creates files slowly for some minutes, which would spoil the next measurement.
 func (m *mirror) close() { _ = m.db.Close() }
 
 func (m *mirror) run(ctx context.Context, args ...string) (cost, error) {

@@ -8,8 +8,8 @@ import (
 	"noggin/api/apitest"
 )
 
-// benchPrune drains a queue with and without noggin maintain prune deleting a
-// million old errors beside it.
+// benchPrune drains a queue alone, and again while maintain prune deletes a million
+// old errors.
 func benchPrune(ctx context.Context, b *bench) error {
 	simulated := apitest.New(apitest.Options{
 		Records: b.size(1500), Forms: []string{"LCD"}, Photos: apitest.Range{Min: 0, Max: 6}, PhotosMean: 2.5,
@@ -34,9 +34,9 @@ func benchPrune(ctx context.Context, b *bench) error {
 		beside, pruned = append(beside, drain.wall.Seconds()), append(pruned, prune.wall.Seconds())
 		memory = append(memory, float64(prune.maxRSS)/(1<<20))
 	}
-	b.compare(fmt.Sprintf("drain of %d records while errors are pruned", simulated.Len()), "s", beside, "alone", alone, atMost(1.25))
-	b.compare(fmt.Sprintf("prune of %d errors beside it", rows), "s", pruned, "the drain", beside, goal{})
-	b.bound("prune, peak memory", "MiB", memory, atMost(40))
+	b.compare(fmt.Sprintf("drain of %d records while errors are pruned", simulated.Len()), "s", beside, "alone", alone)
+	b.compare(fmt.Sprintf("prune of %d errors beside it", rows), "s", pruned, "the drain", beside)
+	b.state("prune, peak memory", "MiB", memory)
 	return nil
 }
 

@@ -33,7 +33,9 @@ _noggin() {
 			mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -d -- "$part")
 			;;
 		*)
-			COMPREPLY+=("${found#"$kept"}")
+			found=${found#"$kept"}
+			[[ $found != *[[:blank:]]* ]] || printf -v found %q "$found" # a name
+			COMPREPLY+=("$found")
 			;;
 		esac
 	done < <("${words[0]/#\~/$HOME}" complete -- "${words[@]:1}" 2>/dev/null)

@@ -1,6 +1,3 @@
-// Command demo shows noggin's main job, whole, with nothing configured: it starts a
-// private PostgreSQL and the simulated API, and runs the real binary on real files.
-// Everything it makes is in one temporary folder and gone when it ends.
 package main
 
 import (
@@ -35,7 +32,7 @@ func main() {
 	}
 }
 
-// demo is what the scenes work with.
+// demo is the installation that the scenes use.
 type demo struct {
 	noggin   string
 	folder   string
@@ -78,8 +75,8 @@ func run(ctx context.Context, noggin string, records int, keep bool) error {
 	return d.play(ctx, simulated)
 }
 
-// configure writes what an administrator would write, and sets what a service
-// would get from its unit.
+// configure writes the configuration file and sets the environment, as an administrator
+// and a systemd unit would.
 func (d *demo) configure(simulated *apitest.Server) error {
 	config := fmt.Sprintf(`timezone = "Australia/Perth"
 
@@ -91,6 +88,9 @@ namespace = "%[2]s"
 [import]
 settle = 0
 
+[copy]
+to = "%[3]s/second-place"
+
 [paths]
 input = "%[3]s/input"
 output = "%[3]s/output"
@@ -100,13 +100,15 @@ reports = "%[3]s/reports"
 `, simulated.URL(), simulated.Namespace(), d.folder)
 	path := filepath.Join(d.folder, "config.toml")
 	d.env = append(os.Environ(), "NOGGIN_CONFIG="+path, "NOGGIN_DATABASE_URL="+d.database, "NOGGIN_BEARER_TOKEN="+simulated.Token())
-	if err := os.Mkdir(filepath.Join(d.folder, "input"), 0o755); err != nil {
-		return err
+	for _, name := range []string{"input", "second-place"} { // a real second place is on another volume
+		if err := os.Mkdir(filepath.Join(d.folder, name), 0o755); err != nil {
+			return err
+		}
 	}
 	return os.WriteFile(path, []byte(config), 0o600)
 }
 
-// scene is a command of the demo and what it is for.
+// scene is a command, and a title that says what it does.
 type scene struct {
 	title string
 	args  []string
@@ -118,18 +120,18 @@ func (d *demo) play(ctx context.Context, simulated *apitest.Server) error {
 	if err := simulated.WriteFiles(exports); err != nil {
 		return err
 	}
-	// The exports of tips arrive in the input folder, those of names stay.
+	// The exports of records go into the input folder; those of names stay.
 	for code := range forms(simulated) {
 		if err := os.Rename(filepath.Join(exports, code+".csv"), filepath.Join(d.folder, "input", code+".csv")); err != nil {
 			return err
 		}
 	}
 	for _, s := range []scene{
-		{"The schema is made, and the output folder marked", []string{"init-db"}},
-		{"Names of vehicles and trailers, teams and departments, from the platform's exports", []string{"hashes", "import", "auto", "exports/assets.csv"}},
+		{"Create the schema and mark the output folder", []string{"init-db"}},
+		{"Import the names of vehicles and trailers, teams and departments from the platform's exports", []string{"hashes", "import", "auto", "exports/assets.csv"}},
 		{"", []string{"hashes", "import", "auto", "exports/sites.csv"}},
-		{"CSV exports with the tips of inspections have arrived in the input folder", []string{"import-csv"}},
-		{"The records are fetched, with their photographs", []string{"process", "--until-empty"}},
+		{"CSV exports with the tips of inspections are in the input folder", []string{"import-csv"}},
+		{"Fetch the records with their photographs", []string{"process", "--until-empty"}},
 		{"Another run finds nothing to do", []string{"process", "--until-empty"}},
 	} {
 		if s.title != "" {
@@ -139,15 +141,77 @@ func (d *demo) play(ctx context.Context, simulated *apitest.Server) error {
 			return err
 		}
 	}
-	fmt.Print("\n# What is then in the database\n")
+	fmt.Print("\n# What is in the database now\n")
 	if err := d.query(ctx, `SELECT inspection_id, inspection_date AS day, vehicle, team, load_compliance AS load,
 		total_attachments AS photos, processing_status AS status FROM noggin_data WHERE object_type = 'LCD' ORDER BY inspection_id LIMIT 5`); err != nil {
 		return err
 	}
-	return d.showFiles()
+	if err := d.showFiles(); err != nil {
+		return err
+	}
+	if err := d.showEdit(ctx, simulated); err != nil {
+		return err
+	}
+	return d.showCopy(ctx)
 }
 
-// forms are the codes of the records that the simulated API has.
+// showCopy copies every file to a second place, loses the output folder, and brings it
+// back.
+func (d *demo) showCopy(ctx context.Context) error {
+	fmt.Print("\n# Every file gets a copy in a second place, which is verified\n")
+	for _, args := range [][]string{{"copy", "run"}, {"copy", "verify", "--deep"}} {
+		if err := d.command(ctx, args...); err != nil {
+			return err
+		}
+	}
+	fmt.Print("\n# The photographs of a year are lost, and come back\n")
+	years, err := filepath.Glob(filepath.Join(d.folder, "output", "2*"))
+	if err != nil || len(years) == 0 {
+		return errors.Join(err, errors.New("the output folder has no year"))
+	}
+	fmt.Printf("$ rm -r output/%s\n", filepath.Base(years[0]))
+	if err := os.RemoveAll(years[0]); err != nil {
+		return err
+	}
+	for _, args := range [][]string{{"copy", "restore"}, {"validate", "files", "--deep"}} {
+		if err := d.command(ctx, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// showEdit edits a record at the simulated platform and shows how the edit arrives.
+func (d *demo) showEdit(ctx context.Context, simulated *apitest.Server) error {
+	var edited apitest.Record
+	for record := range simulated.Records() {
+		if record.Code == "LCD" {
+			edited = record
+			break
+		}
+	}
+	if edited.Tip == "" {
+		return nil
+	}
+	simulated.Edit(edited.Tip, apitest.Edit{Set: map[string]any{"jobNumber": "4711"}, Add: []string{"attachments"}})
+	for _, s := range []scene{
+		{"Somebody edits an inspection at the platform and adds a photograph. Complete records are asked for again after 1, 7 and 30 days, or now", []string{"process", "--refresh", "--tip", edited.Tip}},
+		{"What changed at the platform", []string{"report", "changes"}},
+		{"The record's versions, and the files of the former one", []string{"report", "tip", edited.Tip}},
+		{"Hand an inspection over: open index.html in any browser. Whoever gets it checks it without a database", []string{"export", "--tip", edited.Tip, "handover"}},
+		{"", []string{"validate", "bag", "handover"}},
+	} {
+		if s.title != "" {
+			fmt.Printf("\n# %s\n", s.title)
+		}
+		if err := d.command(ctx, s.args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forms returns the codes of the simulated API's forms.
 func forms(simulated *apitest.Server) map[string]bool {
 	codes := map[string]bool{}
 	for record := range simulated.Records() {
@@ -176,12 +240,12 @@ func (d *demo) command(ctx context.Context, args ...string) error {
 	return nil
 }
 
-// errShown ends a walk that has shown enough.
+// errShown ends a walk early.
 var errShown = errors.New("shown")
 
 // showFiles prints the beginning of the folder tree, and one text report.
 func (d *demo) showFiles() error {
-	fmt.Print("\n# What is on disk then\n")
+	fmt.Print("\n# What is on disk now\n")
 	output := filepath.Join(d.folder, "output")
 	lines, report := 0, ""
 	err := filepath.WalkDir(output, func(path string, entry fs.DirEntry, err error) error {

@@ -1,5 +1,3 @@
-// Command manpages writes noggin's manual pages, out of what its commands tell of
-// themselves. It is run from the top of the source, on the machine that builds.
 package main
 
 import (
@@ -14,8 +12,8 @@ import (
 )
 
 func main() {
-	output := flag.String("output", "man", "the folder for the pages, which gets man1, man5 and man7")
-	version := flag.String("version", "", "the version that the pages are of")
+	output := flag.String("output", "man", "the folder for the pages; it gets man1, man5 and man7")
+	version := flag.String("version", "", "the version to print on the pages")
 	flag.Parse()
 	if err := run(*output, *version); err != nil {
 		fmt.Fprintln(os.Stderr, "manpages:", err)
@@ -33,24 +31,23 @@ func run(output, version string) error {
 		return err
 	}
 	assets := commands.Assets{ExampleConfig: string(example), Version: version}
-	pages, err := commands.Manual(assets, date, os.DirFS("commands/manual"))
+	pages, err := manual(assets, date, os.DirFS("commands/manual"))
 	if err != nil {
 		return err
 	}
 	for _, page := range pages {
-		folder := filepath.Join(output, "man"+page.Section)
+		folder := filepath.Join(output, "man"+page.section)
 		if err := os.MkdirAll(folder, 0o755); err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(folder, page.Name+"."+page.Section), page.Roff, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(folder, page.name+"."+page.section), page.roff, 0o644); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// sourceDate is the time of the source, $SOURCE_DATE_EPOCH, so that the same source
-// makes the same pages.
+// sourceDate is $SOURCE_DATE_EPOCH, or now without it.
 func sourceDate() (time.Time, error) {
 	given := os.Getenv("SOURCE_DATE_EPOCH")
 	if given == "" {

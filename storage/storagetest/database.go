@@ -15,32 +15,53 @@ import (
 	"github.com/lib/pq"
 )
 
-// EnvURL names the environment variable that has Database use a server of
-// yours: the libpq URL of a role that may create databases.
+// EnvURL is the environment variable that makes [Database] use a running server. It
+// holds the libpq URL of a role that may create databases. `pgtemp --tests` sets it for
+// all packages of a test run. The server must have the setting noggin.tests = on, as
+// servers of [Start] have, so that no test touches a server that somebody works with.
 const EnvURL = "NOGGIN_TEST_DATABASE_URL"
 
-// statementTimeout bounds the making and dropping of a database.
+// testsSetting marks a server as one for tests.
+const testsSetting = "noggin.tests"
+
+// statementTimeout bounds CREATE DATABASE and DROP DATABASE.
 const statementTimeout = time.Minute
 
-// shared is the one server of this process. Nothing stops it but its watchdog,
-// after the last test: no test knows that it is the last.
-var shared = sync.OnceValues(func() (*Server, error) { return Start(Options{}) })
+// started is the server that shared starts. Without this reference the garbage collector
+// would close the watchdog's pipe, and the watchdog would end the server.
+var started *Server
 
-// Database returns the libpq URL of a new, empty database, which is dropped at
-// the end of the test with whatever is still connected to it. All tests of a
-// process share one server, started by the first; $NOGGIN_TEST_DATABASE_URL
-// replaces it.
+// shared returns the URL of the server for this process: the one in EnvURL, or one that
+// it starts. No test knows that it is the last, so only the watchdog stops that server.
+var shared = sync.OnceValues(func() (_ string, err error) {
+	if server := os.Getenv(EnvURL); server != "" {
+		return server, checkForTests(server)
+	}
+	if started, err = Start(Options{}); err != nil {
+		return "", err
+	}
+	return started.URL("postgres"), nil
+})
+
+// Database returns the libpq URL of a new, empty database. The end of the test drops it
+// and ends its connections. All tests of a process share one server: that of
+// $NOGGIN_TEST_DATABASE_URL, or one that the first test starts.
 //
-// libpq's variables (PGHOST, …) are taken from the process's environment; a test
-// that needs some sets them after this.
+// Database removes libpq's variables (PGHOST, …) from the process's environment. A test
+// that needs some sets them afterwards.
 func Database(t testing.TB) string {
 	t.Helper()
 	dropLibpqVariables()
 	name := "noggin_test_" + strings.ToLower(rand.Text())
-	server, address, err := testServer(name)
+	server, err := shared()
 	if err != nil {
-		t.Fatalf("start PostgreSQL: %v", err)
+		t.Fatalf("find PostgreSQL: %v", err)
 	}
+	address, err := url.Parse(server)
+	if err != nil {
+		t.Fatalf("$%s is not a URL", EnvURL)
+	}
+	address.Path = "/" + name
 	if err := createDatabase(server, name); err != nil {
 		t.Fatal(err)
 	}
@@ -49,11 +70,11 @@ func Database(t testing.TB) string {
 			t.Errorf("drop database %s: %v", name, err)
 		}
 	})
-	return address
+	return address.String()
 }
 
-// Private returns a server of the test's own, for tests that stop, kill or
-// restart it. It is removed at the end of the test.
+// Private returns a server for this test alone, which the test may stop, kill or
+// restart. The end of the test removes it.
 func Private(t testing.TB, o Options) *Server {
 	t.Helper()
 	s, err := Start(o)
@@ -68,8 +89,8 @@ func Private(t testing.TB, o Options) *Server {
 	return s
 }
 
-// dropLibpqVariables takes libpq's variables from the process's environment:
-// lib/pq reads, and may refuse, even those that the URL makes needless.
+// dropLibpqVariables removes libpq's variables from the process's environment. lib/pq
+// reads all of them, and may refuse even one that the URL overrides.
 func dropLibpqVariables() {
 	for _, v := range os.Environ() {
 		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "PG") {
@@ -78,25 +99,26 @@ func dropLibpqVariables() {
 	}
 }
 
-// testServer returns the URLs of the database to administer the server from
-// and of the named database on it.
-func testServer(name string) (admin, database string, err error) {
-	if admin = os.Getenv(EnvURL); admin != "" {
-		u, err := url.Parse(admin)
-		if err != nil {
-			return "", "", fmt.Errorf("$%s is not a libpq URL", EnvURL)
-		}
-		u.Path = "/" + name
-		return admin, u.String(), nil
-	}
-	s, err := shared()
+// checkForTests refuses a server that is not marked as a server for tests.
+func checkForTests(server string) error {
+	db, err := connect(server)
 	if err != nil {
-		return "", "", err
+		return err
 	}
-	return s.URL("postgres"), s.URL(name), nil
+	defer db.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), statementTimeout)
+	defer cancel()
+	var value sql.NullString
+	if err := db.QueryRowContext(ctx, "SELECT current_setting($1, true)", testsSetting).Scan(&value); err != nil {
+		return fmt.Errorf("ask the server of $%s: %w", EnvURL, err)
+	}
+	if value.String != "on" {
+		return fmt.Errorf("the server of $%s is not one for tests: unset the variable, or add %s = on to that server's postgresql.conf", EnvURL, testsSetting)
+	}
+	return nil
 }
 
-// createDatabase copies template0, which nobody can be connected to.
+// createDatabase copies template0, as no session can be connected to it.
 func createDatabase(server, name string) error {
 	if err := execute(server, "CREATE DATABASE "+pq.QuoteIdentifier(name)+" TEMPLATE template0"); err != nil {
 		return fmt.Errorf("create database %s: %w", name, err)
@@ -105,14 +127,21 @@ func createDatabase(server, name string) error {
 }
 
 func execute(server, statement string) error {
-	connector, err := pq.NewConnector(server)
+	db, err := connect(server)
 	if err != nil {
-		return fmt.Errorf("connect: %w", err)
+		return err
 	}
-	db := sql.OpenDB(connector)
 	defer db.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), statementTimeout)
 	defer cancel()
 	_, err = db.ExecContext(ctx, statement)
 	return err
+}
+
+func connect(server string) (*sql.DB, error) {
+	connector, err := pq.NewConnector(server)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	return sql.OpenDB(connector), nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,14 +16,18 @@ type FillOptions struct {
 	Records     int
 	Attachments int // spread evenly over the records
 	Errors      int // in processing_errors
-	Pending     int // percent of the records that wait; 5 more fail in one way or another
-	Days        int // over which everything is spread, up to now; 0: two years
+	Pending     int // percent of the records that are pending; another 3 percent fail
+	Days        int // the rows are spread over so many days up to now; 0: two years
+	// Bulk is for millions of records: no trigger and no check of a key runs, and most
+	// indexes are built at the end. The rows are the same, but nothing is counted and
+	// nothing is due to be sealed.
+	Bulk bool
 }
 
-// Fill puts generated rows into a database that has the schema noggin_schema, with
-// the server's own means: a million records take a minute or two. The same options
-// give the same rows, but for their times, which end now. The tables are analysed
-// and vacuumed afterwards, as a running mirror's are.
+// Fill generates rows in a database that has the schema noggin_schema. The server
+// generates them: a million records take a minute or two. The same options give the
+// same rows except for their times, which end now. At the end Fill vacuums and analyses
+// the tables, as in a running mirror.
 func Fill(ctx context.Context, url string, o FillOptions) error {
 	connector, err := pq.NewConnector(url)
 	if err != nil {
@@ -37,16 +42,37 @@ func Fill(ctx context.Context, url string, o FillOptions) error {
 	replacer := strings.NewReplacer(
 		":records", strconv.Itoa(o.Records), ":attachments", strconv.Itoa(o.Attachments), ":errors", strconv.Itoa(o.Errors),
 		":pending", strconv.Itoa(o.Pending), ":days", strconv.Itoa(o.Days))
-	for _, statement := range fillStatements {
+	statements := fillStatements
+	if o.Bulk {
+		statements = slices.Concat(bulkBefore, fillStatements, bulkAfter)
+	}
+	for _, statement := range statements {
 		if _, err := db.ExecContext(ctx, replacer.Replace(statement)); err != nil {
-			return fmt.Errorf("fill the database: %w: %s", err, strings.TrimSpace(statement)[:40])
+			return fmt.Errorf("fill the database: %w: %.40s", err, strings.TrimSpace(statement))
 		}
 	}
 	return nil
 }
 
-// fillStatements make rows whose tips are hashes of their numbers: as random as
-// the platform's.
+// bulkBefore and bulkAfter stand around fillStatements for Bulk.
+var (
+	bulkBefore = []string{
+		`SET session_replication_role = replica`,
+		`SET maintenance_work_mem = '512MB'`,
+		`CREATE TEMPORARY TABLE dropped AS SELECT c.oid::regclass::text AS name, pg_get_indexdef(c.oid) AS definition
+		FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+		WHERE i.indrelid IN ('noggin_schema.noggin_data'::regclass, 'noggin_schema.attachments'::regclass)
+		  AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = c.oid)`,
+		`DO $$ DECLARE d record; BEGIN FOR d IN SELECT * FROM dropped LOOP EXECUTE 'DROP INDEX ' || d.name; END LOOP; END $$`,
+	}
+	bulkAfter = []string{
+		`DO $$ DECLARE d record; BEGIN FOR d IN SELECT * FROM dropped LOOP EXECUTE d.definition; END LOOP; END $$`,
+		`ANALYZE noggin_schema.noggin_data, noggin_schema.attachments`,
+	}
+)
+
+// fillStatements generate the rows. A tip is the SHA-256 of the record's number, as
+// random as the platform's.
 var fillStatements = []string{
 	`INSERT INTO noggin_schema.noggin_data (tip, object_type, processing_status, inspection_id, inspection_date, vehicle, vehicle_hash,
 		trailer, trailer_hash, department, team, inspected_by, load_compliance, payload, folder, total_attachments, completed_attachment_count,
@@ -54,7 +80,7 @@ var fillStatements = []string{
 		source_filename, expected_inspection_id, csv_imported_at, processed_at, processing_seconds, created_at, updated_at, has_unknown_hashes)
 	SELECT encode(sha256(i::text::bytea), 'hex'), form, status, CASE WHEN fetched THEN id END, CASE WHEN fetched THEN at::date END,
 		'TRUCK ' || i % 500, md5((i % 500)::text), 'TRAILER, "' || i % 700 || '"', md5((i % 700)::text), 'Department ' || i % 12, 'Team ' || i % 40,
-		'Inspector ' || i % 90, (ARRAY['Yes', 'No'])[1 + i % 2],
+		'Inspector ' || i % 90, (ARRAY['Compliant', 'Not compliant'])[1 + i % 2],
 		CASE WHEN fetched THEN jsonb_build_object('id', id, 'filler', repeat(md5(i::text), 12)) END,
 		CASE WHEN fetched THEN to_char(at, 'YYYY/MM/YYYY-MM-DD ') || replace(id, ' ', '') END,
 		CASE WHEN fetched THEN :attachments / :records ELSE 0 END, CASE WHEN status = 'complete' THEN :attachments / :records ELSE 0 END,

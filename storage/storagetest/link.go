@@ -10,9 +10,8 @@ import (
 	"sync/atomic"
 )
 
-// The codes that stand in a first packet where others have the protocol's
-// version, and the types of the messages that the proxy looks at; see
-// "Message Formats" in PostgreSQL's manual.
+// Codes that a first packet may have in place of the protocol's version, and the types
+// of the messages that the proxy reads. See "Message Formats" in PostgreSQL's manual.
 const (
 	codeTLS = 80877103
 	codeGSS = 80877104
@@ -32,10 +31,10 @@ type link struct {
 	cutOnce sync.Once
 	cutting chan struct{}
 
-	// losing holds from the sending of a statement whose reply is to be lost.
+	// losing is true from the start of a statement whose reply gets lost.
 	losing atomic.Bool
-	// statements are the texts of prepared statements by their name, portals
-	// those of bound ones. Only forwardClient uses them.
+	// statements holds the texts of prepared statements by name, portals those of
+	// bound ones. Only forwardClient uses them.
 	statements, portals map[string]string
 }
 
@@ -59,19 +58,29 @@ func (l *link) cut() {
 	})
 }
 
-// forwardClient forwards what the client sends, first the packets of the start,
-// which have no type.
+// reset has the client's side end with a reset, when it is cut.
+func (l *link) reset(on bool) {
+	if conn, ok := l.client.(*net.TCPConn); ok && on {
+		_ = conn.SetLinger(0) // a connection that is closed already needs none
+	}
+}
+
+// forwardClient forwards the client's messages. The first packets have no type.
 func (l *link) forwardClient() error {
 	for {
 		packet, err := readPacket(l.client, 0)
 		if err != nil {
 			return err
 		}
-		if err := l.proxy.pass(l); err != nil {
+		lost, err := l.proxy.pass(l, false)
+		if err != nil {
 			return err
 		}
+		if lost {
+			continue
+		}
 		if code := startCode(packet); code != codeTLS && code != codeGSS {
-			if _, err := l.server.Write(packet); err != nil {
+			if _, err := l.server.Write(l.proxy.withoutParameter(packet)); err != nil {
 				return fmt.Errorf("forward to the server: %w", err)
 			}
 			break
@@ -85,8 +94,12 @@ func (l *link) forwardClient() error {
 		if err != nil {
 			return err
 		}
-		if err := l.proxy.pass(l); err != nil {
+		lost, err := l.proxy.pass(l, false)
+		if err != nil {
 			return err
+		}
+		if lost {
+			continue
 		}
 		if statement, ok := l.runs(message); ok && l.proxy.shouldLose(statement) {
 			l.losing.Store(true)
@@ -97,8 +110,8 @@ func (l *link) forwardClient() error {
 	}
 }
 
-// forwardServer forwards the server's replies until one is to be lost and the
-// server is ready for the next statement, so that it is done with this one.
+// forwardServer forwards the server's replies. When a reply gets lost, it waits until
+// the server has finished the statement and then returns.
 func (l *link) forwardServer() error {
 	for {
 		message, err := readPacket(l.server, 1)
@@ -112,8 +125,12 @@ func (l *link) forwardServer() error {
 			}
 			continue
 		}
-		if err := l.proxy.pass(l); err != nil {
+		lost, err := l.proxy.pass(l, true)
+		if err != nil {
 			return err
+		}
+		if lost {
+			continue
 		}
 		if _, err := l.client.Write(message); err != nil {
 			return fmt.Errorf("forward to the client: %w", err)
@@ -121,7 +138,7 @@ func (l *link) forwardServer() error {
 	}
 }
 
-// runs returns the statement that the message has the server run.
+// runs returns the statement that the message makes the server run.
 func (l *link) runs(message []byte) (statement string, ok bool) {
 	body := message[5:]
 	switch message[0] {
@@ -153,8 +170,8 @@ func startCode(packet []byte) uint32 {
 	return binary.BigEndian.Uint32(packet[4:8])
 }
 
-// readPacket reads a packet with its head: so many bytes of type, then four of
-// length, which counts itself but not the type.
+// readPacket reads a packet: typeBytes bytes of type, four bytes of length, the body. The
+// length includes its own bytes but not the type.
 func readPacket(r io.Reader, typeBytes int) ([]byte, error) {
 	head := make([]byte, typeBytes+4)
 	if _, err := io.ReadFull(r, head); err != nil {
@@ -162,11 +179,33 @@ func readPacket(r io.Reader, typeBytes int) ([]byte, error) {
 	}
 	length := int64(binary.BigEndian.Uint32(head[typeBytes:])) - 4
 	if length < 0 {
-		return nil, fmt.Errorf("a packet's length of %d bytes", length+4)
+		return nil, fmt.Errorf("a packet has the length %d", length+4)
 	}
 	packet := bytes.NewBuffer(head)
 	if _, err := io.CopyN(packet, r, length); err != nil {
 		return nil, fmt.Errorf("read a packet: %w", err)
 	}
 	return packet.Bytes(), nil
+}
+
+// withoutParameter returns a start packet without the parameter that the proxy drops.
+// Behind its length and version stand names and values, each ended by a zero.
+func (p *Proxy) withoutParameter(packet []byte) []byte {
+	p.mu.Lock()
+	name := p.drops
+	p.mu.Unlock()
+	if name == "" || len(packet) < 8 {
+		return packet
+	}
+	out, rest := bytes.Clone(packet[:8]), packet[8:]
+	for len(rest) > 1 {
+		key := field(&rest)
+		value := field(&rest)
+		if key != name {
+			out = append(out, key+"\x00"+value+"\x00"...)
+		}
+	}
+	out = append(out, 0)
+	binary.BigEndian.PutUint32(out, uint32(len(out)))
+	return out
 }

@@ -11,8 +11,8 @@ import (
 	"syscall"
 )
 
-// programFolders is where Debian and Ubuntu keep each version of the server's
-// programs; other distributions put them on the PATH.
+// programFolders are the folders of the server's programs in Debian and Ubuntu, one for
+// each version. Other distributions put the programs on the PATH.
 const programFolders = "/usr/lib/postgresql/*/bin"
 
 // findPrograms returns the folder of the newest initdb and postgres.
@@ -46,15 +46,15 @@ func isExecutable(path string) bool {
 	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
 }
 
-// account is whom the server runs as.
+// account is the user that the server runs as.
 type account struct {
 	uid, gid int
-	// credential is nil where the server runs as whoever started the process.
+	// credential is nil when the server runs as the calling user.
 	credential *syscall.Credential
 }
 
-// serverAccount is the calling user, or an unprivileged one for root, as whom
-// initdb and postgres refuse to run.
+// serverAccount returns the calling user. For root, as which initdb and postgres refuse
+// to run, it returns an unprivileged user.
 func serverAccount() (account, error) {
 	if os.Geteuid() != 0 {
 		return account{uid: os.Geteuid(), gid: os.Getegid()}, nil
@@ -81,8 +81,8 @@ func serverAccount() (account, error) {
 	return account{}, errors.New("PostgreSQL does not run as root, and there is neither a user postgres nor nobody")
 }
 
-// temporaryFolder is where the account can reach folders made for it: the
-// usual place, unless another account cannot pass through it.
+// temporaryFolder returns the usual temporary folder, or /tmp if the account cannot pass
+// through the usual one.
 func (a account) temporaryFolder() (string, error) {
 	folder, err := filepath.EvalSymlinks(os.TempDir())
 	if err != nil {
@@ -103,8 +103,8 @@ func (a account) temporaryFolder() (string, error) {
 	return filepath.Abs(folder)
 }
 
-// serverEnvironment is all that the server's programs see of ours: a
-// developer's PGPORT or LC_ALL must not reach them.
+// serverEnvironment is the whole environment of the server's programs. A developer's
+// PGPORT or LC_ALL must not reach them.
 func serverEnvironment(folder string) []string {
 	return []string{"PATH=/usr/bin:/bin", "LC_ALL=C", "TZ=UTC", "HOME=" + folder}
 }

@@ -6,29 +6,38 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
-// Proxy forwards TCP connections to a PostgreSQL server and makes them fail
-// when a test says so. It speaks enough of the protocol to know a statement
-// from its reply, and therefore takes connections without TLS only
-// (sslmode=disable). Its methods may be called from several goroutines.
+// Proxy forwards TCP connections to a PostgreSQL server and makes them fail when a test
+// says so. It reads the protocol's statements and replies, so it accepts only
+// connections without TLS (sslmode=disable). Several goroutines may call its methods.
 type Proxy struct {
 	listener net.Listener
 	server   string
 
 	mu    sync.Mutex
 	links map[*link]struct{}
-	// refusing has new connections closed at once.
+	// refusing closes new connections at once.
 	refusing bool
+	// resetting has connections reset, not closed, as a firewall does.
+	resetting bool
+	// answersLost and requestsLost have what the one side sends dropped, although its
+	// network acknowledges it.
+	answersLost, requestsLost bool
+	// drops is a parameter that clients send when they connect, which is dropped.
+	drops string
+	// delay holds up each packet of either side.
+	delay time.Duration
 	// stalled is closed when traffic may flow; nil while it flows.
 	stalled chan struct{}
-	// loses chooses the statements whose replies are lost; nil for none.
+	// loses chooses the statements whose replies get lost; nil: none.
 	loses func(statement string) bool
 	lost  int
 }
 
-// NewProxy starts a proxy before the server of a URL as Database and
-// Server.URL give it. It ends with the test.
+// NewProxy starts a proxy for the server of a URL from [Database] or [Server.URL]. The
+// end of the test stops it.
 func NewProxy(t testing.TB, database string) *Proxy {
 	t.Helper()
 	u, err := url.Parse(database)
@@ -51,7 +60,7 @@ func NewProxy(t testing.TB, database string) *Proxy {
 	return p
 }
 
-// URL is the given URL with the proxy's address in place of the server's.
+// URL returns the given URL with the proxy's address in place of the server's.
 func (p *Proxy) URL(database string) string {
 	u, err := url.Parse(database)
 	if err != nil {
@@ -64,17 +73,17 @@ func (p *Proxy) URL(database string) string {
 	return u.String()
 }
 
-// Cut breaks all connections there are; new ones are taken.
+// Cut breaks all connections. The proxy accepts new ones.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for l := range p.links {
+		l.reset(p.resetting)
 		l.cut()
 	}
 }
 
-// Refuse breaks all connections and every new one, as a server that is down,
-// until Resume.
+// Refuse breaks all connections, and new ones until Resume, as a server that is down.
 func (p *Proxy) Refuse() {
 	p.mu.Lock()
 	p.refusing = true
@@ -82,8 +91,8 @@ func (p *Proxy) Refuse() {
 	p.Cut()
 }
 
-// Stall holds back everything in both directions, also of new connections,
-// until Resume: a server that hangs, or a network that swallows packets.
+// Stall forwards nothing in either direction, on any connection, until Resume, as a
+// server that hangs or a network that loses packets.
 func (p *Proxy) Stall() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -92,28 +101,57 @@ func (p *Proxy) Stall() {
 	}
 }
 
-// Resume ends Refuse and Stall.
+// Reset resets all connections and every new one, until Resume.
+func (p *Proxy) Reset() {
+	p.mu.Lock()
+	p.refusing, p.resetting = true, true
+	p.mu.Unlock()
+	p.Cut()
+}
+
+// SwallowAnswers has everything lost that the server sends, until Resume. The server
+// still does what it is asked for.
+func (p *Proxy) SwallowAnswers() { p.set(func() { p.answersLost = true }) }
+
+// SwallowRequests has everything lost that clients send, until Resume.
+func (p *Proxy) SwallowRequests() { p.set(func() { p.requestsLost = true }) }
+
+// DropParameter drops a parameter from what clients send when they connect, as a
+// connection pooler does. It holds for new connections.
+func (p *Proxy) DropParameter(name string) { p.set(func() { p.drops = name }) }
+
+// Delay holds up each packet of both sides for so long, until Resume.
+func (p *Proxy) Delay(d time.Duration) { p.set(func() { p.delay = d }) }
+
+func (p *Proxy) set(change func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	change()
+}
+
+// Resume ends Refuse, Reset, Stall, Delay and the swallowing. A connection of which
+// something was swallowed stays broken.
 func (p *Proxy) Resume() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.refusing = false
+	p.refusing, p.resetting, p.answersLost, p.requestsLost, p.delay = false, false, false, false, 0
 	if p.stalled != nil {
 		close(p.stalled)
 		p.stalled = nil
 	}
 }
 
-// LoseReply breaks a connection when the server has done a statement that
-// matches, before the client hears of it: the client cannot know whether it was
-// done. It holds for every such statement from now on; nil ends it. The match
-// is called with the statement's text, from several goroutines.
+// LoseReply breaks a connection after the server has run a statement that matches, and
+// before the client gets the reply. The client cannot know whether the statement took
+// effect. This holds for every matching statement until LoseReply(nil). Several
+// goroutines call match with the statement's text.
 func (p *Proxy) LoseReply(match func(statement string) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.loses = match
 }
 
-// LoseCommits has the replies to the next n commits lost.
+// LoseCommits loses the replies to the next n commits.
 func (p *Proxy) LoseCommits(n int) {
 	var mu sync.Mutex
 	p.LoseReply(func(statement string) bool {
@@ -127,7 +165,7 @@ func (p *Proxy) LoseCommits(n int) {
 	})
 }
 
-// Lost is how many replies were lost so far.
+// Lost returns the number of replies that got lost.
 func (p *Proxy) Lost() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -150,7 +188,7 @@ func (p *Proxy) accept() {
 	}
 }
 
-// serve forwards a connection until one side ends it or it is cut.
+// serve forwards a connection until one side ends it or the proxy cuts it.
 func (p *Proxy) serve(client net.Conn) {
 	defer client.Close()
 	server, err := net.Dial("tcp", p.server)
@@ -163,7 +201,7 @@ func (p *Proxy) serve(client net.Conn) {
 		return
 	}
 	defer p.remove(l)
-	// Either direction's end is the connection's.
+	// The end of one direction ends the connection.
 	go func() {
 		_ = l.forwardClient()
 		l.cut()
@@ -176,6 +214,7 @@ func (p *Proxy) add(l *link) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.refusing {
+		l.reset(p.resetting)
 		return false
 	}
 	p.links[l] = struct{}{}
@@ -188,19 +227,27 @@ func (p *Proxy) remove(l *link) {
 	delete(p.links, l)
 }
 
-// pass returns at once, or when a stall ends or the connection is cut.
-func (p *Proxy) pass(l *link) error {
-	for {
+// pass returns when a packet may go on: at once, after the delay, or when a stall ends.
+// lost tells that the packet is swallowed. An error says that the connection was cut.
+func (p *Proxy) pass(l *link, fromServer bool) (lost bool, err error) {
+	for held := false; ; {
 		p.mu.Lock()
-		stalled := p.stalled
+		stalled, delay := p.stalled, p.delay
+		lost := fromServer && p.answersLost || !fromServer && p.requestsLost
 		p.mu.Unlock()
-		if stalled == nil {
-			return nil
+		var wait <-chan time.Time
+		switch {
+		case stalled != nil:
+		case delay > 0 && !held:
+			wait, held = time.After(delay), true
+		default:
+			return lost, nil
 		}
 		select {
 		case <-stalled:
+		case <-wait:
 		case <-l.cutting:
-			return net.ErrClosed
+			return false, net.ErrClosed
 		}
 	}
 }

@@ -1,11 +1,13 @@
 // Package storagetest gives tests, the demo and the benchmark a real
-// PostgreSQL of their own: the distribution's server programs in a temporary
-// folder, on a free port of the loopback interface, removed again however the
-// process ends. Proxy stands between a client and that server where a test
-// needs the connection to fail at a given moment.
+// PostgreSQL of their own. It runs the distribution's server programs in a temporary
+// folder, on a free port of the loopback interface. A [Proxy] between a client and the
+// server makes the connection fail when a test needs it. Program pgtemp runs a command
+// beside such a server. Only [Fill] knows the tables of storage.
 //
-// Nothing here knows the tables of storage. Program pgtemp runs any command
-// beside such a server.
+// Invariants:
+//   - However this process ends, its watchdog ends the server and removes its folder.
+//   - A database of a test is dropped at the end of the test.
+//   - A test uses only servers that are marked as servers for tests.
 package storagetest
 
 import (
@@ -34,8 +36,8 @@ import (
 
 const (
 	superuser = "noggin"
-	// A port below the range of outgoing connections stays free while the
-	// server restarts.
+	// These ports are below the range of outgoing connections, so that the port stays
+	// free while the server restarts.
 	lowestPort, highestPort = 12000, 32000
 	portAttempts            = 20
 	startTimeout            = 60 * time.Second
@@ -45,16 +47,14 @@ const (
 
 // Options of a server. The zero value is right for most tests.
 type Options struct {
-	// Fsync makes commits survive a crash of the machine too, at the price that
-	// production pays for it: for benchmarks. A crash of the server alone they
-	// always survive.
+	// Fsync makes commits survive a crash of the machine, at the same cost as in
+	// production. Benchmarks need it. Commits always survive a crash of the server.
 	Fsync bool
-	// Settings are added to postgresql.conf, quoted, and win over ours.
+	// Settings are further lines of postgresql.conf. They override the defaults here.
 	Settings map[string]string
 }
 
-// Server is a PostgreSQL server of one's own. Its methods may be called from
-// several goroutines.
+// Server is a private PostgreSQL server. Several goroutines may call its methods.
 type Server struct {
 	programs string
 	folder   string
@@ -65,17 +65,17 @@ type Server struct {
 
 	mu      sync.Mutex
 	process *os.Process
-	// exited is closed when the process has been waited for.
+	// exited is closed when the process has ended.
 	exited chan struct{}
 }
 
-// Start makes a new, empty server and waits until it answers. It needs the
-// server programs of PostgreSQL 13 or newer, in Debian's place for them or on
-// the PATH, and works as root as well as an ordinary user.
+// Start makes a new, empty server and waits until it answers. It needs the server
+// programs of PostgreSQL in Debian's folders or on the PATH. It works as root and as an
+// ordinary user.
 //
-// Close removes it; so does the end of this process, even a killed one. libpq's
-// variables (PGHOST, …) are taken from the process's environment, lest they
-// lead a client elsewhere.
+// Close removes the server, and so does the end of this process. Start removes libpq's
+// variables (PGHOST, …) from the process's environment: they would lead a client to
+// another server.
 func Start(o Options) (*Server, error) {
 	dropLibpqVariables()
 	programs, err := findPrograms()
@@ -116,7 +116,7 @@ func Start(o Options) (*Server, error) {
 	return s, nil
 }
 
-// URL is the libpq URL of a database on the server, which need not exist yet.
+// URL returns the libpq URL of a database on the server. The database need not exist.
 func (s *Server) URL(database string) string {
 	u := url.URL{
 		Scheme:   "postgres",
@@ -133,25 +133,25 @@ func (s *Server) CreateDatabase(name string) error {
 	return createDatabase(s.URL("postgres"), name)
 }
 
-// Stop ends the server in good order: transactions under way are rolled back,
-// their clients told. The data stay for Restart.
+// Stop ends the server in good order: it rolls back open transactions and tells their
+// clients. The data stay for Restart.
 func (s *Server) Stop() error { return s.end(syscall.SIGINT) }
 
-// StopImmediate ends the server at once; connections break and the next start
-// recovers from the log. The data stay for Restart.
+// StopImmediate ends the server at once. Connections break, and the next start recovers
+// from the log. The data stay for Restart.
 func (s *Server) StopImmediate() error { return s.end(syscall.SIGQUIT) }
 
-// Kill kills the server's main process; its others find that out and go. The
+// Kill kills the server's main process; its other processes then end by themselves. The
 // data stay for Restart.
 func (s *Server) Kill() error { return s.end(syscall.SIGKILL) }
 
-// Restart starts the server again with the same data on the same port, after
-// ending it in good order if it still runs.
+// Restart stops the server if it runs, and starts it with the same data on the same
+// port.
 func (s *Server) Restart() error {
 	if err := s.Stop(); err != nil {
 		return err
 	}
-	// The last processes of a killed server keep the data for a moment.
+	// The other processes of a killed server hold the data for a moment.
 	deadline := time.Now().Add(startTimeout)
 	for {
 		err := s.launch()
@@ -173,8 +173,8 @@ func (s *Server) address() string { return net.JoinHostPort("127.0.0.1", strconv
 
 func (s *Server) data() string { return filepath.Join(s.folder, "data") }
 
-// initialise writes the data folder. Anybody on this machine can connect to a
-// port, and a superuser of PostgreSQL can run commands: hence the password.
+// initialise writes the data folder. The server has a password, because every user of
+// this machine can connect to its port, and a superuser of PostgreSQL can run commands.
 func (s *Server) initialise(o Options) error {
 	passwordFile := filepath.Join(s.folder, "password")
 	if err := os.WriteFile(passwordFile, []byte(s.password+"\n"), 0o600); err != nil {
@@ -199,7 +199,7 @@ func (s *Server) initialise(o Options) error {
 	return errors.Join(err, conf.Close())
 }
 
-// settings is what initdb's configuration lacks.
+// settings returns the settings to add to initdb's configuration.
 func settings(o Options) string {
 	values := map[string]string{
 		"listen_addresses":        "127.0.0.1",
@@ -208,8 +208,9 @@ func settings(o Options) string {
 		"shared_buffers":          "32MB",
 		"timezone":                "UTC",
 		"log_timezone":            "UTC",
-		// Shared memory in the data folder goes with it.
+		// Shared memory in the data folder is removed with the folder.
 		"dynamic_shared_memory_type": "mmap",
+		testsSetting:                 "on",
 	}
 	if !o.Fsync {
 		values["fsync"] = "off"
@@ -223,8 +224,8 @@ func settings(o Options) string {
 	return b.String()
 }
 
-// startOnFreePort tries ports until the server gets one: another process may
-// take a port between our look and the server's.
+// startOnFreePort tries ports until the server gets one. Another process may take a port
+// after startOnFreePort found it free.
 func (s *Server) startOnFreePort() error {
 	var last error
 	for range portAttempts {
@@ -251,7 +252,7 @@ func (s *Server) startOnFreePort() error {
 	return last
 }
 
-// launch starts the server's process and waits until it takes connections.
+// launch starts the server's process and waits until it accepts connections.
 func (s *Server) launch() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -285,9 +286,9 @@ func (s *Server) launch() error {
 	return nil
 }
 
-// startAndWait starts the process and closes exited when it has ended. The
-// kernel sends Pdeathsig when the thread that started the process ends, not
-// only when all of them do, so that the thread has to be kept until then.
+// startAndWait starts the process and closes exited at its end. It keeps the thread
+// that starts the process: the kernel sends Pdeathsig when that thread ends, even if
+// this process goes on.
 func startAndWait(cmd *exec.Cmd, exited chan<- struct{}) error {
 	started := make(chan error)
 	go func() {
@@ -302,8 +303,7 @@ func startAndWait(cmd *exec.Cmd, exited chan<- struct{}) error {
 	return <-started
 }
 
-// awaitConnections returns when the server answers, has ended, or does neither
-// in time.
+// awaitConnections waits until the server answers or ends, or the time is over.
 func (s *Server) awaitConnections() error {
 	connector, err := pq.NewConnector(s.URL("postgres"))
 	if err != nil {
@@ -328,8 +328,8 @@ func (s *Server) awaitConnections() error {
 	}
 }
 
-// end sends the signal and waits until the process is gone, with more force
-// when it takes too long.
+// end sends the signal and waits for the end of the process. When that takes too long,
+// it sends stronger signals.
 func (s *Server) end(signal os.Signal) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -338,7 +338,7 @@ func (s *Server) end(signal os.Signal) error {
 	}
 	for _, signal := range []os.Signal{signal, syscall.SIGQUIT, syscall.SIGKILL} {
 		if err := s.process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
-			return fmt.Errorf("signal the server: %w", err)
+			return fmt.Errorf("send a signal to the server: %w", err)
 		}
 		select {
 		case <-s.exited:
@@ -347,5 +347,5 @@ func (s *Server) end(signal os.Signal) error {
 		case <-time.After(stopTimeout):
 		}
 	}
-	return errors.New("the server does not end")
+	return errors.New("the server does not stop")
 }

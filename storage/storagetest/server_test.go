@@ -2,6 +2,9 @@ package storagetest
 
 import (
 	"database/sql"
+	"os"
+	"os/exec"
+	"strings"
 	"testing"
 )
 
@@ -37,6 +40,46 @@ func TestEachTestHasADatabaseOfItsOwn(t *testing.T) {
 	mustExec(t, first, "CREATE TABLE records (tip text)")
 	if n := count(t, second, "SELECT count(*) FROM pg_tables WHERE tablename = 'records'"); n != 0 {
 		t.Errorf("the second database has %d tables of the first", n)
+	}
+}
+
+func TestServerThatIsNotForTestsIsRefused(t *testing.T) {
+	t.Parallel()
+	for value, wanted := range map[string]bool{"on": true, "": false} {
+		s := Private(t, Options{Settings: map[string]string{testsSetting: value}})
+		err := checkForTests(s.URL("postgres"))
+		if (err == nil) != wanted {
+			t.Errorf("with %s = %q: %v", testsSetting, value, err)
+		}
+		if err != nil && strings.Contains(err.Error(), s.password) {
+			t.Errorf("the refusal tells the password: %v", err)
+		}
+	}
+}
+
+func TestTestsOfOtherProcessesShareTheServer(t *testing.T) {
+	t.Parallel()
+	s := Private(t, Options{})
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := func() ([]byte, error) {
+		cmd := exec.Command(program, "-test.run", "^TestEachTestHasADatabaseOfItsOwn$")
+		cmd.Env = append(os.Environ(), EnvURL+"="+s.URL("postgres"))
+		return cmd.CombinedOutput()
+	}
+	if out, err := elsewhere(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if n := count(t, open(t, s.URL("postgres")), "SELECT count(*) FROM pg_database WHERE starts_with(datname, 'noggin_test_')"); n != 0 {
+		t.Errorf("%d databases remain", n)
+	}
+	if err := s.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := elsewhere(); err == nil {
+		t.Errorf("the other process has databases elsewhere when this server is stopped\n%s", out)
 	}
 }
 

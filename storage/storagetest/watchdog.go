@@ -17,20 +17,20 @@ var watchdogScript string
 const (
 	folderPrefix = "noggin-postgres-"
 	lockName     = "lock"
-	// youngFolder is how long after its making a folder may be without its lock.
+	// youngFolder is the age up to which a folder may have no lock yet.
 	youngFolder = time.Minute
 )
 
-// watchdog is the process that ends a server and removes its folder when this
-// process is gone.
+// watchdog is a process that ends a server and removes its folder when this process has
+// ended.
 type watchdog struct {
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
-	// lock on a file in the folder says that somebody still takes care of it.
+	// lock is a locked file in the folder. While it is locked, sweep leaves the folder.
 	lock *os.File
 }
 
-// startWatchdog makes the watchdog of the folder, which both processes lock.
+// startWatchdog starts the watchdog of the folder. Both processes hold the lock.
 func startWatchdog(folder string, as account) (*watchdog, error) {
 	lock, err := os.OpenFile(filepath.Join(folder, lockName), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -43,7 +43,7 @@ func startWatchdog(folder string, as account) (*watchdog, error) {
 	cmd := exec.Command("/bin/sh", "-c", watchdogScript, "noggin-postgres-watchdog", folder)
 	cmd.Dir = "/"
 	cmd.Env = serverEnvironment(folder)
-	// In a session of its own, a signal to our process group does not end it.
+	// It has a session of its own, so that a signal to this process group does not end it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: as.credential}
 	cmd.ExtraFiles = []*os.File{lock}
 	stdin, err := cmd.StdinPipe()
@@ -58,15 +58,15 @@ func startWatchdog(folder string, as account) (*watchdog, error) {
 	return &watchdog{cmd: cmd, stdin: stdin, lock: lock}, nil
 }
 
-// clear has the watchdog do its work now and waits for it.
+// clear makes the watchdog end the server and remove the folder, and waits for it.
 func (w *watchdog) clear() {
 	_ = w.stdin.Close()
 	_ = w.cmd.Wait()
 	_ = w.lock.Close()
 }
 
-// sweep removes the folders of servers whose starter and watchdog were killed
-// together, as when a container is stopped. Their servers went with them.
+// sweep removes the folders of servers that were killed together with their starter and
+// watchdog, as when a container is stopped.
 func sweep(parent string, as account) {
 	folders, err := filepath.Glob(filepath.Join(parent, folderPrefix+"*"))
 	if err != nil {
@@ -87,7 +87,7 @@ func sweep(parent string, as account) {
 	}
 }
 
-// isOld says whether the folder is the account's own and not just being made.
+// isOld reports whether the account owns the folder and the folder is not new.
 func isOld(folder string, as account) bool {
 	info, err := os.Lstat(folder)
 	if err != nil || !info.IsDir() || time.Since(info.ModTime()) < youngFolder {

@@ -1,5 +1,7 @@
-// Command apisim serves a simulated Noggin API on loopback until it is told to
-// stop. It prints its URL on stdout, one line, as soon as it answers.
+// Command apisim serves a simulated Noggin API on loopback until a signal or, with
+// --stdin, the end of its input. As soon as it answers it prints its URL on stdout, and
+// the token and namespace that it accepts on stderr. Package apitest says what it serves
+// and which faults there are.
 package main
 
 import (
@@ -63,7 +65,7 @@ func run(ctx context.Context, args []string) error {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)
 		go func() {
-			_, _ = io.Copy(io.Discard, os.Stdin) // any end is the end
+			_, _ = io.Copy(io.Discard, os.Stdin) // an error is an end too
 			cancel()
 		}()
 	}
@@ -95,10 +97,10 @@ func parse(args []string) (settings, error) {
 	})
 	flags.Float64Var(&o.PDFShare, "pdf-share", 0, "share of attachments that are a PDF")
 	flags.Float64Var(&o.Unnamed, "unnamed", 0, "share of entities missing from the names")
+	flags.Float64Var(&o.Disagree, "disagree", 0, "share of records of which the exports tell another id and day")
 	flags.DurationVar(&o.Latency, "latency", 0, "wait before each answer")
 	flags.StringVar(&o.Token, "token", "", "the token to accept (default by the seed)")
 	flags.StringVar(&o.Namespace, "namespace", "", "the namespace to accept (default by the seed)")
-	flags.BoolVar(&o.Log, "log", false, "keep a log of all requests (/_control/log)")
 	flags.Func("fault", "a fault, such as status=503,share=0.1 (repeatable); kinds: "+
 		strings.Join(apitest.FaultKinds(), " "), func(v string) error {
 		f, err := apitest.ParseFault(v)

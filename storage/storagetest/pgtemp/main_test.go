@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"noggin/storage/storagetest"
 )
 
 // envPgtemp has the test program be pgtemp.
@@ -54,6 +56,19 @@ func TestCommandFindsADatabaseAndNoLibpqVariables(t *testing.T) {
 	}
 	if url := string(out); !strings.HasPrefix(url, "postgres://noggin:") || !strings.Contains(url, "/"+database+"?") {
 		t.Errorf("the command found %q", out)
+	}
+}
+
+func TestTestsFindAServerAndNoDatabaseOfNoggins(t *testing.T) {
+	t.Parallel()
+	cmd := pgtemp(t, "--tests", "--", "sh", "-c", `echo "$NOGGIN_DATABASE_URL;$NOGGIN_TEST_DATABASE_URL"`)
+	cmd.Env = append(cmd.Env, "NOGGIN_DATABASE_URL=", storagetest.EnvURL+"=postgres://somebody@nowhere.invalid/work")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if variables := string(out); !strings.HasPrefix(variables, ";postgres://noggin:") || !strings.Contains(variables, "@127.0.0.1:") {
+		t.Errorf("the tests found %q", out)
 	}
 }
 

@@ -1,0 +1,62 @@
+package archive
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"noggin/batch/files"
+	"noggin/storage"
+)
+
+// runAfterCreate runs [archive] after_create. The command gets the archive's path
+// as $1 and $NOGGIN_ARCHIVE. When it fails, or moves or changes the archive, the
+// run ends before it removes anything.
+func (c *creation) runAfterCreate(ctx context.Context, archive storage.Archive) error {
+	line := c.Config.AfterCreate
+	if line == "" {
+		return nil
+	}
+	c.Log.Info("running [archive] after_create", "archive", archive.Name)
+	command := exec.CommandContext(ctx, "/bin/sh", "-c", line, "after_create", archive.Path)
+	command.Env = append(files.Environment(commandVariables...), "NOGGIN_ARCHIVE="+archive.Path)
+	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
+	command.WaitDelay = time.Minute
+	read, write := io.Pipe()
+	command.Stdout, command.Stderr = write, write
+	logged := make(chan struct{})
+	go func() {
+		defer close(logged)
+		lines := bufio.NewScanner(read)
+		for lines.Scan() {
+			c.Log.Info("after_create: "+lines.Text(), "archive", archive.Name)
+		}
+		_, _ = io.Copy(io.Discard, read) // the rest behind a line that is too long to log
+	}()
+	err := command.Run()
+	_ = write.Close() // a pipe's close cannot fail
+	<-logged
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("[archive] after_create for %s: %w: nothing was removed; the next `noggin archive create` tries again", archive.Path, err)
+	}
+	info, err := os.Stat(archive.Path)
+	if err != nil || info.Size() != archive.SizeBytes {
+		return fmt.Errorf("[archive] after_create moved or changed %s: it must copy the archive; nothing was removed", archive.Path)
+	}
+	return nil
+}
+
+// commandVariables are the variables that copying programs read. What else the command
+// needs it sets itself: after_create = "RSYNC_PASSWORD=… rsync …".
+var commandVariables = []string{
+	"SHELL", "SSH_AUTH_SOCK", "XDG_*", "RSYNC_*", "RCLONE_*", "AWS_*", "SSL_CERT_FILE", "SSL_CERT_DIR",
+	"http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
+}

@@ -1,0 +1,116 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"noggin/batch/archive/watch"
+	"noggin/batch/claims"
+	"noggin/batch/files"
+	"noggin/batch/health"
+	"noggin/storage"
+)
+
+// losePage is how many records are claimed together.
+const losePage = 100
+
+// LostSummary is what `archive forget --lost` did.
+type LostSummary struct {
+	RunID  int64  `json:"run_id"`
+	Name   string `json:"name"`
+	Reason string `json:"reason"`
+	storage.LostOfArchive
+	Busy int `json:"busy"` // records in the hands of another run
+}
+
+// Losing returns how many files an archive holds that is to be given up, and what is odd
+// about that. It is an error when the archive, or a copy of its files, is there.
+func (a *Archiver) Losing(ctx context.Context, name string) (held int, odd string, err error) {
+	archive, err := a.lost(ctx, name)
+	if err != nil {
+		return 0, "", err
+	}
+	if look := watch.Look(ctx, []storage.Archive{archive}, a.Paths.Archive, a.DB.Host(), time.Now())[0]; look.Sight == watch.Unmounted {
+		odd = "its folder " + look.Folder() + " " + look.Why
+	}
+	held, err = a.DB.CountFilesIn(ctx, archive.ID)
+	return held, odd, err
+}
+
+// lost returns the archive, if neither it nor a copy of its files is there.
+func (a *Archiver) lost(ctx context.Context, name string) (storage.Archive, error) {
+	archive, err := a.archiveNamed(ctx, name)
+	if err != nil {
+		return archive, err
+	}
+	at, err := a.findFile(archive)
+	if err == nil {
+		return archive, fmt.Errorf("forget %s: it is not lost, it is in %s: `noggin archive verify %s` looks at it", archive.Name, at, archive.Name)
+	}
+	if !errors.Is(err, files.ErrMissing) {
+		return archive, err
+	}
+	if look := watch.Look(ctx, []storage.Archive{archive}, a.Paths.Archive, a.DB.Host(), time.Now())[0]; look.Sight == watch.Elsewhere {
+		return archive, fmt.Errorf("forget %s: it is not lost, the host %s sees it", archive.Name, archive.Host)
+	}
+	copied, err := a.DB.CopiedOfArchive(ctx, archive.ID)
+	if err == nil && copied > 0 {
+		err = fmt.Errorf("forget %s: %s a copy in a second place: run `noggin copy restore` first", archive.Name, health.Plural(int64(copied), "of its files has|of its files have"))
+	}
+	return archive, err
+}
+
+// Lose records that an archive and the files in it are lost. Each record says so from then
+// on, and is due again, to fetch what the platform still has. The archive stays recorded,
+// as lost. It may be repeated, and goes on where it was interrupted.
+func (a *Archiver) Lose(ctx context.Context, name, reason string) (LostSummary, error) {
+	s := LostSummary{Reason: reason}
+	err := a.alone(ctx, "archive forget", func(keeper *claims.Keeper) error {
+		s.RunID = keeper.Run
+		archive, err := a.lost(ctx, name)
+		if err != nil {
+			return err
+		}
+		s.Name = archive.Name
+		if archive.LostAt != nil {
+			s.Reason = storage.ValueOf(archive.LostReason)
+		}
+		if err := a.DB.MarkLost(ctx, archive.ID, reason); err != nil {
+			return err
+		}
+		after := ""
+		for {
+			records, err := a.DB.RecordsIn(ctx, archive.ID, after, losePage)
+			if err != nil || len(records) == 0 {
+				return err
+			}
+			tips := make([]string, len(records))
+			for i, r := range records {
+				tips[i], after = r.Tip, max(after, r.Tip)
+			}
+			if err := a.loseOf(ctx, keeper, archive, tips, &s); err != nil {
+				return err
+			}
+		}
+	})
+	return s, err
+}
+
+func (a *Archiver) loseOf(ctx context.Context, keeper *claims.Keeper, archive storage.Archive, tips []string, s *LostSummary) error {
+	held, err := keeper.Take(ctx, tips, "")
+	if err != nil {
+		return err
+	}
+	defer keeper.GiveBack(ctx)
+	owned := make([]storage.Claim, 0, len(held))
+	for _, claim := range held {
+		owned = append(owned, claim)
+	}
+	s.Busy += len(tips) - len(owned)
+	lost, err := a.DB.LoseFiles(ctx, s.RunID, archive.ID, owned, "files were lost with the archive "+archive.Name+": "+s.Reason)
+	s.Records, s.Files, s.Former, s.Queued = s.Records+lost.Records, s.Files+lost.Files, s.Former+lost.Former, s.Queued+lost.Queued
+	a.report(Progress{Phase: "recording what is lost", Done: s.Records, Total: archive.Records})
+	return err
+}

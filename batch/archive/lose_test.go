@@ -1,0 +1,78 @@
+package archive
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"noggin/api/apitest"
+	"noggin/batch/health"
+	"noggin/batch/process"
+)
+
+// A former file exists nowhere once its archive is lost: it stays recorded as lost, and
+// the platform serves the others again. Giving up twice changes nothing more.
+func TestALostArchiveEndsItsAlarmAndItsLossStaysRecorded(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, apitest.Options{Records: 3, Forms: []string{"LCD"}, Photos: apitest.Fixed(2), MediaBytes: apitest.Range{Min: 2000, Max: 3000}, Days: 3, FirstDay: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC)})
+	first := s.Server.Record(0)
+	s.Server.Edit(first.Tip, apitest.Edit{Replace: []string{first.Attachments[1].Tip}})
+	if sum := s.MustRun(process.Options{Refresh: true, Media: true, UntilEmpty: true}); sum.Changed != 1 {
+		t.Fatalf("summary %+v\n%s", sum, s.Logged)
+	}
+	s.mustCreate(everything)
+	alarms := func() int {
+		t.Helper()
+		archives, err := health.ReadArchives(t.Context(), s.DB, s.Paths.Archive, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(health.JudgeArchives(archives, time.Now()))
+	}
+	at := filepath.Join(s.Paths.Archive, "noggin-2025-03.tar.zst")
+	if err := os.Rename(at, at+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if alarms() != 1 {
+		t.Fatalf("%d alarms of the missing archive", alarms())
+	}
+	if _, err := s.Forget(t.Context(), "noggin-2025-03"); err == nil {
+		t.Error("it was forgotten with the files in it")
+	}
+	formers := s.scalar(`SELECT count(*) FROM former_files WHERE archive_id IS NOT NULL`)
+	lost, err := s.Lose(t.Context(), "noggin-2025-03", "the disk died")
+	if err != nil || formers == 0 || lost.Former != formers || lost.Files != 9 || lost.Records != 3 || lost.Queued != 3 || lost.Busy != 0 {
+		t.Fatalf("lost %+v, %v; %d former files", lost, err, formers)
+	}
+	again, err := s.Lose(t.Context(), "noggin-2025-03", "another word")
+	if err != nil || again.Files != 0 || s.scalar(`SELECT count(*) FROM archives WHERE lost_reason = 'the disk died'`) != 1 {
+		t.Errorf("again: %+v, %v", again, err)
+	}
+	if n := alarms(); n != 0 {
+		t.Errorf("%d alarms of what was given up", n)
+	}
+	if sum := s.MustRun(process.Options{UntilEmpty: true}); sum.Complete != 3 || sum.Unsuccessful() != 0 {
+		t.Fatalf("summary %+v\n%s", sum, s.Logged)
+	}
+	if n := len(s.onDisk()); n != 9 {
+		t.Errorf("%d files on disk, want three reports and six photographs", n)
+	}
+	if n := s.scalar(`SELECT count(*) FROM former_files o JOIN archives v ON v.id = o.archive_id WHERE v.lost_at IS NOT NULL`); n != formers {
+		t.Errorf("%d former files are recorded as lost, want %d", n, formers)
+	}
+	if n := s.scalar(`SELECT count(*) FROM processing_errors WHERE error_type = 'lost'`); n != 3 {
+		t.Errorf("%d notes of the loss, want one a record", n)
+	}
+	// It turns up after all, and has the former files.
+	if err := os.Rename(at+".away", at); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := s.Register(t.Context(), RegisterOptions{File: at}); err != nil || found.FilesOnDisk != 9 {
+		t.Errorf("registered: %+v, %v", found, err)
+	}
+	s.mustVerify()
+	if _, err := s.Lose(t.Context(), "noggin-2025-03", "x"); err == nil {
+		t.Error("it was given up while it is there")
+	}
+}

@@ -1,0 +1,425 @@
+package copies
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"noggin/api/apitest"
+	"noggin/batch/archive"
+	"noggin/batch/batchtest"
+	"noggin/batch/copies/place"
+	"noggin/batch/files"
+	"noggin/batch/process"
+	"noggin/storage"
+)
+
+// world is a mirror with complete records and a copier to a folder.
+type world struct {
+	*batchtest.Mirror
+	copier *Copier
+	target string
+	paths  files.Paths
+}
+
+func newWorld(t *testing.T, records int) *world {
+	t.Helper()
+	m := batchtest.NewMirror(t, apitest.Options{
+		Records: records, Forms: []string{"LCD"}, Photos: apitest.Fixed(2), MediaBytes: apitest.Range{Min: 2000, Max: 3000},
+		Days: 3, FirstDay: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC),
+	})
+	m.ImportAll()
+	m.MustRun(process.Options{UntilEmpty: true})
+	dir := t.TempDir()
+	w := &world{Mirror: m, target: t.TempDir(), paths: files.Paths{Output: m.Output, Archive: filepath.Join(dir, "archive"), Backups: filepath.Join(dir, "backups")}}
+	cfg := DefaultConfig()
+	cfg.To = w.target
+	w.copier = &Copier{DB: m.DB, Config: cfg, Paths: w.paths, ClaimLease: m.Processing.ClaimLease, Log: m.Log}
+	return w
+}
+
+// run copies, and an error ends the test.
+func (w *world) run() RunSummary {
+	w.T.Helper()
+	summary, err := w.copier.Run(w.T.Context(), 1, 0)
+	if err != nil {
+		w.T.Fatalf("copy run: %v\n%s", err, w.Logged)
+	}
+	return summary
+}
+
+// tree returns the SHA-256 of each file below dir, noggin's own left out.
+func tree(t testing.TB, dir string) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || strings.HasPrefix(entry.Name(), ".") {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		sum := sha256.Sum256(content)
+		found[strings.TrimPrefix(path, dir+"/")] = hex.EncodeToString(sum[:])
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// checkTarget makes sure that the target has a copy of every file of the output folder,
+// and nothing else but what begins with other.
+func (w *world) checkTarget(other ...string) {
+	w.T.Helper()
+	have := tree(w.T, w.target)
+	for path, sum := range tree(w.T, w.Output) {
+		key := "files/" + path + "." + sum
+		if have[key] != sum {
+			w.T.Errorf("there is no copy of %s: %q", path, have[key])
+		}
+		delete(have, key)
+	}
+	for key := range have {
+		if !slices.ContainsFunc(other, func(o string) bool { return strings.HasPrefix(key, o) }) {
+			w.T.Errorf("the target also has %s", key)
+		}
+	}
+}
+
+func TestEveryFileIsCopiedOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 3)
+	first := w.run()
+	if !first.Registered || first.Copied != 9 || first.Count != 0 {
+		t.Errorf("the first run: %+v", first)
+	}
+	w.checkTarget()
+	if again := w.run(); again.Registered || again.Copied != 0 {
+		t.Errorf("the second run: %+v", again)
+	}
+	// A new file is due by itself; the walk is over.
+	w.Execute(`UPDATE noggin_schema.attachments SET file_path = file_path || 'x' WHERE attachment_sequence = 1 AND record_tip = (SELECT min(record_tip) FROM noggin_schema.attachments)`)
+	path := w.Value(`SELECT file_path FROM noggin_schema.attachments WHERE file_path LIKE '%x'`)
+	batchtest.Must(t, os.Rename(filepath.Join(w.Output, strings.TrimSuffix(path, "x")), filepath.Join(w.Output, path)))
+	if third := w.run(); third.Copied != 1 {
+		t.Errorf("the run after a new file: %+v", third)
+	}
+	targets, err := w.DB.CopyTargets(t.Context())
+	if err != nil || len(targets) != 1 || targets[0].Files != 10 || targets[0].Due != 0 || targets[0].URL != w.target {
+		t.Errorf("%+v, %v", targets, err)
+	}
+}
+
+func TestADamagedOriginalIsNotCopied(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2)
+	path := w.Value(`SELECT min(file_path) FROM noggin_schema.attachments`)
+	at := filepath.Join(w.Output, path)
+	good, err := os.ReadFile(at)
+	batchtest.Must(t, err)
+	flipped := slices.Clone(good)
+	flipped[100] ^= 1
+	batchtest.Must(t, os.WriteFile(at, flipped, 0o644))
+	lost := w.Value(`SELECT max(file_path) FROM noggin_schema.attachments`)
+	batchtest.Must(t, os.Rename(filepath.Join(w.Output, lost), filepath.Join(w.Output, ".lost")))
+	s := w.run()
+	if s.Copied != 4 || s.Count != 2 || len(s.First) != 2 {
+		t.Fatalf("%+v", s)
+	}
+	slices.SortFunc(s.First, func(a, b Problem) int { return strings.Compare(a.Path, b.Path) })
+	if s.First[0].Path != path || !strings.Contains(s.First[0].What, "the original is damaged, and was not copied") ||
+		s.First[1].Path != lost || !strings.Contains(s.First[1].What, "missing") {
+		t.Errorf("%+v", s.First)
+	}
+	for key := range tree(t, w.target) {
+		if strings.Contains(key, filepath.Base(path)) {
+			t.Errorf("the damaged file became %s", key)
+		}
+	}
+	batchtest.Must(t, os.WriteFile(at, good, 0o644), os.Rename(filepath.Join(w.Output, ".lost"), filepath.Join(w.Output, lost)))
+	if s := w.run(); s.Copied != 0 {
+		t.Errorf("a file that failed is tried again at once: %+v", s)
+	}
+	w.Execute(`UPDATE noggin_schema.copies_due SET due_at = now()`)
+	if s := w.run(); s.Copied != 2 || s.Count != 0 {
+		t.Errorf("after the originals are whole again: %+v", s)
+	}
+	w.checkTarget()
+}
+
+func TestFilesThatLeftTheDiskAreCopiedFromTheirArchives(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 3)
+	before := tree(t, w.Output)
+	archiver := &archive.Archiver{DB: w.DB, Paths: w.paths, ClaimLease: w.Processing.ClaimLease, Log: w.Log}
+	if made, err := archiver.Create(t.Context(), archive.CreateOptions{Before: "2026-01-01"}); err != nil || made.FilesRemoved != 9 {
+		t.Fatal(made, err)
+	}
+	s := w.run()
+	if s.Copied != 9 || s.FromArchives != 9 || s.Count != 0 {
+		t.Fatalf("%+v\n%s", s, w.Logged)
+	}
+	have := tree(t, w.target)
+	for path, sum := range before {
+		if have["files/"+path+"."+sum] != sum {
+			t.Errorf("there is no copy of the archived %s", path)
+		}
+	}
+	// In place, files stay in an archive that is there, and come back when it is lost.
+	if r, err := w.copier.Restore(t.Context(), RestoreOptions{}); err != nil || r.InArchives != 9 || r.Files != 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	batchtest.Must(t, os.RemoveAll(w.paths.Archive))
+	r, err := w.copier.Restore(t.Context(), RestoreOptions{})
+	if err != nil || r.Files != 9 || r.Unarchived != 9 || r.Count != 0 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if after := tree(t, w.Output); !reflect.DeepEqual(after, before) {
+		t.Errorf("restored are\n%v, want\n%v", after, before)
+	}
+	if n := w.Value(`SELECT count(*) FROM noggin_schema.noggin_data WHERE archived OR report_archive_id IS NOT NULL`); n != "0" {
+		t.Errorf("%s records are still archived", n)
+	}
+}
+
+func TestAVerificationFindsLostAndRottenCopiesAndTheyAreMended(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 3)
+	w.run()
+	keys := []string{}
+	for key := range tree(t, w.target) {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	lost, cut, flipped := filepath.Join(w.target, keys[0]), filepath.Join(w.target, keys[1]), filepath.Join(w.target, keys[4])
+	content, err := os.ReadFile(flipped)
+	batchtest.Must(t, err)
+	content[7] ^= 1
+	batchtest.Must(t, os.Remove(lost), os.Truncate(cut, 10), os.WriteFile(flipped, content, 0o644))
+	verify := func(opts VerifyOptions) VerifySummary {
+		t.Helper()
+		s, err := w.copier.Verify(t.Context(), 1, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	if s := verify(VerifyOptions{}); s.Checked != 9 || s.Missing != 1 || s.Damaged != 1 {
+		t.Errorf("presence and size: %+v", s)
+	}
+	var all VerifySummary
+	for part := 1; part <= 3; part++ {
+		s := verify(VerifyOptions{Deep: true, Part: part, Parts: 3})
+		all.Checked, all.Missing, all.Damaged = all.Checked+s.Checked, all.Missing+s.Missing, all.Damaged+s.Damaged
+	}
+	if all.Checked != 9 || all.Missing != 1 || all.Damaged != 2 {
+		t.Errorf("deep, in three parts: %+v", all)
+	}
+	if s := w.run(); s.Copied != 3 || s.Mended != 2 || s.Count != 0 {
+		t.Errorf("the run after that: %+v", s)
+	}
+	w.checkTarget()
+	if s := verify(VerifyOptions{Deep: true}); s.Checked != 9 || s.Count != 0 {
+		t.Errorf("after mending: %+v", s)
+	}
+	if n := w.Value(`SELECT count(*) FROM noggin_schema.copies WHERE verified_at IS NOT NULL AND problem IS NULL`); n != "9" {
+		t.Errorf("%s copies are verified", n)
+	}
+}
+
+func TestATargetThatIsAwayEndsTheRunAndCountsAgainstNoFile(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2)
+	cfg := w.copier.Config
+	w.copier.Config.To = filepath.Join(w.target, "none")
+	if _, err := w.copier.Run(t.Context(), 1, 0); !errors.Is(err, place.ErrAway) {
+		t.Errorf("a folder that never was: %v", err)
+	}
+	w.copier.Config = cfg
+	w.run()
+	marker := filepath.Join(w.target, place.MarkerName)
+	batchtest.Must(t, os.Rename(marker, marker+".away"))
+	w.Execute(`UPDATE noggin_schema.noggin_data SET report_hash_sha256 = repeat('a', 64)`)
+	for name, do := range map[string]func() error{
+		"run":     func() error { _, err := w.copier.Run(t.Context(), 1, 0); return err },
+		"verify":  func() error { _, err := w.copier.Verify(t.Context(), 1, VerifyOptions{}); return err },
+		"restore": func() error { _, err := w.copier.Restore(t.Context(), RestoreOptions{}); return err },
+	} {
+		if err := do(); !errors.Is(err, place.ErrAway) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if n := w.Value(`SELECT count(*) FROM noggin_schema.copies_due WHERE failures = 0`); n != "2" {
+		t.Errorf("%s files are due without a failure, want 2", n)
+	}
+	if n := w.Value(`SELECT count(*) FROM noggin_schema.copies WHERE problem IS NOT NULL`); n != "0" {
+		t.Errorf("%s copies have a problem", n)
+	}
+}
+
+func TestALostDiskComesBackFromTheCopy(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 4)
+	w.run()
+	before := tree(t, w.Output)
+	entries, err := os.ReadDir(w.Output)
+	batchtest.Must(t, err)
+	for _, entry := range entries {
+		if entry.Name() != files.MarkerName {
+			batchtest.Must(t, os.RemoveAll(filepath.Join(w.Output, entry.Name())))
+		}
+	}
+	// A file that came after the last backup of the database has no row: its key is known.
+	w.Execute(`DELETE FROM noggin_schema.copies WHERE kind = 'report'`)
+	tip := w.Value(`SELECT min(tip) FROM noggin_schema.noggin_data`)
+	if s, err := w.copier.Restore(t.Context(), RestoreOptions{Selector: storage.Selector{Tips: []string{tip}}}); err != nil || s.Files != 3 || s.Records != 1 {
+		t.Fatalf("one record: %+v, %v", s, err)
+	}
+	other := w.Value(`SELECT max(file_path) FROM noggin_schema.attachments WHERE record_tip <> $$` + tip + `$$`)
+	batchtest.Must(t, os.MkdirAll(filepath.Dir(filepath.Join(w.Output, other)), 0o755), os.WriteFile(filepath.Join(w.Output, other), []byte("in the way"), 0o644))
+	s, err := w.copier.Restore(t.Context(), RestoreOptions{})
+	if err != nil || s.Files != 8 || s.AlreadyThere != 3 || s.Count != 1 || !strings.Contains(s.First[0].What, "in the way") {
+		t.Errorf("all: %+v, %v", s, err)
+	}
+	batchtest.Must(t, os.Remove(filepath.Join(w.Output, other)))
+	if s, err = w.copier.Restore(t.Context(), RestoreOptions{}); err != nil || s.Files != 1 || s.AlreadyThere != 11 {
+		t.Errorf("the rest: %+v, %v", s, err)
+	}
+	if after := tree(t, w.Output); !reflect.DeepEqual(after, before) {
+		t.Errorf("restored are\n%v, want\n%v", after, before)
+	}
+	// A rotten copy is not restored.
+	key := filepath.Join(w.target, "files", other+"."+before[other])
+	batchtest.Must(t, os.WriteFile(key, []byte(strings.Repeat("x", 2500)), 0o644), os.Remove(filepath.Join(w.Output, other)))
+	if s, err = w.copier.Restore(t.Context(), RestoreOptions{}); err != nil || s.Files != 0 || s.Count != 1 || !strings.Contains(s.First[0].What, "cannot be used") {
+		t.Errorf("with a rotten copy: %+v, %v", s, err)
+	}
+	elsewhere := t.TempDir()
+	if s, err = w.copier.Restore(t.Context(), RestoreOptions{To: elsewhere, Selector: storage.Selector{Tips: []string{tip}}}); err != nil || s.Files != 3 || s.RunID != 0 {
+		t.Errorf("elsewhere: %+v, %v", s, err)
+	}
+}
+
+func TestReplacedReportsAndRemovedBackupsLeaveTheTarget(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2)
+	batchtest.Must(t, os.MkdirAll(w.paths.Backups, 0o755))
+	var sums []string
+	for i, text := range []string{"dump one", "dump two"} {
+		sum := sha256.Sum256([]byte(text))
+		sums = append(sums, hex.EncodeToString(sum[:]))
+		at := filepath.Join(w.paths.Backups, "noggin_db_2026010"+string(rune('1'+i))+"_000000.dump")
+		batchtest.Must(t, os.WriteFile(at, []byte(text), 0o644), os.WriteFile(at+".json", []byte("{}"+text), 0o644),
+			w.DB.RecordBackup(t.Context(), sums[i], at, int64(len(text)), time.Now().Add(time.Duration(i)*time.Hour)))
+	}
+	if s := w.run(); s.Copied != 6+4 || s.Count != 0 {
+		t.Fatalf("%+v", s)
+	}
+	w.checkTarget("backups/")
+	path := w.Value(`SELECT min(report_path) FROM noggin_schema.noggin_data`)
+	text := []byte("another text")
+	sum := sha256.Sum256(text)
+	batchtest.Must(t, os.WriteFile(filepath.Join(w.Output, path), text, 0o644))
+	w.Execute(`UPDATE noggin_schema.noggin_data SET report_hash_sha256 = '` + hex.EncodeToString(sum[:]) + `', report_size_bytes = 12 WHERE report_path = $$` + path + `$$`)
+	batchtest.Must(t, w.DB.NoteBackupsRemoved(t.Context(), sums))
+	if s := w.run(); s.Copied != 1 || s.Removed != 3 {
+		t.Errorf("%+v", s)
+	}
+	w.checkTarget("backups/noggin_db_20260102_000000.dump")
+	folder := t.TempDir()
+	back, err := w.copier.RestoreBackup(t.Context(), "", folder)
+	if err != nil || back.SHA != sums[1] || !reflect.DeepEqual(len(tree(t, folder)), 2) {
+		t.Errorf("%+v, %v", back, err)
+	}
+	if _, err := w.copier.RestoreBackup(t.Context(), "noggin_db_20260101_000000.dump", folder); !errors.Is(err, ErrNoBackup) {
+		t.Errorf("a backup that is removed: %v", err)
+	}
+}
+
+func TestAnInterruptedRunKeepsWhatItCopied(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 4)
+	w.copier.Config.Concurrency = 1
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	w.copier.Progress = func(p Progress) {
+		if p.Done == 5 {
+			cancel()
+		}
+	}
+	if _, err := w.copier.Run(ctx, 1, 0); !errors.Is(err, context.Canceled) {
+		t.Errorf("an interrupted run: %v", err)
+	}
+	if n := w.Value(`SELECT count(*) FROM noggin_schema.copies`); n != "5" {
+		t.Errorf("%s copies are recorded, want 5", n)
+	}
+	w.copier.Progress = nil
+	if s := w.run(); s.Copied != 7 || s.AlreadyThere != 0 {
+		t.Errorf("the next run: %+v", s)
+	}
+	w.checkTarget()
+}
+
+func TestTheTargetIsReadFromTheConfiguration(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		cfg  Config
+		want string // of the error
+	}{
+		{Config{}, ""},
+		{Config{To: "/mnt/b"}, ""},
+		{Config{To: "mnt/b"}, "absolute"},
+		{Config{To: "/"}, "absolute"},
+		{Config{To: "/mnt/b", Retain: "7 years"}, "Object Lock"},
+		{Config{To: "/mnt/b", Endpoint: "https://x"}, "is a folder"},
+		{Config{To: "s3://bucket/a/b", Retain: "7 years", Endpoint: "http://127.0.0.1:9000"}, ""},
+		{Config{To: "s3://Bucket"}, "name of a bucket"},
+		{Config{To: "s3://bucket//a//b"}, "prefix"},
+		{Config{To: "s3://bucket", Retain: "soon"}, "retain"},
+		{Config{To: "s3://bucket", Endpoint: "https://user:pw@host"}, "endpoint"},
+		{Config{To: "s3://bucket", Endpoint: "host:9000"}, "endpoint"},
+		{Config{To: "s3://bucket", Region: "a/b"}, "region"},
+		{Config{Concurrency: 65}, "concurrency"},
+	} {
+		if c.cfg.Region == "" {
+			c.cfg.Region = "us-east-1"
+		}
+		if c.cfg.Concurrency == 0 {
+			c.cfg.Concurrency = 1
+		}
+		err := c.cfg.Validate()
+		if (err == nil) != (c.want == "") || err != nil && (!strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "pw@")) {
+			t.Errorf("%+v: %v, want %q", c.cfg, err, c.want)
+		}
+	}
+	now := time.Date(2026, 2, 28, 1, 2, 3, 4, time.UTC)
+	for retain, want := range map[string]string{"7 years": "2033-02-28", "1 month": "2026-03-28", "2weeks": "2026-03-14", "90 days": "2026-05-29"} {
+		if got := (Config{Retain: retain}).retainUntil(now).Format(time.DateOnly); got != want {
+			t.Errorf("%s: %s, want %s", retain, got, want)
+		}
+	}
+}
+
+func TestAKeyEndsInTheSHA256AndFitsIntoAName(t *testing.T) {
+	t.Parallel()
+	sum := strings.Repeat("a", 64)
+	if got := object(storage.CopyFormer, storage.CopyKey{Path: "2025/09/x/a.jpg", SHA256: sum}, 1).Key; got != "files/2025/09/x/a.jpg."+sum {
+		t.Error(got)
+	}
+	long := object(storage.CopyReport, storage.CopyKey{Path: "f/" + strings.Repeat("ü", 127), SHA256: sum}, 1).Key
+	if name := filepath.Base(long); len(name) > 255 || !strings.HasSuffix(name, "."+sum) || !strings.HasPrefix(name, "üüü") {
+		t.Errorf("%d bytes: %s", len(name), name)
+	}
+	if got := object(storage.CopyManifest, storage.CopyKey{Path: "/b/n.dump.json", SHA256: sum}, 1).Key; got != "backups/n.dump.json."+sum {
+		t.Error(got)
+	}
+}

@@ -1,0 +1,194 @@
+package place
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"noggin/batch/files"
+)
+
+// MarkerName is the file that marks a folder as a place for copies. It is missing in the
+// bare mount point of a volume that is not mounted.
+const MarkerName = ".noggin-copy"
+
+const markerText = `This file marks a folder into which noggin copies its files. While it is missing,
+noggin takes the volume for unmounted and copies nothing here.
+`
+
+// Folder is a place on a volume of this host. Many goroutines may use it, and many hosts
+// the same folder.
+type Folder struct {
+	output *files.Output
+
+	mu      sync.Mutex
+	folders map[string]*files.Folder // with names that may not be on disk yet
+}
+
+// CreateMarker makes an existing folder a place for copies.
+func CreateMarker(dir string) error {
+	err := files.WriteNew(filepath.Join(dir, MarkerName), files.FileMode, func(w io.Writer) error {
+		_, err := io.WriteString(w, markerText)
+		return err
+	})
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return err
+}
+
+// OpenFolder opens the folder. The error is [ErrAway] if it is missing. Check looks for
+// its marker.
+func OpenFolder(dir string) (*Folder, error) {
+	output, err := files.OpenPlain(dir)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrAway, err)
+	}
+	return &Folder{output: output, folders: map[string]*files.Folder{}}, nil
+}
+
+// Close closes the folder.
+func (f *Folder) Close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, folder := range f.folders {
+		folder.Close()
+	}
+	return f.output.Close()
+}
+
+// Check returns [ErrAway] unless the folder has its marker.
+func (f *Folder) Check(context.Context) error {
+	marked, err := f.output.IsFile(MarkerName)
+	if err == nil && !marked {
+		err = fmt.Errorf("%s has no %s", f.output.Name(), MarkerName)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w: mount its volume; if this is the right folder and new, `touch %s`",
+			ErrAway, err, files.ShellQuoted(filepath.Join(f.output.Name(), MarkerName)))
+	}
+	return nil
+}
+
+// Put writes the object. It is on disk when Flush has returned nil. A folder cannot keep
+// an object from being deleted, so Retain must be zero.
+func (f *Folder) Put(_ context.Context, o Object, opts PutOptions, content io.Reader) (stored Stored, err error) {
+	if !opts.Retain.IsZero() {
+		return stored, fmt.Errorf("%s: %w", f.output.Name(), ErrNoLock)
+	}
+	temp, err := f.output.Temp()
+	if err != nil {
+		return stored, f.classify(err)
+	}
+	defer temp.Discard()
+	from := newSource(o, content)
+	if _, err := io.Copy(temp, from); err != nil {
+		if failed := from.failed(); failed != nil {
+			return stored, failed
+		}
+		return stored, f.classify(err)
+	}
+	dir, name := f.folder(path.Dir(o.Key)), path.Base(o.Key)
+	stored.Already, err = dir.KeepExactly(temp, name)
+	if errors.Is(err, files.ErrDiffers) {
+		stored.Already, stored.Mended = false, true
+		_, _, err = dir.Replace(name, func(w io.Writer) error {
+			_, err := io.Copy(w, io.NewSectionReader(temp, 0, o.Size))
+			return err
+		})
+	}
+	if err == nil {
+		err = dir.Touch()
+	}
+	return stored, f.classify(err)
+}
+
+// folder returns the open folder of a key.
+func (f *Folder) folder(dir string) *files.Folder {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.folders[dir] == nil {
+		f.folders[dir] = f.output.Folder(dir)
+	}
+	return f.folders[dir]
+}
+
+// Flush flushes to disk the names of all objects that were put. No Put may be at work.
+func (f *Folder) Flush() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var errs []error
+	for dir, folder := range f.folders {
+		errs = append(errs, folder.Sync())
+		folder.Close()
+		delete(f.folders, dir)
+	}
+	return f.classify(errors.Join(errs...))
+}
+
+// Look compares presence and size. The SHA-256 shows only when the object is read.
+func (f *Folder) Look(_ context.Context, o Object) error {
+	return f.classify(f.output.Verify(o.Key, o.Size, ""))
+}
+
+// Read opens the object. The error is [files.ErrMissing] if there is none.
+func (f *Folder) Read(_ context.Context, o Object) (io.ReadCloser, error) {
+	content, _, err := f.output.Open(o.Key)
+	if err != nil {
+		return nil, f.classify(err)
+	}
+	return content, nil
+}
+
+// Remove removes the object, and its folder if that is empty then.
+func (f *Folder) Remove(_ context.Context, o Object, _ string) error {
+	err := f.output.Remove(o.Key)
+	if err == nil && path.Dir(o.Key) != "." {
+		err = f.output.Tidy(map[string]bool{o.Key: true})
+	}
+	return f.classify(err)
+}
+
+// List calls each with every object below the folder of the place.
+func (f *Folder) List(_ context.Context, folder string, each func(Found) error) error {
+	entries, err := f.output.Entries(folder)
+	if errors.Is(err, files.ErrMissing) {
+		return nil
+	}
+	if err != nil {
+		return f.classify(err)
+	}
+	for _, entry := range entries {
+		if !entry.Mode().IsRegular() {
+			continue
+		}
+		if err := each(Found{path.Join(folder, entry.Name()), entry.Size(), entry.ModTime()}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Sweep removes the unfinished files that killed runs left.
+func (f *Folder) Sweep(now time.Time) error {
+	_, _, err := f.output.SweepTemp(files.TempAge, now)
+	return f.classify(err)
+}
+
+// classify makes a refusal of the disk [ErrAway]. A single object that cannot be read,
+// while the folder is there, is damaged.
+func (f *Folder) classify(err error) error {
+	if err == nil || errors.Is(err, files.ErrMissing) && f.Check(context.Background()) == nil {
+		return err
+	}
+	if errors.Is(err, files.ErrDiffers) || errors.Is(err, files.ErrObstacle) || errors.Is(err, files.ErrBadName) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrAway, err)
+}

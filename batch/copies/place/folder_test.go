@@ -1,0 +1,114 @@
+package place
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"noggin/batch/files"
+)
+
+func openFolder(t testing.TB) (*Folder, string) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := CreateMarker(dir); err != nil {
+		t.Fatal(err)
+	}
+	f, err := OpenFolder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	return f, dir
+}
+
+func TestAFolderKeepsEachObjectUnderItsKey(t *testing.T) {
+	t.Parallel()
+	f, dir := openFolder(t)
+	content := bytes.Repeat([]byte("photo"), block)
+	o := objectOf("files/2025/09/a.jpg", content)
+	if stored := put(t, f, o, content); stored.Already {
+		t.Error("a new object was there already")
+	}
+	if err := f.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if stored := put(t, f, o, content); !stored.Already {
+		t.Error("an object that is there is written again")
+	}
+	if err := f.Look(t.Context(), o); err != nil {
+		t.Error(err)
+	}
+	at := filepath.Join(dir, o.Key)
+	if err := os.WriteFile(at, []byte("rotten"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Look(t.Context(), o); !errors.Is(err, files.ErrDiffers) {
+		t.Errorf("a cut object: %v", err)
+	}
+	if stored := put(t, f, o, content); !stored.Mended {
+		t.Errorf("a damaged object is not replaced: %+v", stored)
+	}
+	if back, err := os.ReadFile(at); err != nil || !bytes.Equal(back, content) {
+		t.Error("the damaged object was not replaced by the right content")
+	}
+	wrong := bytes.Clone(content)
+	wrong[5]++
+	if _, err := f.Put(t.Context(), objectOf("files/b", content), PutOptions{}, bytes.NewReader(wrong)); !errors.Is(err, ErrSource) || !errors.Is(err, files.ErrDiffers) {
+		t.Errorf("other content: %v", err)
+	}
+	if _, err := f.Put(t.Context(), o, PutOptions{Retain: time.Now()}, bytes.NewReader(content)); !errors.Is(err, ErrNoLock) {
+		t.Errorf("a folder that is to lock: %v", err)
+	}
+	if err := f.Remove(t.Context(), o, ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "files")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the empty folders of a removed object stay: %v", err)
+	}
+	if err := f.Look(t.Context(), o); !errors.Is(err, files.ErrMissing) {
+		t.Errorf("a removed object: %v", err)
+	}
+}
+
+func TestAFolderWithoutItsMarkerIsAway(t *testing.T) {
+	t.Parallel()
+	f, dir := openFolder(t)
+	o := objectOf("files/a.jpg", []byte("photo"))
+	put(t, f, o, []byte("photo"))
+	if err := f.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, MarkerName)); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Check(t.Context()); !errors.Is(err, ErrAway) || !strings.Contains(err.Error(), "mount its volume") {
+		t.Errorf("without the marker: %v", err)
+	}
+	if err := f.Look(t.Context(), objectOf("files/other", nil)); !errors.Is(err, ErrAway) {
+		t.Errorf("a missing object of a folder that is not mounted: %v", err)
+	}
+	if _, err := OpenFolder(filepath.Join(dir, "none")); !errors.Is(err, ErrAway) {
+		t.Errorf("a missing folder: %v", err)
+	}
+}
+
+func TestAFolderIsLeftByNoLink(t *testing.T) {
+	t.Parallel()
+	f, dir := openFolder(t)
+	outside := t.TempDir()
+	if err := os.Symlink(outside, filepath.Join(dir, "files")); err != nil {
+		t.Fatal(err)
+	}
+	o := objectOf("files/a.jpg", []byte("photo"))
+	if _, err := f.Put(t.Context(), o, PutOptions{}, strings.NewReader("photo")); err == nil {
+		t.Error("an object was put through a link")
+	}
+	if entries, _ := os.ReadDir(outside); len(entries) > 0 {
+		t.Errorf("outside the folder lies %v", entries)
+	}
+}

@@ -1,0 +1,91 @@
+package place
+
+import (
+	"fmt"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+// lying opens a bucket on a server of the test's own.
+func lying(t *testing.T, answer http.HandlerFunc) *S3 {
+	t.Helper()
+	server := httptest.NewServer(answer)
+	t.Cleanup(server.Close)
+	s, err := OpenS3(S3Config{Bucket: "copies", Endpoint: server.URL, Region: "us-east-1", PathStyle: true, Keys: Keys{ID: "id", Secret: "secret"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.pause = time.Millisecond
+	return s
+}
+
+// The library reads every answer to its end.
+func TestAnAnswerWithoutEndIsCut(t *testing.T) {
+	t.Parallel()
+	for name, begin := range map[string]func(w http.ResponseWriter){
+		"success":         func(w http.ResponseWriter) { w.Header().Set("ETag", `"x"`) },
+		"a broken header": func(w http.ResponseWriter) { w.Header().Set("Last-Modified", "today") },
+		"a failure":       func(w http.ResponseWriter) { w.WriteHeader(http.StatusTeapot) },
+		"a redirect":      func(w http.ResponseWriter) { w.Header().Set("Location", "/"); w.WriteHeader(http.StatusFound) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := lying(t, func(w http.ResponseWriter, r *http.Request) {
+				begin(w)
+				for block := make([]byte, 1<<20); r.Context().Err() == nil; {
+					if _, err := w.Write(block); err != nil {
+						return
+					}
+				}
+			})
+			content := []byte("photo")
+			o := objectOf("files/a.jpg", content)
+			_, _ = s.Put(t.Context(), o, PutOptions{}, strings.NewReader("photo")) // that it ends is all
+			_ = s.Remove(t.Context(), o, "")
+			if err := s.List(t.Context(), "backups", func(Found) error { return nil }); err == nil {
+				t.Error("zeros are a listing")
+			}
+			back, err := s.Read(t.Context(), o)
+			if err == nil {
+				err = Compare(o, back)
+				_ = back.Close()
+			}
+			if err == nil {
+				t.Error("zeros are the photograph")
+			}
+		})
+	}
+}
+
+func TestASizeThatIsNoneIsNoObject(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int64{-5, -1, math.MinInt64, math.MaxInt64} {
+		s := lying(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.RawQuery != "" {
+				_, _ = fmt.Fprintf(w, `<ListBucketResult><Contents><Key>backups/a</Key><Size>%d</Size><LastModified>2026-01-02T03:04:05.000Z</LastModified></Contents></ListBucketResult>`, size)
+				return
+			}
+			w.Header().Set("Last-Modified", "Mon, 02 Jan 2006 15:04:05 GMT")
+			_, _ = w.Write([]byte("short"))
+		})
+		found := 0
+		if err := s.List(t.Context(), "backups", func(f Found) error {
+			found++
+			content, err := s.Read(t.Context(), Object{Key: f.Key, Size: f.Size})
+			if err != nil {
+				return err
+			}
+			defer func() { _ = content.Close() }()
+			if err := CopyChecked(&strings.Builder{}, Object{Key: f.Key, Size: f.Size}, content); err == nil {
+				t.Errorf("a size of %d: five bytes have it", size)
+			}
+			return nil
+		}); err != nil || found != 1 {
+			t.Errorf("a size of %d: %d found, %v", size, found, err)
+		}
+	}
+}

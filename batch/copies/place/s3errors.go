@@ -1,0 +1,147 @@
+package place
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+
+	"noggin/batch/files"
+)
+
+// try calls do until it succeeds, or fails for a reason that stays, or mostTries times.
+// Its errors are classified.
+func (s *S3) try(ctx context.Context, do func() error) error {
+	pause := s.pause
+	for n := 1; ; n++ {
+		err := do()
+		if errors.Is(err, errAgain) && n < mostTries {
+			continue
+		}
+		if err == nil || n == mostTries || !passes(err) || ctx.Err() != nil {
+			return s.classify(ctx, err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+		pause *= 2
+	}
+}
+
+// passes tells whether another try may succeed.
+func passes(err error) bool {
+	response, ok := errors.AsType[minio.ErrorResponse](err)
+	if !ok || response.StatusCode == 0 {
+		return !known(err) // a broken connection
+	}
+	switch response.Code {
+	// A body that was damaged on its way.
+	case "BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "InvalidDigest", "RequestTimeout", "SlowDown",
+		"ConditionalRequestConflict", "OperationAborted":
+		return true
+	}
+	return response.StatusCode >= http.StatusInternalServerError && response.StatusCode != http.StatusNotImplemented ||
+		response.StatusCode == http.StatusTooManyRequests
+}
+
+// known tells whether an error has its meaning already.
+func known(err error) bool {
+	for _, e := range []error{ErrAway, ErrSource, ErrNoLock, ErrLocked, files.ErrDiffers, files.ErrMissing, context.Canceled} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// classify gives an error of the library its meaning. An answer that concerns the one
+// object only, such as 400, stays as it is.
+func (s *S3) classify(ctx context.Context, err error) error {
+	if err == nil || known(err) {
+		return err
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	response, ok := errors.AsType[minio.ErrorResponse](err)
+	if !ok || response.StatusCode == 0 {
+		return fmt.Errorf("%w: %s: %w", ErrAway, s.at, err)
+	}
+	said := fmt.Sprintf("%s: HTTP %d, %.80q: %.300q", s.at, response.StatusCode, response.Code, response.Message)
+	switch {
+	case response.Code == minio.NoSuchKey, response.StatusCode == http.StatusNotFound && response.Code != minio.NoSuchBucket:
+		return fmt.Errorf("%w: %s", files.ErrMissing, said)
+	case response.StatusCode == http.StatusBadRequest, response.StatusCode == http.StatusMethodNotAllowed:
+		return errors.New(said)
+	}
+	return fmt.Errorf("%w: %s", ErrAway, said)
+}
+
+// idleTime is the default of [S3Config.Idle].
+const idleTime = time.Minute
+
+// newTransport returns a transport on which no connection waits longer than idle for the
+// next bytes in either direction, however slowly a large object goes.
+func newTransport(idle time.Duration) http.RoundTripper {
+	if idle == 0 {
+		idle = idleTime
+	}
+	dialer := &net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}
+	return bounded{&http.Transport{
+		Proxy: http.ProxyFromEnvironment,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := dialer.DialContext(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return &idleConn{conn, idle}, nil
+		},
+		TLSHandshakeTimeout: 15 * time.Second, IdleConnTimeout: 90 * time.Second, MaxIdleConnsPerHost: 64, DisableCompression: true,
+		ResponseHeaderTimeout: idle, ExpectContinueTimeout: 0, MaxResponseHeaderBytes: 64 << 10,
+	}}
+}
+
+// mostAnswer bounds an answer, in bytes, unless it is a larger object: the library reads
+// each to its end. A page of a listing has a thousand keys of 1 KB.
+const mostAnswer = 4 << 20
+
+// bounded cuts answers that would never end.
+type bounded struct{ inner http.RoundTripper }
+
+// objectSize is the key of a context with the size of the object that is read.
+type objectSize struct{}
+
+func (b bounded) RoundTrip(request *http.Request) (*http.Response, error) {
+	answer, err := b.inner.RoundTrip(request)
+	if err == nil {
+		size, _ := request.Context().Value(objectSize{}).(int64)
+		answer.Body = http.MaxBytesReader(nil, answer.Body, max(mostAnswer, size))
+	}
+	return answer, err
+}
+
+// idleConn is a connection whose every read and write has the idle time.
+type idleConn struct {
+	net.Conn
+	idle time.Duration
+}
+
+func (c *idleConn) Read(p []byte) (int, error) {
+	if err := c.SetDeadline(time.Now().Add(c.idle)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Read(p)
+}
+
+// Write also gives the read more time that waits for the answer to what is written.
+func (c *idleConn) Write(p []byte) (int, error) {
+	if err := c.SetDeadline(time.Now().Add(c.idle)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(p)
+}

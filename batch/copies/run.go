@@ -1,0 +1,312 @@
+package copies
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"noggin/batch/archive/shelf"
+	"noggin/batch/copies/place"
+	"noggin/batch/files"
+	"noggin/storage"
+)
+
+const (
+	// batchSize is how many files a run takes at a time.
+	batchSize = 256
+	// lease is how long a taken file stays with its run, which renews it.
+	lease = 2 * time.Minute
+	// walkStep is how many records a step of the walk looks at.
+	walkStep = 500
+)
+
+// RunSummary is what `copy run` did.
+type RunSummary struct {
+	RunID        int64  `json:"run_id"`
+	Target       string `json:"target"`
+	Registered   bool   `json:"registered"` // by this run
+	Copied       int64  `json:"copied"`
+	Bytes        int64  `json:"bytes"`
+	FromArchives int64  `json:"from_archives"` // of the copied: their originals left the disk
+	AlreadyThere int64  `json:"already_there"` // of the copied: the target had them
+	Mended       int64  `json:"mended"`        // of the copied: the target had a damaged object in their place
+	Gone         int64  `json:"gone"`          // the database does not have them any more
+	Removed      int64  `json:"removed"`       // copies of replaced reports and removed backups
+	More         bool   `json:"more"`          // the time was over before all was copied
+	Problems
+}
+
+// runner is one run of `copy run`.
+type runner struct {
+	*Copier
+	id      int64 // of the target
+	to      target
+	output  *files.Output
+	shelf   *shelf.Shelf
+	summary RunSummary
+}
+
+// Run copies what is due until nothing is, or until maxTime is over; 0: no limit. It
+// registers the target at its first run. Errors: [place.ErrAway], [place.ErrNoLock].
+func (c *Copier) Run(ctx context.Context, run int64, maxTime time.Duration) (RunSummary, error) {
+	r := &runner{Copier: c, summary: RunSummary{RunID: run, Target: c.Config.url(), Problems: Problems{First: []Problem{}}}}
+	if err := r.open(ctx); err != nil {
+		return r.summary, err
+	}
+	defer files.Release(r.to)
+	output, err := files.OpenOutput(c.Paths.Output)
+	if err != nil {
+		return r.summary, err
+	}
+	defer files.Release(output)
+	r.output, r.shelf = output, &shelf.Shelf{DB: c.DB, Paths: c.Paths}
+	defer r.shelf.Close()
+	if err := r.to.Sweep(time.Now()); err != nil {
+		return r.summary, err
+	}
+	var until time.Time
+	if maxTime > 0 {
+		until = time.Now().Add(maxTime)
+	}
+	if err := r.copyDue(ctx, until); err != nil {
+		return r.summary, err
+	}
+	return r.summary, r.removeObsolete(ctx)
+}
+
+// open opens the target, and registers it when it is new.
+func (r *runner) open(ctx context.Context) (err error) {
+	if r.Config.To == "" {
+		return ErrNoTarget
+	}
+	url, endpoint := r.Config.url(), r.Config.endpoint()
+	id, known, err := r.DB.CopyTargetID(ctx, url, endpoint)
+	if err != nil {
+		return err
+	}
+	if !known && !r.Config.IsS3() {
+		if info, err := os.Stat(url); err != nil || !info.IsDir() {
+			return fmt.Errorf("%w: there is no folder %s: make it, on a volume of its own", place.ErrAway, url)
+		}
+		if err := place.CreateMarker(url); err != nil {
+			return fmt.Errorf("%w: %w", place.ErrAway, err)
+		}
+	}
+	if r.to, err = r.openThere(ctx); err != nil {
+		return err
+	}
+	if bucket, ok := r.to.(*place.S3); ok && r.Config.Retain != "" {
+		if err := bucket.CheckLock(ctx); err != nil {
+			files.Release(r.to)
+			return err
+		}
+	}
+	if !known {
+		if id, err = r.DB.RegisterCopyTarget(ctx, url, endpoint); err != nil {
+			files.Release(r.to)
+			return err
+		}
+		r.summary.Registered = true
+		r.Log.Info("the target is registered: every file is copied to it from now on", "target", url)
+	}
+	r.id = id
+	return nil
+}
+
+// copyDue copies until nothing is due and the walk is at its end.
+func (r *runner) copyDue(ctx context.Context, until time.Time) error {
+	walked, analysed := false, false
+	for {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if !until.IsZero() && time.Now().After(until) {
+			r.summary.More = true
+			return nil
+		}
+		due, err := r.DB.ClaimCopies(ctx, r.id, batchSize, lease)
+		if err != nil {
+			return err
+		}
+		if len(due) > 0 {
+			if err := r.copyBatch(ctx, due); err != nil {
+				return err
+			}
+		}
+		if len(due) == batchSize && !analysed {
+			if analysed, err = true, r.DB.AnalyzeCopies(ctx); err != nil {
+				return err
+			}
+		}
+		if len(due) == batchSize || walked && len(due) > 0 {
+			continue
+		}
+		if walked {
+			return nil
+		}
+		if _, walked, err = r.DB.WalkForCopies(ctx, r.id, walkStep); err != nil {
+			return err
+		}
+	}
+}
+
+// result is what became of a due file.
+type result struct {
+	due    storage.DueCopy
+	copied []storage.Copied // a backup has two
+	gone   bool
+	failed string // why the file could not be copied
+	later  bool   // it is not written to its end yet
+	err    error  // ends the run
+}
+
+// copyBatch copies files that the run has taken, and records the results.
+func (r *runner) copyBatch(ctx context.Context, due []storage.DueCopy) error {
+	stop := r.keep(ctx, due)
+	defer stop()
+	known, err := r.known(ctx, due)
+	if err != nil {
+		return err
+	}
+	working, cancel := context.WithCancel(ctx)
+	defer cancel()
+	results := make([]result, len(due))
+	for i := range due {
+		results[i].due = due[i]
+	}
+	var mu sync.Mutex
+	each(r.Config.Concurrency, len(results), func(i int) {
+		one := &results[i]
+		if working.Err() != nil {
+			one.err = context.Cause(working)
+			return
+		}
+		r.copyOne(working, one, known)
+		if one.err != nil {
+			cancel()
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for _, copied := range one.copied {
+			r.summary.Copied++
+			r.summary.Bytes += copied.Size
+		}
+		r.report(Progress{Phase: "copying", Done: r.summary.Copied, Bytes: r.summary.Bytes})
+	})
+	return r.record(ctx, results)
+}
+
+// record records results, also after the run was interrupted: what was copied need not be
+// copied again.
+func (r *runner) record(ctx context.Context, results []result) error {
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	var all storage.CopyResults
+	var back []storage.CopyKey
+	var ended error
+	for _, one := range results {
+		switch {
+		case one.err != nil:
+			back = append(back, one.due.CopyKey)
+			if ended == nil || errors.Is(ended, context.Canceled) {
+				ended = one.err
+			}
+		case one.later: // its lease ends soon
+		case one.gone:
+			r.summary.Gone++
+			all.Gone = append(all.Gone, one.due.CopyKey)
+		case one.failed != "":
+			r.summary.add(r.Log, one.due.Path, one.failed)
+			all.Failed = append(all.Failed, storage.CopyFailure{CopyKey: one.due.CopyKey, Problem: one.failed})
+		default:
+			all.Copied = append(all.Copied, one.copied...)
+		}
+	}
+	if err := r.to.Flush(); err != nil {
+		return errors.Join(err, r.DB.PostponeCopies(ending, r.id, keysOf(results), 0))
+	}
+	err := r.DB.FinishCopies(ending, r.id, all)
+	if err == nil && len(back) > 0 {
+		err = r.DB.PostponeCopies(ending, r.id, back, 0)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return errors.Join(ended, err)
+}
+
+func keysOf(results []result) (keys []storage.CopyKey) {
+	for _, one := range results {
+		keys = append(keys, one.due.CopyKey)
+	}
+	return keys
+}
+
+// keep renews the lease of the files until stop is called.
+func (r *runner) keep(ctx context.Context, due []storage.DueCopy) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	keys := make([]storage.CopyKey, len(due))
+	for i := range due {
+		keys[i] = due[i].CopyKey
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(lease / 3)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if err := r.DB.PostponeCopies(ctx, r.id, keys, lease); err != nil && ctx.Err() == nil {
+				r.Log.Warn("cannot renew the lease of files to copy; another run may copy them too", "error", err)
+			}
+		}
+	}()
+	return func() { cancel(); <-done }
+}
+
+// removeObsolete removes copies of replaced reports and of removed backups.
+func (r *runner) removeObsolete(ctx context.Context) error {
+	var after storage.CopyKey
+	for {
+		page, err := r.DB.ObsoleteCopies(ctx, r.id, after, batchSize)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		after = page[len(page)-1].CopyKey
+		gone := make([]bool, len(page))
+		ended := make([]error, len(page))
+		each(r.Config.Concurrency, len(page), func(i int) {
+			old := page[i]
+			err := r.to.Remove(ctx, object(old.Kind, old.CopyKey, old.Size), old.VersionID)
+			switch {
+			case err == nil:
+				gone[i] = true
+			case isAway(ctx, r.to, err) || ctx.Err() != nil:
+				ended[i] = err
+			default:
+				r.Log.Warn("a copy whose original was replaced cannot be removed; it stays", "path", old.Path, "error", err)
+			}
+		})
+		var keys []storage.CopyKey
+		for i := range page {
+			if gone[i] {
+				keys = append(keys, page[i].CopyKey)
+			}
+		}
+		if err := r.DB.DropObsolete(ctx, r.id, keys); err != nil {
+			return err
+		}
+		r.summary.Removed += int64(len(keys))
+		if err := errors.Join(ended...); err != nil {
+			return err
+		}
+	}
+}

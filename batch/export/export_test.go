@@ -1,0 +1,550 @@
+package export
+
+import (
+	"archive/zip"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/html"
+
+	"noggin/api/apitest"
+	"noggin/batch/archive"
+	"noggin/batch/archive/shelf"
+	"noggin/batch/bag"
+	"noggin/batch/batchtest"
+	"noggin/batch/files"
+	"noggin/batch/forms"
+	"noggin/batch/process"
+	"noggin/storage"
+)
+
+// newMirror returns a mirror with complete records of every form, and an exporter.
+func newMirror(t *testing.T, o apitest.Options) (*batchtest.Mirror, *Exporter) {
+	t.Helper()
+	o.FirstDay = time.Date(2025, 1, 25, 0, 0, 0, 0, time.UTC)
+	m := batchtest.NewMirror(t, o)
+	m.ImportAll()
+	m.MustRun(process.Options{UntilEmpty: true})
+	return m, &Exporter{
+		DB: m.DB, Types: m.Types, Paths: files.Paths{Output: m.Output, Archive: filepath.Join(t.TempDir(), "archive")},
+		Location: time.UTC, Version: "1.2.3", Log: m.Log, Progress: func(Progress) {},
+	}
+}
+
+func mustExport(t *testing.T, x *Exporter, o Options) Summary {
+	t.Helper()
+	if o.Selection == "" {
+		o.Selection = "all records"
+	}
+	s, err := x.Export(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// checkBag tests that a bag is whole.
+func checkBag(t *testing.T, target string) {
+	t.Helper()
+	b, err := bag.Open(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	r, err := b.Check(t.Context(), nil)
+	if err != nil || r.ProblemCount > 0 || len(r.Unlisted) > 0 {
+		t.Fatalf("%s: %+v, %v", target, r, err)
+	}
+}
+
+// entriesOf reads the records of an export in a folder.
+func entriesOf(t *testing.T, dir string) (entries []Entry) {
+	t.Helper()
+	file, err := os.Open(filepath.Join(dir, "data/records.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer files.Release(file)
+	for lines := json.NewDecoder(file); ; {
+		var e Entry
+		if err := lines.Decode(&e); errors.Is(err, io.EOF) {
+			return entries
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		entries = append(entries, e)
+	}
+}
+
+func TestAnExportIsABagWithEveryOriginal(t *testing.T) {
+	t.Parallel()
+	m, x := newMirror(t, apitest.Options{Records: 12, MediaBytes: apitest.Range{Min: 2000, Max: 9000}, PDFShare: 0.2})
+	dir := filepath.Join(t.TempDir(), "new", "evidence")
+	s := mustExport(t, x, Options{Target: dir})
+	if s.Records != 12 || s.ProblemCount != 0 || s.Unanswered != 0 {
+		t.Fatalf("%+v", s)
+	}
+	checkBag(t, dir)
+	for _, list := range []string{"manifest-sha256.txt", "tagmanifest-sha256.txt"} {
+		cmd := exec.CommandContext(t.Context(), "sha256sum", "-c", "--strict", "--quiet", list)
+		cmd.Dir = dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", list, err, out)
+		}
+	}
+	if _, err := os.Lstat(filepath.Join(dir, scratchName)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the scratch folder is left: %v", err)
+	}
+	// Each original has the bytes and the hash that were mirrored.
+	want := map[string]bool{}
+	for record := range m.Server.Records() {
+		for _, a := range record.Attachments {
+			want[m.Server.MediaSHA256(a.Tip)] = true
+		}
+	}
+	found := map[string]bool{}
+	for _, e := range entriesOf(t, dir) {
+		kinds := map[string]int{}
+		for _, f := range e.Files {
+			if kinds[f.Kind]++; f.Kind == kindAttachment {
+				found[f.SHA256] = true
+			}
+		}
+		if kinds[kindPage] != 1 || kinds[kindReport] != 1 || kinds[kindAttachment] != e.Photos {
+			t.Errorf("%s has %v", e.Folder, kinds)
+		}
+	}
+	if len(found) != len(want) || len(want) == 0 {
+		t.Errorf("%d of %d attachments are in the export", len(found), len(want))
+	}
+	mustLinkWithin(t, dir)
+	text, err := os.ReadFile(filepath.Join(dir, printPage))
+	batchtest.Must(t, err)
+	if n := bytes.Count(text, []byte("<main>")); n != 12 {
+		t.Errorf("%d inspections are to be printed", n)
+	}
+
+	zipped := filepath.Join(t.TempDir(), "LCD 1.zip")
+	mustExport(t, x, Options{Target: zipped, NoPhotos: true, Payload: true})
+	checkBag(t, zipped)
+	// Another one begins anew where one was killed, and touches nobody's file.
+	killed := filepath.Join(t.TempDir(), "killed.zip")
+	batchtest.Must(t, os.WriteFile(killed+files.PartialExt, nil, 0o644))
+	if _, err := x.Export(t.Context(), Options{Target: killed, NoPhotos: true}); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("over the file of somebody else: %v", err)
+	}
+	scratch := filepath.Join(filepath.Dir(killed), ".killed.zip"+scratchName)
+	batchtest.Must(t, os.MkdirAll(filepath.Join(scratch, workFolder, "000001"), 0o755), os.WriteFile(filepath.Join(scratch, lockFile), nil, 0o644),
+		os.WriteFile(filepath.Join(scratch, journalFile), []byte("{}\n"), 0o644))
+	mustExport(t, x, Options{Target: killed, NoPhotos: true})
+	checkBag(t, killed)
+	reader, err := zip.OpenReader(zipped)
+	batchtest.Must(t, err)
+	defer files.Release(reader)
+	answers := 0
+	for _, f := range reader.File {
+		if !strings.HasPrefix(f.Name, "LCD-1/") || strings.HasSuffix(f.Name, ".jpg") {
+			t.Errorf("the ZIP holds %s", f.Name)
+		}
+		if path.Base(f.Name) == "answer-v1.json" {
+			answers++
+		}
+	}
+	if answers != 12 {
+		t.Errorf("%d answers", answers)
+	}
+	left, err := os.ReadDir(filepath.Dir(zipped))
+	batchtest.Must(t, err)
+	if len(left) != 1 {
+		t.Errorf("beside the ZIP: %v", left)
+	}
+}
+
+// mustLinkWithin tests that every page is well-formed as far as it matters: its policy
+// covers its style and script, and each link and picture leads to a file of the export.
+func mustLinkWithin(t *testing.T, dir string) {
+	t.Helper()
+	pages := 0
+	err := filepath.WalkDir(dir, func(name string, _ fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(name) != ".html" {
+			return err
+		}
+		pages++
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		doc, err := html.Parse(bytes.NewReader(text))
+		if err != nil {
+			return err
+		}
+		policed := false
+		for node := range doc.Descendants() {
+			for _, a := range node.Attr {
+				if strings.HasPrefix(a.Key, "on") || a.Key == "style" || a.Key == "srcset" {
+					t.Errorf("%s: <%s %s>", name, node.Data, a.Key)
+				}
+				if (a.Key == "href" || a.Key == "src") && a.Val != "data:," {
+					if _, err := os.Stat(filepath.Join(filepath.Dir(name), filepath.FromSlash(a.Val))); err != nil || strings.HasPrefix(a.Val, "/") {
+						t.Errorf("%s: a link leads to %q: %v", name, a.Val, err)
+					}
+				}
+				if a.Key == "content" && strings.HasPrefix(a.Val, "default-src 'none'") {
+					policed = true
+				}
+			}
+			switch node.Data {
+			case "style", "script":
+				if node.Type == html.ElementNode && !strings.Contains(policy, sourceHash(node.FirstChild.Data)) {
+					t.Errorf("%s: the policy forbids its <%s>", name, node.Data)
+				}
+			case "iframe", "object", "embed", "form", "base", "svg", "math":
+				if node.Type == html.ElementNode {
+					t.Errorf("%s: <%s>", name, node.Data)
+				}
+			}
+		}
+		if !policed {
+			t.Errorf("%s has no policy", name)
+		}
+		return nil
+	})
+	if err != nil || pages < 6 {
+		t.Errorf("%d pages, %v", pages, err)
+	}
+}
+
+func TestArchivedAndFormerFilesAreExportedLikeOthers(t *testing.T) {
+	t.Parallel()
+	m, x := newMirror(t, apitest.Options{Records: 3, Forms: []string{"LCD"}, Photos: apitest.Fixed(2), MediaBytes: apitest.Range{Min: 2000, Max: 3000}})
+	first := m.Server.Record(0)
+	m.Server.Edit(first.Tip, apitest.Edit{Set: map[string]any{"jobNumber": "J-9"}, Remove: []string{first.Attachments[0].Tip}})
+	m.MustRun(process.Options{Refresh: true, UntilEmpty: true})
+	before := filepath.Join(t.TempDir(), "before")
+	mustExport(t, x, Options{Target: before})
+	stale, err := x.DB.ExportRecords(t.Context(), []string{first.Tip})
+	batchtest.Must(t, err)
+	archiver := &archive.Archiver{DB: m.DB, Paths: x.Paths, ClaimLease: m.Processing.ClaimLease, Log: m.Log}
+	if _, err := archiver.Create(t.Context(), archive.CreateOptions{Before: "2100-01-01"}); err != nil {
+		t.Fatal(err)
+	}
+	after := filepath.Join(t.TempDir(), "after")
+	if s := mustExport(t, x, Options{Target: after}); s.ProblemCount != 0 {
+		t.Fatalf("%+v", s)
+	}
+	checkBag(t, after)
+	originals := func(dir string) (sums []string) {
+		for _, e := range entriesOf(t, dir) {
+			for _, f := range e.Files {
+				if f.Kind == kindAttachment || strings.HasPrefix(f.Kind, kindFormer) {
+					sums = append(sums, f.Kind+" "+f.SHA256)
+				}
+			}
+		}
+		slices.Sort(sums)
+		return sums
+	}
+	if was, is := originals(before), originals(after); !slices.Equal(was, is) || len(was) != 7 { // 5 photographs, one former, a former report
+		t.Errorf("on disk %q\narchived %q", was, is)
+	}
+	var page string
+	for _, e := range entriesOf(t, after) {
+		if e.Tip == first.Tip {
+			text, err := os.ReadFile(filepath.Join(after, e.Folder, "index.html"))
+			batchtest.Must(t, err)
+			page = string(text)
+			if e.Version != 2 || len(e.Versions) != 2 || e.Versions[1].SHA256 == "" {
+				t.Errorf("%+v", e.Versions)
+			}
+		}
+	}
+	for _, want := range []string{"Version 2, fetched", "<td>jobNumber</td>", ">J-9</td>", "Files of former versions (2)"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	// What was archived after the record was read is found all the same.
+	scratch, err := os.OpenRoot(t.TempDir())
+	batchtest.Must(t, err)
+	output, err := files.OpenOutput(x.Paths.Output)
+	batchtest.Must(t, err)
+	late := &run{Exporter: x, scratch: scratch, output: output, shelf: &shelf.Shelf{DB: x.DB, Paths: x.Paths}, thumbnails: newThumbnails()}
+	if e, err := late.makeRecord(t.Context(), stale[0], 1, "work/1"); err != nil || len(e.Problems) != 0 || len(e.Files) < 5 {
+		t.Errorf("%+v, %v", e, err)
+	}
+	late.shelf.Close()
+	batchtest.Must(t, scratch.Close(), output.Close())
+	// Without its archive a file is told to be missing; the rest is exported.
+	batchtest.Must(t, os.Rename(x.Paths.Archive, x.Paths.Archive+".away"))
+	without := filepath.Join(t.TempDir(), "without")
+	if s := mustExport(t, x, Options{Target: without}); s.Records != 3 || s.ProblemCount != 10 || !strings.Contains(s.Problems[0], "mount its volume") {
+		t.Errorf("%+v", s)
+	}
+	checkBag(t, without)
+}
+
+func TestAChangedOrMissingOriginalIsLeftOutAndTold(t *testing.T) {
+	t.Parallel()
+	m, x := newMirror(t, apitest.Options{Records: 2, Forms: []string{"LCD"}, Photos: apitest.Fixed(2), MediaBytes: apitest.Range{Min: 2000, Max: 3000}})
+	var photos []string
+	for _, order := range []string{"ASC", "DESC"} {
+		photos = append(photos, m.Value("SELECT file_path FROM attachments ORDER BY file_path "+order+" LIMIT 1"))
+	}
+	text, err := os.ReadFile(filepath.Join(m.Output, photos[0]))
+	batchtest.Must(t, err)
+	text[len(text)/2]++
+	batchtest.Must(t, os.WriteFile(filepath.Join(m.Output, photos[0]), text, 0o644), os.Remove(filepath.Join(m.Output, photos[1])))
+	dir := filepath.Join(t.TempDir(), "evidence")
+	s := mustExport(t, x, Options{Target: dir})
+	if s.ProblemCount != 2 || !strings.Contains(s.Problems[0]+s.Problems[1], "not the file that was mirrored") || !strings.Contains(s.Problems[0]+s.Problems[1], "the file is missing") {
+		t.Errorf("%+v", s)
+	}
+	checkBag(t, dir)
+	for _, e := range entriesOf(t, dir) {
+		for _, f := range e.Files {
+			if slices.Contains(photos, f.Mirrored) {
+				t.Errorf("%s is in the export", f.Mirrored)
+			}
+		}
+	}
+}
+
+func TestAnInterruptedExportGoesOn(t *testing.T) {
+	t.Parallel()
+	m, x := newMirror(t, apitest.Options{Records: 20, Forms: []string{"LCD"}, Photos: apitest.Fixed(1), MediaBytes: apitest.Range{Min: 2000, Max: 3000}})
+	dir := filepath.Join(t.TempDir(), "evidence")
+	interrupt := func(after int) {
+		t.Helper()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		y := *x
+		y.Progress = func(p Progress) {
+			if p.Note == "" && p.Done >= after {
+				cancel()
+			}
+		}
+		if _, err := y.Export(ctx, Options{Target: dir, Selection: "all records"}); !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+	}
+	interrupt(5)
+	// What a kill leaves: a line that has no end, a folder that no line has yet, and a
+	// record in the work folder. One record lost a photograph.
+	journal := filepath.Join(dir, scratchName, journalFile)
+	lines, err := os.ReadFile(journal)
+	batchtest.Must(t, err)
+	batchtest.Must(t, os.WriteFile(journal, append(lines, `{"number":99,"tip":"`...), 0o644),
+		os.MkdirAll(filepath.Join(dir, scratchName, workFolder, "000099"), 0o755))
+	interrupt(9)
+	var torn Entry
+	lines, err = os.ReadFile(journal)
+	batchtest.Must(t, err)
+	batchtest.Must(t, json.Unmarshal(bytes.Split(lines, []byte("\n"))[6], &torn))
+	batchtest.Must(t, os.Truncate(filepath.Join(dir, torn.Folder, torn.Files[0].Path), 10))
+	if err := os.Mkdir(filepath.Join(dir, "data", "lists"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	batchtest.Must(t, os.WriteFile(filepath.Join(dir, "data", "lists", "days-77.html"), nil, 0o644))
+
+	if _, err := x.Export(t.Context(), Options{Target: dir, Selection: "all records", NoPhotos: true}); !errors.Is(err, ErrOthers) {
+		t.Errorf("other options: %v", err)
+	}
+	// A record that came meanwhile is not in the selection.
+	m.Execute("INSERT INTO noggin_data (tip, object_type, payload) VALUES ('late', 'LCD', '{}')")
+	s := mustExport(t, x, Options{Target: dir})
+	if s.Records != 20 || s.Resumed != 6 {
+		t.Errorf("%+v", s)
+	}
+	checkBag(t, dir)
+	if _, err := x.Export(t.Context(), Options{Target: dir, Selection: "all records"}); !errors.Is(err, ErrFinished) {
+		t.Errorf("a finished one: %v", err)
+	}
+}
+
+func TestOneRecord(t *testing.T) {
+	t.Parallel()
+	m, x := newMirror(t, apitest.Options{Records: 1, Forms: []string{"LCD"}, Photos: apitest.None})
+	t.Run("unusable targets are refused", func(t *testing.T) { refuseTargets(t, m, x) })
+	t.Run("a record without an answer is counted", func(t *testing.T) { countUnanswered(t, m, x) })
+}
+
+func refuseTargets(t *testing.T, m *batchtest.Mirror, x *Exporter) {
+	full := t.TempDir()
+	batchtest.Must(t, os.WriteFile(filepath.Join(full, "letter.txt"), nil, 0o644))
+	file := filepath.Join(full, "there.zip")
+	batchtest.Must(t, os.WriteFile(file, nil, 0o644))
+	for target, want := range map[string]error{full: ErrNotEmpty, file: fs.ErrExist, filepath.Join(m.Output, "export"): ErrInside, filepath.Join(m.Output, "x.zip"): ErrInside} {
+		if _, err := x.Export(t.Context(), Options{Target: target}); !errors.Is(err, want) {
+			t.Errorf("%s: %v instead of %v", target, err, want)
+		}
+	}
+	busy := filepath.Join(t.TempDir(), "busy")
+	batchtest.Must(t, os.MkdirAll(filepath.Join(busy, scratchName), 0o755))
+	lock, err := os.Create(filepath.Join(busy, scratchName, lockFile))
+	batchtest.Must(t, err)
+	defer files.Release(lock)
+	if !files.Lock(lock) {
+		t.Fatal("no lock")
+	}
+	if _, err := x.Export(t.Context(), Options{Target: busy}); !errors.Is(err, errBusy) {
+		t.Errorf("a busy one: %v", err)
+	}
+}
+
+// hostile are texts that mean something elsewhere.
+var hostile = []string{
+	`</script><script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `javascript:alert(1)`, `../../../etc/passwd`, `CON`, `nul.txt`, `..`,
+	"a\u202egpj.exe", "x\x1b[2Jy", strings.Repeat("long ", 60), strings.Repeat("W", 300), `{{.Evil}}`, `C:\Windows\x`, "tab\tand\nline", "%2e%2e%2f", "= cmd|' /C calc'!A0", "'", "שלום עולם",
+}
+
+func TestHostileTextsNeverLeaveTheirPlace(t *testing.T) {
+	t.Parallel()
+	m, x := newMirror(t, apitest.Options{Records: len(hostile), Forms: []string{"LCD"}, Photos: apitest.Fixed(1), MediaBytes: apitest.Range{Min: 2000, Max: 3000}})
+	quoted := func(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+	for i, text := range hostile {
+		doc, err := json.Marshal(map[string]any{"lcdInspectionId": text, "jobNumber": text, "comments": "<p>" + text + "</p>", text: text, "team": text})
+		batchtest.Must(t, err)
+		tip := quoted(m.Server.Record(i).Tip)
+		m.Execute(fmt.Sprintf(`UPDATE noggin_data SET inspection_id = %[1]s, vehicle = %[1]s, trailer = %[1]s, team = %[1]s, load_compliance = %[1]s, payload = payload || %[2]s::jsonb WHERE tip = %[3]s`,
+			quoted(text), quoted(string(doc)), tip))
+		m.Execute(fmt.Sprintf(`UPDATE attachments SET filename = %s WHERE record_tip = %s`, quoted(text), tip))
+	}
+	dir := filepath.Join(t.TempDir(), "evidence")
+	s := mustExport(t, x, Options{Target: dir, Selection: "--vehicle '" + hostile[0] + "'", Payload: true})
+	if s.Records != len(hostile) || s.ProblemCount != 0 {
+		t.Fatalf("%+v", s)
+	}
+	checkBag(t, dir)
+	mustLinkWithin(t, dir)
+	plain := regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*$`)
+	device := regexp.MustCompile(`(?i)^(con|nul|aux|prn)(\.|$)`)
+	err := fs.WalkDir(os.DirFS(dir), ".", func(name string, _ fs.DirEntry, err error) error {
+		if base := path.Base(name); name != "." && (!plain.MatchString(base) || device.MatchString(base) || len(base) > 100 || len(name) > 200) {
+			t.Errorf("a file is called %q", name)
+		}
+		if err == nil && path.Ext(name) == ".html" {
+			text, err := os.ReadFile(filepath.Join(dir, name))
+			batchtest.Must(t, err)
+			for _, bad := range []string{"<script>alert", "<img src=x", "\u202e", "\x1b", `href="javascript`} {
+				if strings.Contains(string(text), bad) {
+					t.Errorf("%s holds %q", name, bad)
+				}
+			}
+		}
+		return err
+	})
+	batchtest.Must(t, err)
+}
+
+func TestNamesOfFilesAreDistinctAndHarmless(t *testing.T) {
+	n := fileNames{"index.html": true}
+	for in, want := range map[string]string{
+		"2025/09/x/LCD-1_20250917_photo_001.jpg": "LCD-1_20250917_photo_001.jpg", "a/INDEX.html": "INDEX.html.bin", "a/page.SVG": "page.svg.bin",
+		"a/con.jpg": "_con.jpg", "a/né è.pdf": "n.pdf", "a/noextension": "noextension.bin", "a/.hidden": "file.hidden.bin",
+	} {
+		if got := n.of(in); got != want {
+			t.Errorf("%q becomes %q instead of %q", in, got, want)
+		}
+	}
+	if a, b := n.of("x/photo.jpg"), n.of("y/PHOTO.jpg"); strings.EqualFold(a, b) {
+		t.Errorf("%q and %q are the same on some systems", a, b)
+	}
+}
+
+func TestListsHaveEveryRecordInTheirOrder(t *testing.T) {
+	t.Parallel()
+	m, x := newMirror(t, apitest.Options{Records: 12, Forms: []string{"LCD"}, Photos: apitest.None})
+	for i := range 12 {
+		m.Execute(fmt.Sprintf("UPDATE noggin_data SET vehicle = '%c', trailer = 'T1', trailer2 = 'T2', trailer3 = NULL, team = NULL WHERE tip = '%s'", 'a'+i%3, m.Server.Record(i).Tip))
+	}
+	x.pageRows = 5
+	dir := filepath.Join(t.TempDir(), "evidence")
+	mustExport(t, x, Options{Target: dir})
+	mustLinkWithin(t, dir)
+	group, link := regexp.MustCompile(`colspan="8"><bdi>(.*?)<`), regexp.MustCompile(`(?:href="(\S*index.html)"><bdi>)`)
+	for _, c := range []struct {
+		list         string
+		pages, links int
+		groups       string // of all pages
+	}{
+		{"all", 3, 12, ""},
+		{"vehicles", 3, 12, "a b b c c"},
+		{"trailers", 5, 24, "T1 T1 T1 T2 T2 T2"},
+		{"teams", 3, 12, "Without a team Without a team Without a team"},
+	} {
+		l := allLists[slices.IndexFunc(allLists, func(l list) bool { return l.Name == c.list })]
+		var groups []string
+		links := 0
+		for page := 1; ; page++ {
+			text, err := os.ReadFile(filepath.Join(dir, l.fileOf(page)))
+			if errors.Is(err, fs.ErrNotExist) {
+				if page-1 != c.pages {
+					t.Errorf("%s has %d pages", c.list, page-1)
+				}
+				break
+			}
+			batchtest.Must(t, err)
+			for _, found := range group.FindAllStringSubmatch(string(text), -1) {
+				groups = append(groups, found[1])
+			}
+			links += len(link.FindAll(text, -1))
+		}
+		if got := strings.Join(groups, " "); got != c.groups || links != c.links {
+			t.Errorf("%s: %d links, groups %q", c.list, links, got)
+		}
+	}
+}
+
+func TestSortingWithFilesIsSorting(t *testing.T) {
+	root, err := os.OpenRoot(t.TempDir())
+	batchtest.Must(t, err)
+	defer files.Release(root)
+	s := &sorter{folder: root, name: "sort", most: 2000}
+	var want []string
+	for i := range 200 {
+		group := fmt.Sprintf("%c%d", "bAac"[i%4], i%7)
+		want = append(want, fmt.Sprintf("%s %s %03d", strings.ToLower(group), group, i))
+		batchtest.Must(t, s.add(group, row{ID: fmt.Sprintf("%03d", i)}))
+	}
+	slices.Sort(want)
+	var got []string
+	batchtest.Must(t, s.each(func(group string, r row) error {
+		got = append(got, strings.ToLower(group)+" "+group+" "+r.ID)
+		return nil
+	}))
+	if s.runs < 5 || !slices.Equal(got, want) {
+		t.Errorf("%d files, got %q", s.runs, got)
+	}
+}
+
+func countUnanswered(t *testing.T, m *batchtest.Mirror, x *Exporter) {
+	m.Execute("INSERT INTO noggin_data (tip, object_type) VALUES ('waiting', 'LCD')")
+	dir := filepath.Join(t.TempDir(), "evidence")
+	if s := mustExport(t, x, Options{Target: dir, Selector: storage.Selector{ObjectType: "LCD"}}); s.Records != 1 || s.Unanswered != 1 {
+		t.Errorf("%+v", s)
+	}
+	// A form that is configured no longer is exported with its fields as they are.
+	types, err := forms.New(nil)
+	batchtest.Must(t, err)
+	x.Types = types
+	m.Execute("UPDATE noggin_data SET object_type = 'GONE'")
+	again := filepath.Join(t.TempDir(), "again")
+	if s := mustExport(t, x, Options{Target: again}); s.Records != 1 || s.ProblemCount != 0 {
+		t.Errorf("%+v", s)
+	}
+	checkBag(t, again)
+}

@@ -1,0 +1,73 @@
+package files
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// hashOf reads r to its end, or until ctx ends. It returns the size in bytes and the
+// SHA-256 in lower-case hex. It copies everything to also.
+func hashOf(ctx context.Context, r io.Reader, also ...io.Writer) (size int64, sum string, err error) {
+	h := sha256.New()
+	size, err = io.Copy(io.MultiWriter(append(also, h)...), ContextReader{ctx, r})
+	return size, hex.EncodeToString(h.Sum(nil)), err
+}
+
+// HashFile flushes any file to disk, reads it back and returns its size and SHA-256.
+// If the file is missing, the error is ErrMissing.
+func HashFile(ctx context.Context, path string) (size int64, sum string, err error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, "", fmt.Errorf("read %s: %w", path, ErrMissing)
+	}
+	if err != nil {
+		return 0, "", WrapDisk("read", path, err)
+	}
+	defer Release(f)
+	if info, err := f.Stat(); err != nil {
+		return 0, "", WrapDisk("look at", path, err)
+	} else if !info.Mode().IsRegular() {
+		return 0, "", obstacle("read", path, info)
+	}
+	if err := flush(flushHashed, f); err != nil {
+		return 0, "", WrapDisk("flush", path, err)
+	}
+	if size, sum, err = hashOf(ctx, f); err != nil && ctx.Err() == nil {
+		err = WrapDisk("read", path, err)
+	}
+	return size, sum, err
+}
+
+// HashOpen reads an open file from its beginning and returns its size and SHA-256. It
+// copies everything to also.
+func HashOpen(ctx context.Context, f *os.File, also ...io.Writer) (size int64, sum string, err error) {
+	if _, err = f.Seek(0, io.SeekStart); err == nil {
+		size, sum, err = hashOf(ctx, f, also...)
+	}
+	if err != nil && ctx.Err() == nil {
+		err = WrapDisk("read", f.Name(), err)
+	}
+	return size, sum, err
+}
+
+// ContextReader reads until its context ends. The error is then the context's cause.
+type ContextReader struct {
+	Context context.Context
+	Source  io.Reader
+}
+
+// Read is part of io.Reader.
+func (r ContextReader) Read(p []byte) (int, error) {
+	if r.Context.Err() != nil {
+		return 0, context.Cause(r.Context)
+	}
+	return r.Source.Read(p)
+}

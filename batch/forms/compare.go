@@ -1,0 +1,76 @@
+package forms
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// FieldChange is a field that two versions of a record differ in. An empty text means
+// that the version has no value.
+type FieldChange struct {
+	Field  string `json:"field"`
+	Before string `json:"before"`
+	After  string `json:"after"`
+}
+
+// CompareVersions returns the fields that differ between two answers, by name, without
+// $meta. Lists of media references are compared by what was added and removed.
+func CompareVersions(before, after []byte) ([]FieldChange, error) {
+	old, err := decodeFields(before)
+	if err != nil {
+		return nil, err
+	}
+	now, err := decodeFields(after)
+	if err != nil {
+		return nil, err
+	}
+	changes := []FieldChange{}
+	fields := maps.Clone(old)
+	maps.Copy(fields, now)
+	for _, field := range slices.Sorted(maps.Keys(fields)) {
+		if field == MetaField {
+			continue
+		}
+		was, is := fieldText(old[field]), fieldText(now[field])
+		if !slices.Equal(was, is) {
+			gone := func(list, other []string) string {
+				return strings.Join(slices.DeleteFunc(slices.Clone(list), func(s string) bool { return slices.Contains(other, s) }), "\n")
+			}
+			c := FieldChange{field, strings.Join(was, "\n"), strings.Join(is, "\n")}
+			if len(was)+len(is) > 2 && (gone(was, is) != "" || gone(is, was) != "") { // only what changed of a list
+				c.Before, c.After = gone(was, is), gone(is, was)
+			}
+			changes = append(changes, c)
+		}
+	}
+	return changes, nil
+}
+
+func decodeFields(raw []byte) (map[string]any, error) {
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber()
+	var fields map[string]any
+	if err := decoder.Decode(&fields); err != nil {
+		return nil, fmt.Errorf("read payload: %w", err)
+	}
+	return fields, nil
+}
+
+// fieldText returns the texts of a field, media references by their tips.
+func fieldText(value any) []string {
+	var texts []string
+	for _, leaf := range Leaves(value) {
+		text := strings.TrimSpace(ValueText(leaf))
+		if IsMediaReference(text) {
+			if tip := mediaTip(text); tip != "" {
+				text = "attachment " + tip
+			}
+		}
+		texts = append(texts, WithoutNamespace(text))
+	}
+	return texts
+}

@@ -1,0 +1,21 @@
+package forms
+
+import (
+	"slices"
+	"testing"
+)
+
+func TestVersionsAreComparedFieldByField(t *testing.T) {
+	before := `{"$meta":{"sid":"a"},"job":"1","gone":"x","same":[1,2],"photos":["/media/file?ns=0123456789abcdef&tip=p1","/media/file?ns=0123456789abcdef&tip=p2"]}`
+	after := `{"photos":["/media/file?ns=0123456789abcdef&tip=p2","/media/file?ns=0123456789abcdef&tip=p3"],"same":[1,2],"job":"2","new":true,"$meta":{"sid":"b"}}`
+	want := []FieldChange{
+		{"gone", "x", ""}, {"job", "1", "2"}, {"new", "", "Yes"}, {"photos", "attachment p1", "attachment p3"},
+	}
+	got, err := CompareVersions([]byte(before), []byte(after))
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %q, %v; want %q", got, err, want)
+	}
+	if got, err := CompareVersions([]byte(before), []byte(before)); err != nil || len(got) != 0 {
+		t.Errorf("a version differs from itself: %q, %v", got, err)
+	}
+}

@@ -1,0 +1,72 @@
+package importcsv
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"noggin/batch/batchtest"
+)
+
+const unusable = "nogginId,lcdInspectionId\nTotal,1\nSum,2\n"
+
+func TestARunTakesABoundedNumberOfFiles(t *testing.T) {
+	t.Parallel()
+	b := newInbox(t)
+	b.takes = 5
+	folder, old := b.path("folder.csv"), time.Unix(1, 0) // it stays, and keeps no other file waiting
+	batchtest.Must(t, os.Mkdir(folder, 0o755), os.Chtimes(folder, old, old))
+	for i := range 12 {
+		b.put(fmt.Sprintf("bad-%02d.csv", i), unusable)
+	}
+	for _, want := range []struct{ unusable, left int64 }{{5, 7}, {5, 2}, {2, 0}, {0, 0}} {
+		if s := b.run(Options{}); s.Unusable != want.unusable || s.FilesLeft != want.left {
+			t.Errorf("unusable %d, left %d, want %+v", s.Unusable, s.FilesLeft, want)
+		}
+	}
+	if moved := strings.Count(strings.Join(b.tree(), "\n"), ".reason.txt"); moved != 12 {
+		t.Errorf("%d reason files, want 12:\n%s", moved, strings.Join(b.tree(), "\n"))
+	}
+}
+
+func TestWhatARunSaysOfManyFilesIsBounded(t *testing.T) {
+	t.Parallel()
+	b := newInbox(t)
+	var logged bytes.Buffer
+	b.Log = slog.New(slog.NewTextHandler(&logged, nil))
+	const n = 3 * listedFiles
+	for i := range n {
+		b.put(fmt.Sprintf("bad-%03d.csv", i), unusable)
+	}
+	s := b.run(Options{DryRun: true})
+	if s.FilesTotal != n || s.Unusable != n || s.Rejected != 2*n || len(s.Files) != listedFiles {
+		t.Errorf("%d files, %d unusable, %d rejected, %d listed", s.FilesTotal, s.Unusable, s.Rejected, len(s.Files))
+	}
+	if lines := strings.Count(logged.String(), "\n"); lines > shownInRun {
+		t.Errorf("%d lines are logged", lines)
+	}
+	if doc, err := json.Marshal(s); err != nil || len(doc) > 1000*listedFiles {
+		t.Errorf("the summary has %d bytes: %v", len(doc), err)
+	}
+}
+
+// A name beside a file's has an ending more, so a long one is cut.
+func TestFilesWithLongNamesGetReasonsOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	b := newInbox(t)
+	for _, end := range []string{"a", "b", "c"} {
+		b.put(strings.Repeat("x", 240)+end+".csv", unusable)
+	}
+	if s := b.run(Options{}); s.Unusable != 3 || s.Failed != 0 {
+		t.Errorf("summary %+v", s)
+	}
+	tree := strings.Join(b.tree(), "\n")
+	if strings.Count(tree, ".reason.txt") != 3 || strings.Count(tree, ".rejected.csv") != 3 {
+		t.Errorf("the folders hold\n%s", tree)
+	}
+}

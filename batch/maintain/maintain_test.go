@@ -1,0 +1,386 @@
+package maintain
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"noggin/api/apitest"
+	"noggin/batch/archive"
+	"noggin/batch/batchtest"
+	"noggin/batch/files"
+	"noggin/batch/forms"
+	"noggin/batch/process"
+	"noggin/storage"
+	"noggin/storage/storagetest"
+)
+
+// newMaintenance has a database of its own, with n records in it, and folders.
+func newMaintenance(t testing.TB, n int) *Maintenance {
+	t.Helper()
+	cfg := storage.DefaultConfig()
+	cfg.URL, cfg.StatementTimeout = storagetest.Database(t), 0
+	db := batchtest.InitDatabase(t, cfg, "maintain")
+	tips := make([]string, n)
+	for i := range tips {
+		tips[i] = strings.Repeat("0", 10) + string(rune('a'+i%26)) + strings.Repeat("x", i/26)
+	}
+	if _, err := db.EnsureRecords(t.Context(), tips, "LCD", false); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	paths := files.Paths{Output: dir + "/output", Archive: dir + "/archive", Backups: dir + "/backups", Reports: dir + "/reports", Input: dir + "/input"}.Resolved()
+	if err := files.CreateMarker(paths.Output); err != nil {
+		t.Fatal(err)
+	}
+	types, err := forms.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Maintenance{DB: db, Database: cfg, Config: DefaultConfig(), Paths: paths, Location: time.Local, Types: types, Log: slog.New(slog.DiscardHandler), ExitCode: func(err error) int {
+		if err != nil {
+			return 1
+		}
+		return 0
+	}}
+}
+
+func mustBackup(t testing.TB, m *Maintenance) Backup {
+	t.Helper()
+	effect, err := m.Backup(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, ok := effect.Details.(backupResult)
+	if !ok {
+		t.Fatalf("%+v", effect)
+	}
+	return result.Backup
+}
+
+func TestABackupIsRestoredAndEveryRowCounted(t *testing.T) {
+	t.Parallel()
+	m := newMaintenance(t, 30)
+	b := mustBackup(t, m)
+	if b.Rows["noggin_data"] != 30 || b.SchemaVersion != storage.SchemaVersion || b.Bytes == 0 || len(b.SHA256) != 64 {
+		t.Errorf("%+v", b)
+	}
+	if info, err := os.Stat(b.Path()); err != nil || info.Mode().Perm()&0o007 != 0 {
+		t.Errorf("%v, %v: others can read it", info.Mode(), err)
+	}
+	effect, err := m.VerifyBackup(t.Context(), "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, ok := effect.Details.(verification)
+	if !ok || !v.Restored || v.Rows["noggin_data"] != 30 || len(v.Problems) != 0 {
+		t.Errorf("%+v", v)
+	}
+	if b, err = readBackup(b.Path()); err != nil || b.VerifiedAt == nil {
+		t.Errorf("%+v, %v", b, err)
+	}
+	if scratch, err := m.DB.NewScratch(t.Context(), "x"); err != nil || scratch.Drop(t.Context()) != nil {
+		t.Error(err)
+	}
+	if left, _ := filepath.Glob(m.Paths.Backups + "/*" + files.PartialExt); len(left) != 0 {
+		t.Errorf("left over: %v", left)
+	}
+}
+
+func TestABackupOfTheSameSecondIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	m := newMaintenance(t, 1)
+	const stamp = "20060102_150405"
+	first := mustBackup(t, m)
+	prefix := strings.TrimSuffix(first.File, ".dump")
+	at, err := time.Parse(stamp, prefix[len(prefix)-len(stamp):])
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := []string{first.File}
+	for range 20 { // longer than the next backup takes to begin
+		at = at.Add(time.Second)
+		name := prefix[:len(prefix)-len(stamp)] + at.Format(stamp) + ".dump"
+		if err := os.WriteFile(filepath.Join(m.Paths.Backups, name), []byte("another"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		taken = append(taken, name)
+	}
+	if second := mustBackup(t, m); slices.Contains(taken, second.File) {
+		t.Errorf("both backups are %s", second.File)
+	}
+	for _, name := range taken[1:] {
+		if text, err := os.ReadFile(filepath.Join(m.Paths.Backups, name)); err != nil || string(text) != "another" {
+			t.Errorf("%s: %q, %v", name, text, err)
+		}
+	}
+}
+
+func TestABrokenBackupIsFoundAndNamed(t *testing.T) {
+	t.Parallel()
+	m := newMaintenance(t, 3)
+	b := mustBackup(t, m)
+	whole, err := os.ReadFile(b.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest, err := os.ReadFile(b.Path() + manifestSuffix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const noDump = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881" // of "x"
+	flipped := bytes.Clone(whole)
+	flipped[len(flipped)/2] ^= 1
+	lying := func(change func(*Backup)) func() {
+		return func() {
+			other := b
+			change(&other)
+			if err := other.writeManifest(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for name, c := range map[string]struct {
+		content  []byte
+		manifest func()
+		want     string
+	}{
+		"cut":           {whole[:len(whole)-100], nil, "bytes instead of"},
+		"one bit":       {flipped, nil, "its content has changed"},
+		"gone":          {nil, nil, "no such file"},
+		"fewer records": {whole, lying(func(b *Backup) { b.Rows = map[string]int64{"noggin_data": 4, "lost": 1} }), "noggin_data has 3 rows instead of 4"},
+		"no dump": {[]byte("x"), lying(func(b *Backup) {
+			b.Bytes, b.SHA256 = 1, noDump
+		}), "it cannot be restored"},
+	} {
+		if err := os.WriteFile(b.Path()+manifestSuffix, manifest, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if c.manifest != nil {
+			c.manifest()
+		}
+		if c.content == nil {
+			err = os.Remove(b.Path())
+		} else {
+			err = os.WriteFile(b.Path(), c.content, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := ""
+		if name == "no dump" {
+			sum = noDump
+		}
+		if _, err = m.VerifyBackup(t.Context(), b.File, sum); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), b.File) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if name != "gone" && !errors.Is(err, ErrIncomplete) {
+			t.Errorf("%s: %v is no finding", name, err)
+		}
+	}
+}
+
+func TestABackupOfBrokenDataIsNoGood(t *testing.T) {
+	t.Parallel()
+	m := newMaintenance(t, 3)
+	run, err := m.DB.StartRun(t.Context(), "process", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims, err := m.DB.Claim(t.Context(), storage.ClaimRequest{Run: run, Limit: 1, Lease: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Complete, with neither an answer nor a report.
+	if _, err := m.DB.Store(t.Context(), run, []storage.Answer{{
+		Tip: claims[0].Tip, Token: claims[0].Token, ObjectType: "LCD", Payload: []byte("{}"), Folders: [3]string{"a", "b", "c"},
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.DB.Finish(t.Context(), run, []storage.Result{{Tip: claims[0].Tip, Token: claims[0].Token, Status: "complete"}}, storage.Backoff{}); err != nil {
+		t.Fatal(err)
+	}
+	b := mustBackup(t, m)
+	if _, err := m.VerifyBackup(t.Context(), "", ""); !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "(complete_without_report)") {
+		t.Error(err)
+	}
+	if b, err = readBackup(b.Path()); err != nil || b.Broken != "" || b.VerifiedAt != nil {
+		t.Errorf("%+v, %v", b, err)
+	}
+}
+
+func TestRotationNeverTouchesWhatIsNotItsOwn(t *testing.T) {
+	t.Parallel()
+	m := newMaintenance(t, 1)
+	m.Config.KeepDaily, m.Config.KeepWeekly, m.Config.KeepMonthly = 0, 0, 0
+	dir := m.Paths.Backups
+	old := mustBackup(t, m)
+	foreign := old
+	foreign.Database, foreign.File = "another", "noggin_another_20200101_000000.dump"
+	broken := old
+	broken.File, broken.Bytes = "noggin_x_20200101_000001.dump", 1 // not its size
+	for _, b := range []Backup{foreign, broken} {
+		if err := errors.Join(os.WriteFile(b.Path(), make([]byte, old.Bytes), 0o600), b.writeManifest()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"noggin_x_20200101_000002.dump", "notes.txt", "noggin_db_backup_20250101.sql.gz"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// As if it had been made an hour ago.
+	hourAgo := old
+	hourAgo.TakenAt, hourAgo.File = old.TakenAt.Add(-time.Hour), "noggin_x_20200101_000003.dump"
+	if err := errors.Join(os.Rename(old.Path(), hourAgo.Path()), os.Remove(old.Path()+manifestSuffix), hourAgo.writeManifest()); err != nil {
+		t.Fatal(err)
+	}
+	effect, err := m.Backup(t.Context(), "")
+	result, ok := effect.Details.(backupResult)
+	if err != nil || !ok || !slices.Equal(result.Removed, []string{hourAgo.File}) {
+		t.Fatalf("%+v, %v", effect, err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 9 {
+		t.Errorf("%v, %v", entries, err)
+	}
+}
+
+func TestRotationKeepsTheLastOfEachPeriod(t *testing.T) {
+	t.Parallel()
+	perth, err := time.LoadLocation("Australia/Perth")
+	if err != nil {
+		t.Fatal(err)
+	}
+	daily := func(days int) []Backup {
+		var all []Backup
+		for d := range days {
+			at := time.Date(2026, 11, 24, 3, 30, 0, 0, perth).AddDate(0, 0, -d)
+			all = append(all, Backup{File: at.Format(time.DateOnly), TakenAt: at.UTC()})
+		}
+		return all
+	}
+	remaining := func(all []Backup, keep Config) string {
+		gone := rotate(all, keep, perth)
+		var names []string
+		for _, b := range all {
+			if !slices.ContainsFunc(gone, func(g Backup) bool { return g.File == b.File }) {
+				names = append(names, b.File)
+			}
+		}
+		return strings.Join(names, " ")
+	}
+	verified := daily(3)
+	at := verified[2].TakenAt
+	verified[2].VerifiedAt = &at
+	broken := daily(3)
+	broken[0].Broken = "cut"
+	twice := append([]Backup{{File: "evening", TakenAt: time.Date(2026, 11, 23, 23, 0, 0, 0, perth)}}, daily(3)...)
+	for name, c := range map[string]struct {
+		all  []Backup
+		keep Config
+		want string
+	}{
+		"days":               {daily(40), Config{KeepDaily: 3}, "2026-11-24 2026-11-23 2026-11-22"},
+		"weeks from Monday":  {daily(40), Config{KeepWeekly: 3}, "2026-11-24 2026-11-22 2026-11-15"},
+		"months":             {daily(70), Config{KeepMonthly: 3}, "2026-11-24 2026-10-31 2026-09-30"},
+		"all three":          {daily(70), Config{KeepDaily: 2, KeepWeekly: 2, KeepMonthly: 2}, "2026-11-24 2026-11-23 2026-11-22 2026-10-31"},
+		"none but the last":  {daily(5), Config{}, "2026-11-24"},
+		"the last good one":  {broken, Config{}, "2026-11-24 2026-11-23"},
+		"the verified one":   {verified, Config{}, "2026-11-24 2026-11-22"},
+		"two of one day":     {twice, Config{KeepDaily: 2}, "evening 2026-11-24"},
+		"gaps do not count":  {[]Backup{daily(40)[0], daily(40)[20], daily(40)[30]}, Config{KeepDaily: 2}, "2026-11-24 2026-11-04"},
+		"nothing to rotate":  {nil, Config{}, ""},
+		"one that is broken": {broken[:1], Config{}, "2026-11-24"},
+	} {
+		if got := remaining(c.all, c.keep); got != c.want {
+			t.Errorf("%s: kept %s, want %s", name, got, c.want)
+		}
+	}
+}
+
+func TestABackupNeedsRoom(t *testing.T) {
+	t.Parallel()
+	if err := checkRoom(t.TempDir(), []Backup{{Bytes: 1 << 60}}); !files.IsDiskError(err) || !strings.Contains(err.Error(), "free space") {
+		t.Error(err)
+	}
+}
+
+func TestOldTemporaryFilesGoYoungOnesStay(t *testing.T) {
+	t.Parallel()
+	m := newMaintenance(t, 0)
+	long := time.Now().Add(-2 * files.TempAge)
+	for name, old := range map[string]bool{
+		"output/.noggin-tmp/1-A.part": true, "output/.noggin-tmp/2-B.part": false,
+		"backups/noggin_db_20250101_000000.dump.partial": true, "backups/other.partial": true, "archive/noggin-2025-01.tar.zst.partial": false,
+	} {
+		path := filepath.Join(filepath.Dir(m.Paths.Output), name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte("1234"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if old {
+			if err := os.Chtimes(path, long, long); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	effect, err := m.SweepTemp(t.Context())
+	if r, ok := effect.Details.(tempResult); err != nil || !ok || r.Files != 2 || r.Bytes != 8 {
+		t.Errorf("%+v, %v", effect, err)
+	}
+}
+
+func TestAnOlderProgramIsNotTaken(t *testing.T) {
+	dir := t.TempDir()
+	for version, folder := range map[string]string{"14.2": "a", "99.1": "b", "98beta2": "c"} {
+		path := filepath.Join(dir, folder)
+		script := "#!/bin/sh\necho 'pg_dump (PostgreSQL) " + version + " (Debian)'\n"
+		if err := errors.Join(os.Mkdir(path, 0o755), os.WriteFile(filepath.Join(path, "pg_dump"), []byte(script), 0o755)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", dir+"/a:"+dir+"/b:"+dir+"/c:/bin")
+	if path, err := findProgram(t.Context(), "pg_dump", 97); err != nil || path != dir+"/c/pg_dump" {
+		t.Errorf("%s, %v", path, err)
+	}
+	if _, err := findProgram(t.Context(), "pg_dump", 100); err == nil || !strings.Contains(err.Error(), "postgresql-client-100") {
+		t.Error(err)
+	}
+	if err := runProgram(t.Context(), nil, nil, "/bin/sh", "-c", "echo one >&2; echo two >&2; exit 3"); err == nil || err.Error() != "sh: one\ntwo" {
+		t.Error(err)
+	}
+	if err := runProgram(t.Context(), nil, nil, "/bin/sh", "-c", "echo sh: error: volume is full >&2; exit 1"); err == nil || err.Error() != "sh: volume is full" {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	why := errors.New("told to stop")
+	time.AfterFunc(20*time.Millisecond, func() { cancel(why) })
+	if err := runProgram(ctx, nil, nil, "/bin/sleep", "60"); !errors.Is(err, why) {
+		t.Error(err)
+	}
+}
+
+func TestTheMonthlyReviewCountsWhatAnArchiveWouldTake(t *testing.T) {
+	t.Parallel()
+	mirror := batchtest.NewMirror(t, apitest.Options{Records: 2, MediaBytes: apitest.Range{Min: 2000, Max: 3000}, FirstDay: time.Date(2020, 1, 2, 0, 0, 0, 0, time.UTC), Days: 1})
+	mirror.ImportAll()
+	mirror.MustRun(process.Options{UntilEmpty: true})
+	paths := files.Paths{Output: mirror.Output, Archive: filepath.Join(t.TempDir(), "archive")}
+	archiver := &archive.Archiver{DB: mirror.DB, Paths: paths, ClaimLease: mirror.Processing.ClaimLease, Log: mirror.Log}
+	m := &Maintenance{DB: mirror.DB, Config: DefaultConfig(), Paths: paths, Location: time.Local, Types: mirror.Types}
+	for _, want := range []string{"; 2 records over 2 years old (the oldest of 2020-01-02): ", ""} {
+		effect, err := m.reviewStorage(t.Context())
+		if err != nil || strings.Contains(effect.Text, "2 years old") != (want != "") || !strings.Contains(effect.Text, want) {
+			t.Errorf("%q, %v: want %q", effect.Text, err, want)
+		}
+		_, err = archiver.Create(t.Context(), archive.CreateOptions{Before: "2026-01-01", Keep: true})
+		batchtest.Must(t, err)
+	}
+}

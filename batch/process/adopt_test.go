@@ -1,0 +1,138 @@
+package process_test
+
+import (
+	"bytes"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"noggin/api/apitest"
+	"noggin/batch/batchtest"
+	"noggin/batch/process"
+	"noggin/storage"
+	"noggin/storage/storagetest"
+)
+
+// forget gives the mirror an empty database, as if it had been restored from a
+// backup older than all of its records; the files stay.
+func forget(m *batchtest.Mirror) {
+	m.T.Helper()
+	cfg := storage.DefaultConfig()
+	cfg.URL = storagetest.Database(m.T)
+	db, err := storage.Open(cfg, "process")
+	if err != nil {
+		m.T.Fatal(err)
+	}
+	m.T.Cleanup(func() { _ = db.Close() })
+	if _, err := db.Init(m.T.Context(), batchtest.Schema(m.T), storage.InitOptions{}); err != nil {
+		m.T.Fatal(err)
+	}
+	m.DB, m.URL = db, cfg.URL
+	m.ImportAll()
+	m.Server.ResetStats()
+}
+
+func TestFilesOnDiskAreAdoptedByTheRecordsOwnReport(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewMirror(t, apitest.Options{Records: 20, Log: true, MediaBytes: apitest.Range{Min: 500, Max: 4000}})
+	m.ImportAll()
+	first := m.MustRun(process.Options{UntilEmpty: true})
+	before := findFiles(m, "")
+	forget(m)
+	s := m.MustRun(process.Options{UntilEmpty: true, Adopt: true})
+	if s.Complete != 20 || s.AttachmentsAdopted != first.AttachmentsDownloaded || s.AttachmentsDownloaded != 0 || mediaRequests(m) != 0 {
+		t.Errorf("%+v, first %+v\n%s", s, first, m.Logged)
+	}
+	m.CheckFiles()
+	if after := findFiles(m, ""); !slices.Equal(before, after) {
+		t.Errorf("files before\n%s\nafter\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
+	}
+	if again := m.MustRun(process.Options{UntilEmpty: true}); again.Claimed != 0 {
+		t.Errorf("%+v", again)
+	}
+}
+
+func TestAFileThatChangedOnDiskIsNotAdopted(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewMirror(t, apitest.Options{Records: 3, Forms: []string{"LCD"}, Photos: apitest.Fixed(3), Log: true})
+	m.ImportAll()
+	m.MustRun(process.Options{UntilEmpty: true})
+	photos := findFiles(m, ".jpg")
+	content, err := os.ReadFile(photos[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	flipped := bytes.Clone(content)
+	flipped[len(flipped)/2] ^= 1
+	if err := os.WriteFile(photos[0], flipped, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	forget(m)
+	s := m.MustRun(process.Options{UntilEmpty: true, Adopt: true})
+	if s.Complete != 3 || s.AttachmentsDownloaded != 1 || s.AttachmentsAdopted+1 != len(photos) {
+		t.Errorf("%+v\n%s", s, m.Logged)
+	}
+	beside := findFiles(m, ".jpg")
+	if len(beside) != len(photos)+1 {
+		t.Errorf("%v", beside)
+	}
+	if now, err := os.ReadFile(photos[0]); err != nil || !bytes.Equal(now, flipped) {
+		t.Errorf("what was found was not left as it is: %v", err)
+	}
+}
+
+func TestWithoutReportsOnlyACompleteSetOfNamesIsAdopted(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewMirror(t, apitest.Options{Records: 2, Forms: []string{"LCD"}, Photos: apitest.Fixed(4), Log: true})
+	m.ImportAll()
+	m.MustRun(process.Options{UntilEmpty: true})
+	for _, report := range findFiles(m, "_inspection_data.txt") {
+		if err := os.WriteFile(report, []byte("Tip of the replaced service\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	photos := findFiles(m, ".jpg")
+	perRecord := len(photos) / 2
+	if err := os.Remove(photos[0]); err != nil {
+		t.Fatal(err)
+	}
+	forget(m)
+	s := m.MustRun(process.Options{UntilEmpty: true, Adopt: true})
+	if s.Complete != 2 || s.AttachmentsAdopted != perRecord || s.AttachmentsDownloaded != perRecord {
+		t.Errorf("%+v\n%s", s, m.Logged)
+	}
+	m.CheckFiles()
+}
+
+func TestAFolderOfAnotherRecordIsNotAdoptedNorTaken(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewMirror(t, apitest.Options{Records: 1, Forms: []string{"LCD"}, Photos: apitest.Fixed(2), Log: true})
+	m.ImportAll()
+	m.MustRun(process.Options{UntilEmpty: true})
+	report := findFiles(m, "_inspection_data.txt")[0]
+	var tip string
+	for record := range m.Server.Records() {
+		tip = record.Tip
+	}
+	text, err := os.ReadFile(report)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := strings.ReplaceAll(string(text), tip, strings.Repeat("e", 64))
+	if err := os.WriteFile(report, []byte(other), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	forget(m)
+	if s := m.MustRun(process.Options{UntilEmpty: true, Adopt: true}); s.AttachmentsAdopted != 0 || s.Complete != 1 {
+		t.Errorf("%+v", s)
+	}
+	if now, err := os.ReadFile(report); err != nil || string(now) != other {
+		t.Errorf("the other record's report was overwritten: %v", err)
+	}
+	// Its own folder, now with the tip's first digits, is found again.
+	forget(m)
+	if s := m.MustRun(process.Options{UntilEmpty: true, Adopt: true}); s.AttachmentsAdopted == 0 || s.AttachmentsDownloaded != 0 {
+		t.Errorf("%+v\n%s", s, m.Logged)
+	}
+}

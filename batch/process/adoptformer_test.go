@@ -1,0 +1,88 @@
+package process_test
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"noggin/api/apitest"
+	"noggin/batch/batchtest"
+	"noggin/batch/process"
+)
+
+// recordedFiles are the paths of all files that the database knows.
+const recordedFiles = `SELECT coalesce(string_agg(path, E'\n' ORDER BY path COLLATE "C"), '') FROM (
+	SELECT file_path FROM noggin_schema.attachments WHERE file_path IS NOT NULL UNION ALL SELECT report_path FROM noggin_schema.noggin_data WHERE report_path IS NOT NULL
+	UNION ALL SELECT path FROM noggin_schema.former_files) AS f (path)`
+
+func TestFilesOfFormerVersionsAreRecognisedAfterTheDatabaseIsLost(t *testing.T) {
+	t.Parallel()
+	m := newComplete(t, photoWorld(1, 3))
+	record := m.Server.Record(0)
+	compare := process.Options{Refresh: true, Media: true, UntilEmpty: true}
+	m.Server.Edit(record.Tip, apitest.Edit{Add: []string{"attachments"}, Remove: []string{record.Attachments[1].Tip}})
+	m.MustRun(compare)
+	m.Server.Edit(record.Tip, apitest.Edit{Replace: []string{record.Attachments[0].Tip}})
+	m.MustRun(compare)
+	m.Server.AddFault(apitest.Fault{Kind: "cut-picture", Tips: []string{record.Attachments[2].Tip}})
+	m.MustRun(compare)
+	m.Server.ClearFaults()
+	before := contents(t, m)
+	kinds := `SELECT string_agg(kind || ' ' || attachment_tip, ', ' ORDER BY kind, path) FROM noggin_schema.former_files`
+	lost := m.Value(kinds)
+
+	forget(m)
+	if s := m.MustRun(process.Options{UntilEmpty: true, Adopt: true}); s.Complete != 1 || s.AttachmentsDownloaded != 0 {
+		t.Errorf("summary %+v\n%s", s, m.Logged)
+	}
+	if got, want := m.Value(recordedFiles), strings.Join(slices.Sorted(maps.Keys(contents(t, m))), "\n"); got != want {
+		t.Errorf("the database knows\n%s\nand on disk are\n%s", got, want)
+	}
+	if found := m.Value(kinds); found != lost {
+		t.Errorf("found\n%s\nwant\n%s", found, lost)
+	}
+	// The next version takes neither names nor numbers of what was found.
+	m.Server.Edit(record.Tip, apitest.Edit{Add: []string{"attachments"}})
+	if s := m.MustRun(compare); s.Changed != 1 || s.Complete != 1 {
+		t.Errorf("summary %+v\n%s", s, m.Logged)
+	}
+	after := contents(t, m)
+	for name, content := range before {
+		if after[name] != content && !strings.HasSuffix(name, "_inspection_data.txt") {
+			t.Errorf("%s was replaced or removed", name)
+		}
+	}
+	if n := m.Value(`SELECT count(*) FROM noggin_schema.former_files WHERE kind = 'report'`); n != "3" {
+		t.Errorf("%s former reports, want those of two lost versions and of one since", n)
+	}
+	if got, want := m.Value(recordedFiles), strings.Join(slices.Sorted(maps.Keys(after)), "\n"); got != want {
+		t.Errorf("after an edit the database knows\n%s\nand on disk are\n%s", got, want)
+	}
+	if n := m.Value(`SELECT max(attachment_sequence) FROM noggin_schema.attachments`); n != "5" {
+		t.Errorf("the new attachment has number %s, want 5", n)
+	}
+}
+
+// contents are the files of the output folder, by their paths in it.
+func contents(t *testing.T, m *batchtest.Mirror) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	for _, file := range findFiles(m, "") {
+		name, err := filepath.Rel(m.Output, file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(filepath.Base(name), ".") {
+			continue
+		}
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found[name] = string(content)
+	}
+	return found
+}

@@ -1,0 +1,243 @@
+package process_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"noggin/api/apitest"
+	"noggin/batch/batchtest"
+	"noggin/batch/files"
+	"noggin/batch/process"
+	"noggin/storage"
+	"noggin/storage/storagetest"
+)
+
+func TestAnOperatorsUpdateInMidRecordIsHonoured(t *testing.T) {
+	t.Parallel()
+	m := newQueue(t, photoWorld(1, 1))
+	m.Server.AddFault(apitest.Fault{Kind: "delay", Delay: 300 * time.Millisecond})
+	acted := during(m, func() {
+		m.Query(`UPDATE noggin_schema.noggin_data SET processing_status = 'skipped'`, nil)
+	})
+	s := m.MustRun(process.Options{UntilEmpty: true})
+	<-acted
+	if status := m.Value(`SELECT processing_status FROM noggin_schema.noggin_data`); status != "skipped" || s.Lost != 1 {
+		t.Errorf("status %s, summary %+v", status, s)
+	}
+}
+
+func TestASlowRecordKeepsItsClaim(t *testing.T) {
+	t.Parallel()
+	m := newQueue(t, photoWorld(1, 2))
+	m.Processing.ClaimLease = time.Second
+	m.Processing.AttachmentPause = 100 * time.Millisecond
+	m.Server.AddFault(apitest.Fault{Kind: "delay", Delay: 900 * time.Millisecond})
+	for _, err := range inTwoRuns(m) {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if n := m.Value(`SELECT claim_token || ' ' || crash_count || ' ' || processing_status FROM noggin_schema.noggin_data`); n != "1 0 complete" {
+		t.Errorf("token, crashes, status: %s", n)
+	}
+}
+
+func TestTheTimeGivenEndsClaimingAlone(t *testing.T) {
+	t.Parallel()
+	world := plainWorld(300)
+	world.Latency = 50 * time.Millisecond
+	m := newQueue(t, world)
+	s := m.MustRun(process.Options{UntilEmpty: true, MaxTime: 300 * time.Millisecond})
+	if s.Complete == 0 || s.Complete != s.Claimed || s.Claimed == 300 || s.Stopped == "" {
+		t.Errorf("summary %+v", s)
+	}
+	nothingCounted(m)
+}
+
+func TestWhatIsNotFinishedWithinTheGraceIsDueAtOnceUncounted(t *testing.T) {
+	t.Parallel()
+	m := newQueue(t, plainWorld(3))
+	m.Processing.StopGrace = 100 * time.Millisecond
+	m.Server.AddFault(apitest.Fault{Kind: "hang"})
+	ctx, cancel := context.WithCancelCause(t.Context())
+	told := errors.New("told to stop")
+	acted := during(m, func() { cancel(told) })
+	s, err := m.Run(ctx, process.Options{UntilEmpty: true})
+	<-acted
+	if !errors.Is(err, told) || s.Interrupted != s.Claimed || s.Claimed == 0 {
+		t.Errorf("summary %+v, error %v", s, err)
+	}
+	if n := m.Value(`SELECT count(*) FROM noggin_schema.noggin_data WHERE processing_status = 'interrupted' AND next_retry_at <= now()`); n != strconv.Itoa(s.Claimed) {
+		t.Errorf("%s are due at once, want %d", n, s.Claimed)
+	}
+	nothingCounted(m)
+}
+
+func TestWithoutTheMarkerNothingIsRequestedOrCounted(t *testing.T) {
+	t.Parallel()
+	m := newQueue(t, photoWorld(60, 1))
+	marker := filepath.Join(m.Output, files.MarkerName)
+	if err := os.Remove(marker); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.TryRun(process.Options{UntilEmpty: true}); !errors.Is(err, files.ErrNotMounted) {
+		t.Errorf("error %v", err)
+	}
+	if n := m.Server.Stats().Requests; n != 0 {
+		t.Errorf("%d requests", n)
+	}
+	nothingCounted(m)
+	// It goes away in mid-run.
+	if err := files.CreateMarker(m.Output); err != nil {
+		t.Fatal(err)
+	}
+	m.Server.AddFault(apitest.Fault{Kind: "delay", Delay: 20 * time.Millisecond})
+	acted := during(m, func() { _ = os.Remove(marker) })
+	s, err := m.TryRun(process.Options{UntilEmpty: true})
+	<-acted
+	if !errors.Is(err, files.ErrNotMounted) || s.Claimed == 60 {
+		t.Errorf("error %v, summary %+v", err, s)
+	}
+	nothingCounted(m)
+	if err := files.CreateMarker(m.Output); err != nil {
+		t.Fatal(err)
+	}
+	m.MustRun(process.Options{UntilEmpty: true})
+	m.CheckFiles()
+}
+
+func TestRetriesTakeAtMostHalfOfABatch(t *testing.T) {
+	t.Parallel()
+	m := newQueue(t, plainWorld(60))
+	m.Execute(`UPDATE noggin_schema.noggin_data SET processing_status = 'api_failed', next_retry_at = now()
+		WHERE tip IN (SELECT tip FROM noggin_schema.noggin_data ORDER BY queue_order LIMIT 30)`)
+	m.MustRun(process.Options{Batch: 20})
+	if n := m.Value(`SELECT count(*) FROM noggin_schema.noggin_data WHERE processing_status = 'api_failed'`); n < "20" || n > "27" {
+		t.Errorf("%s retries are left, want 20 to 27 of 30 after a batch of 20", n)
+	}
+}
+
+// behindProxy puts a proxy between the mirror and its database.
+func behindProxy(m *batchtest.Mirror) *storagetest.Proxy {
+	m.T.Helper()
+	proxy := storagetest.NewProxy(m.T, m.URL)
+	cfg := storage.DefaultConfig()
+	cfg.URL = proxy.URL(m.URL)
+	db, err := storage.Open(cfg.ForRuns(), "process")
+	if err != nil {
+		m.T.Fatal(err)
+	}
+	m.T.Cleanup(func() { _ = db.Close() })
+	m.DB = db
+	return proxy
+}
+
+// loseClaim has the reply to the COMMIT of the next claim lost.
+func loseClaim(proxy *storagetest.Proxy) {
+	var mu sync.Mutex
+	claimed, lost := false, false
+	proxy.LoseReply(func(statement string) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		claimed = claimed || strings.Contains(statement, "SET claimed_by = $1")
+		lose := claimed && !lost && statement == "COMMIT"
+		lost = lost || lose
+		return lose
+	})
+}
+
+func TestClaimsWhoseReplyIsLostAreWorkedOnInTheSameRun(t *testing.T) {
+	t.Parallel()
+	for name, options := range map[string]func(m *batchtest.Mirror) process.Options{
+		"a batch":     func(*batchtest.Mirror) process.Options { return process.Options{Batch: 5} },
+		"named tips":  func(m *batchtest.Mirror) process.Options { return process.Options{Selector: only(m, 3)} },
+		"until empty": func(*batchtest.Mirror) process.Options { return process.Options{UntilEmpty: true} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newQueue(t, plainWorld(5))
+			loseClaim(behindProxy(m))
+			opts := options(m)
+			want := 5
+			if len(opts.Selector.Tips) > 0 {
+				want = 1
+			}
+			if s := m.MustRun(opts); s.Complete != want || len(s.Busy) > 0 {
+				t.Errorf("summary %+v\n%s", s, m.Logged)
+			}
+			nothingCounted(m)
+			if n := m.Value(`SELECT max(claim_token) || ' ' || max(crash_count) FROM noggin_schema.noggin_data`); n != "2 0" {
+				t.Errorf("token and crash count: %s", n)
+			}
+		})
+	}
+}
+
+func TestARecordWhoseResultIsRefusedIsNotTakenAgainInTheSameRun(t *testing.T) {
+	t.Parallel()
+	m := newQueue(t, plainWorld(3))
+	m.Execute(`CREATE FUNCTION noggin_schema.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$`)
+	m.Execute(`CREATE TRIGGER refuse BEFORE UPDATE ON noggin_schema.noggin_data FOR EACH ROW
+		WHEN (NEW.processing_status = 'complete' AND NEW.queue_order = 1) EXECUTE FUNCTION noggin_schema.refuse()`)
+	s := m.MustRun(process.Options{UntilEmpty: true, MaxTime: time.Minute})
+	if s.Claimed != 3 || s.Complete != 2 || s.Unrecorded != 1 {
+		t.Errorf("summary %+v\n%s", s, m.Logged)
+	}
+}
+
+func TestLostRepliesToCommitsLoseAndRepeatNothing(t *testing.T) {
+	t.Parallel()
+	m := newQueue(t, photoWorld(30, 1))
+	proxy := behindProxy(m)
+	acted := during(m, func() { proxy.LoseCommits(12) })
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 30 {
+		t.Errorf("summary %+v\n%s", s, m.Logged)
+	}
+	<-acted
+	if proxy.Lost() == 0 {
+		t.Error("no reply was lost")
+	}
+	nothingCounted(m)
+	m.CheckFiles()
+}
+
+func TestCutDatabaseConnectionsAreMadeAnew(t *testing.T) {
+	t.Parallel()
+	m := newQueue(t, photoWorld(40, 1))
+	m.Server.AddFault(apitest.Fault{Kind: "delay", Delay: 20 * time.Millisecond})
+	proxy := behindProxy(m)
+	acted := during(m, func() {
+		for range 5 {
+			time.Sleep(40 * time.Millisecond)
+			proxy.Cut()
+		}
+	})
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 40 {
+		t.Errorf("summary %+v\n%s", s, m.Logged)
+	}
+	<-acted
+	m.CheckFiles()
+}
+
+func TestADatabaseThatStallsIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	m := newQueue(t, photoWorld(20, 1))
+	proxy := behindProxy(m)
+	acted := during(m, func() {
+		proxy.Stall()
+		time.Sleep(time.Second)
+		proxy.Resume()
+	})
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 20 {
+		t.Errorf("summary %+v\n%s", s, m.Logged)
+	}
+	<-acted
+	m.CheckFiles()
+}

@@ -1,0 +1,165 @@
+package process_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"noggin/api/apitest"
+	"noggin/batch/process"
+)
+
+// suspectFiles are the files that were kept beside whole attachments.
+const suspectFiles = `SELECT coalesce(string_agg(validation || ' ' || path, ', ' ORDER BY path), '') FROM noggin_schema.former_files WHERE kind = 'suspect'`
+
+func TestBytesThatAreNotKnownToBeWholeAreKeptBesideTheAttachment(t *testing.T) {
+	t.Parallel()
+	photograph := strings.Repeat("video", 100) // what follows a photograph's end proves nothing
+	for name, test := range map[string]struct {
+		faults []apitest.Fault
+		want   string // the validation of what is kept beside; "": nothing
+		whole  bool   // the bytes become the attachment's
+		asked  int
+	}{
+		"broken":                           {faults: []apitest.Fault{{Kind: "cut-picture"}}, want: "validation_failed", asked: 1},
+		"without a length, twice the same": {faults: []apitest.Fault{{Kind: "cut-close", Value: photograph, Keep: 1}}, whole: true, asked: 2},
+		"without a length, never the same": {faults: []apitest.Fault{{Kind: "cut-close", Value: photograph, Keep: 0.99, FirstHits: 1}, {Kind: "cut-close", Value: photograph, Keep: 1}}, want: "not_validated", asked: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newComplete(t, photoWorld(1, 1))
+			path := m.Value(`SELECT file_path FROM noggin_schema.attachments`)
+			before, err := os.ReadFile(filepath.Join(m.Output, path))
+			if err != nil {
+				t.Fatal(err)
+			}
+			whole := string(m.Server.Media(m.Server.Record(0).Attachments[0].Tip))
+			for _, f := range test.faults {
+				if f.On = apitest.OnMedia; f.Value != "" {
+					f.Value = whole + f.Value
+				}
+				m.Server.AddFault(f)
+			}
+			m.Server.ResetStats()
+			compare := process.Options{Refresh: true, Media: true, UntilEmpty: true}
+			if s := m.MustRun(compare); s.Unchanged != 1 || s.Complete != 1 || mediaRequests(m) != test.asked {
+				t.Errorf("%d requests, summary %+v\n%s", mediaRequests(m), s, m.Logged)
+			}
+			if now, err := os.ReadFile(filepath.Join(m.Output, path)); err != nil || string(now) != string(before) {
+				t.Errorf("the file that was there: %v", err)
+			}
+			if now := m.Value(`SELECT file_path FROM noggin_schema.attachments`); (now != path) != test.whole {
+				t.Errorf("the attachment is %s, before %s", now, path)
+			}
+			kept, at, _ := strings.Cut(m.Value(suspectFiles), " ")
+			if kept != test.want {
+				t.Fatalf("kept beside: %q %s, want %q\n%s", kept, at, test.want, m.Logged)
+			}
+			if test.want == "" {
+				return
+			}
+			if _, err := os.Stat(filepath.Join(m.Output, at)); err != nil {
+				t.Error(err)
+			}
+			if n := m.Value(`SELECT count(*) FROM noggin_schema.processing_errors WHERE error_type = 'validation' AND attachment_tip <> ''`); n != "1" {
+				t.Errorf("%s errors are listed", n)
+			}
+			files, _ := filesOf(m)
+			m.MustRun(compare) // the same again is kept once
+			if again, _ := filesOf(m); test.want == "validation_failed" && len(again) != len(files) {
+				t.Errorf("files %v, then %v", files, again)
+			}
+		})
+	}
+}
+
+func TestAComparisonThatTheAPIFailedIsMadeTheNextDay(t *testing.T) {
+	t.Parallel()
+	m := newComplete(t, photoWorld(1, 1))
+	whole := string(m.Server.Media(m.Server.Record(0).Attachments[0].Tip))
+	lastStep := func() {
+		m.Execute(`UPDATE noggin_schema.refreshes SET step = 2, due_at = now() - interval '1 hour', version_at = now() - interval '40 days'`)
+		m.Server.ResetStats()
+	}
+	for name, faults := range map[string][]apitest.Fault{
+		"the first download":  {{Status: 503, On: apitest.OnMedia}},
+		"the second download": {{Kind: "cut-close", Value: whole + strings.Repeat("video", 100), Keep: 1, On: apitest.OnMedia, FirstHits: 1}, {Status: 503, On: apitest.OnMedia}},
+	} {
+		m.Server.SetFaults(faults...)
+		lastStep()
+		if s := m.MustRun(process.Options{UntilEmpty: true}); s.Unchanged != 1 || s.Complete != 1 || mediaRequests(m) == 0 {
+			t.Errorf("%s fails: %d requests, summary %+v\n%s", name, mediaRequests(m), s, m.Logged)
+		}
+		if got := m.Value(`SELECT concat_ws(' ', step, due_at BETWEEN now() + interval '20 hours' AND now() + interval '32 hours') FROM noggin_schema.refreshes`); got != "2 t" {
+			t.Errorf("%s fails: step and due the next day: %s", name, got)
+		}
+		if kept := m.Value(suspectFiles); kept != "" {
+			t.Errorf("%s fails: %s is kept as suspect", name, kept)
+		}
+	}
+	m.Server.ClearFaults()
+	lastStep()
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Unchanged != 1 || mediaRequests(m) != 1 {
+		t.Errorf("%d requests, summary %+v\n%s", mediaRequests(m), s, m.Logged)
+	}
+	if got := m.Value(`SELECT count(due_at) FROM noggin_schema.refreshes`); got != "0" {
+		t.Error("after the last step the record is due again")
+	}
+}
+
+// A fault of our own is no failure of the record, which stays complete; but the run says
+// that it did not do its work.
+func TestAnAnswerThatCannotBeStoredFailsTheRunOfACompleteRecord(t *testing.T) {
+	t.Parallel()
+	m := newComplete(t, plainWorld(3))
+	tip := m.Server.Record(0).Tip
+	m.Execute(`CREATE FUNCTION noggin_schema.refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
+			IF NEW.record_tip = '` + tip + `' THEN RAISE 'no room for this one' USING ERRCODE = '22000'; END IF; RETURN NEW; END$$;
+		CREATE TRIGGER refuse BEFORE INSERT ON noggin_schema.record_versions FOR EACH ROW EXECUTE FUNCTION noggin_schema.refuse()`)
+	for i := range 3 {
+		m.Server.Edit(m.Server.Record(i).Tip, apitest.Edit{Set: map[string]any{"jobNumber": "J-1"}})
+	}
+	passDays(m, "2")
+	s := m.MustRun(process.Options{UntilEmpty: true})
+	if s.Unsuccessful() != 1 || s.Unrecorded != 1 || s.Changed != 2 || s.Complete != 2 || s.AskedAgain != 3 {
+		t.Errorf("summary %+v\n%s", s, m.Logged)
+	}
+	if got := m.Value(`SELECT concat_ws(' ', processing_status, retry_count, permanently_failed) FROM noggin_schema.noggin_data WHERE tip = '` + tip + `'`); got != "complete 0 f" {
+		t.Errorf("the record is %s", got)
+	}
+	m.Execute(`DROP TRIGGER refuse ON noggin_schema.record_versions`)
+	passDays(m, "2")
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Changed != 1 || s.Unsuccessful() != 0 {
+		t.Errorf("afterwards: %+v", s)
+	}
+}
+
+// An archive takes files off the disk. Their names do not return: two files of one name
+// could not both be recorded.
+func TestTheNameOfAnArchivedFileDoesNotReturn(t *testing.T) {
+	t.Parallel()
+	m := newComplete(t, photoWorld(1, 1))
+	whole := string(m.Server.Media(m.Server.Record(0).Attachments[0].Tip))
+	current := func() string { return m.Value(`SELECT file_path FROM noggin_schema.attachments`) }
+	paths := []string{current()}
+	for _, tail := range []string{"other", "third", "fourth"} {
+		m.Server.SetFaults(apitest.Fault{Kind: "cut-close", Value: whole + strings.Repeat(tail, 100), Keep: 1, On: apitest.OnMedia})
+		m.MustRun(process.Options{Refresh: true, Media: true, UntilEmpty: true})
+		paths = append(paths, current())
+		m.Execute(`INSERT INTO noggin_schema.archives (name, path, month) VALUES ('` + tail + `', '/` + tail + `', '2025-01');
+			UPDATE noggin_schema.attachments SET archive_id = (SELECT max(id) FROM noggin_schema.archives);
+			UPDATE noggin_schema.former_files SET archive_id = coalesce(archive_id, (SELECT max(id) FROM noggin_schema.archives));
+			UPDATE noggin_schema.noggin_data SET archived = true`)
+		for _, path := range paths {
+			_ = os.Remove(filepath.Join(m.Output, path))
+		}
+	}
+	if n := m.Value(`SELECT count(DISTINCT path) || ' ' || count(DISTINCT hash_sha256) FROM noggin_schema.former_files`); n != "3 3" {
+		t.Errorf("former paths and their hashes: %s, of %v\n%s", n, paths, m.Logged)
+	}
+	if slices.Sort(paths); len(slices.Compact(paths)) != 4 {
+		t.Errorf("a name returned: %v", paths)
+	}
+}

@@ -1,0 +1,37 @@
+package process_test
+
+import (
+	"testing"
+	"time"
+
+	"noggin/api/apitest"
+	"noggin/batch/process"
+)
+
+func TestARecordWhoseRowsAreDeletedUnderTheRunIsDoneAgain(t *testing.T) {
+	t.Parallel()
+	for _, statement := range []string{`DELETE FROM noggin_schema.attachments`, `TRUNCATE noggin_schema.attachments CASCADE`} {
+		t.Run(statement, func(t *testing.T) {
+			t.Parallel()
+			m := newQueue(t, photoWorld(10, 2))
+			fault := m.Server.AddFault(apitest.Fault{Kind: "delay", On: apitest.OnMedia, Delay: time.Second})
+			acted := during(m, func() {
+				for m.Value(`SELECT count(*) FROM noggin_schema.noggin_data WHERE processing_status = 'api_success'`) == "0" {
+					time.Sleep(5 * time.Millisecond)
+				}
+				m.Execute(statement)
+			})
+			first := m.MustRun(process.Options{Batch: 10})
+			<-acted
+			if n := m.Value(`SELECT count(*) FROM noggin_schema.noggin_data WHERE processing_status = 'complete' AND total_attachments <> 2`); n != "0" {
+				t.Errorf("%s records are complete without their attachments: %+v", n, first)
+			}
+			m.Server.RemoveFault(fault)
+			m.MustRun(process.Options{UntilEmpty: true})
+			if n := m.Value(`SELECT count(*) FROM noggin_schema.noggin_data WHERE processing_status = 'complete' AND total_attachments = 2`); n != "10" {
+				t.Errorf("%s of 10 records are complete in the end", n)
+			}
+			m.CheckFiles()
+		})
+	}
+}

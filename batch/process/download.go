@@ -1,0 +1,280 @@
+package process
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"noggin/api"
+	"noggin/batch/files"
+	"noggin/batch/forms"
+	"noggin/batch/gate"
+	"noggin/batch/media"
+	"noggin/storage"
+)
+
+// download gets every attachment of the record that is not complete yet. The result holds
+// those that ended, also when an error ends the work on the record.
+func (w *work) download(ctx context.Context) error {
+	refs := make(map[string]forms.AttachmentRef, len(w.record.Attachments))
+	for _, ref := range w.record.Attachments {
+		refs[attachmentTip(ref)] = ref
+	}
+	pause := w.run.processor.Processing.AttachmentPause
+	limit := w.run.processor.Processing.Concurrency // of open files
+	if pause > 0 {
+		limit = 1
+	}
+	onDisk, err := w.filesOnDisk(refs)
+	if err != nil {
+		return err
+	}
+	group, going := errgroup.WithContext(ctx) // going ends with the first error
+	group.SetLimit(limit)
+	for i := range w.stored.Attachments {
+		a := &w.stored.Attachments[i]
+		whole := a.Status == storage.AttachmentComplete && a.Validation != storage.ValidationFailed && !a.NotLookedAt()
+		whole = whole && (w.stored.Settled || w.isThere(a)) // a refresh reads no file
+		compare := whole && (w.comparesMedia() || a.Validation == storage.ValidationSuspect)
+		if whole && !compare {
+			continue
+		}
+		if going.Err() != nil {
+			break
+		}
+		group.Go(func() error {
+			if pause > 0 && len(w.result.Downloads) > 0 { // the limit is 1
+				_ = gate.Sleep(going, pause)
+			}
+			if going.Err() != nil {
+				return nil
+			}
+			d, err := w.getOne(ctx, a, refs[a.Tip], onDisk[a.Tip], compare)
+			if d == nil {
+				return err
+			}
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.note(a, d, err)
+			return nil
+		})
+	}
+	err = group.Wait()
+	w.failReferences()
+	return cmp.Or(err, context.Cause(ctx))
+}
+
+// getOne compares an attachment that is there, or gets one that is not.
+func (w *work) getOne(ctx context.Context, a *storage.Attachment, ref forms.AttachmentRef, onDisk []fileOnDisk, compare bool) (*storage.Download, error) {
+	if compare {
+		return w.compareOne(ctx, a, ref)
+	}
+	d, err := w.adopt(a, ref, onDisk)
+	if d == nil && err == nil {
+		d, err = w.downloadOne(ctx, a, ref)
+	}
+	return d, err
+}
+
+// note adds a download that ended to the result and to the attachment, which the text
+// report shows.
+func (w *work) note(a *storage.Attachment, d *storage.Download, err error) {
+	d.RecordTip, d.Tip = w.claim.Tip, a.Tip
+	a.Status, a.Validation, a.Filename = d.Status, d.Validation, &d.Filename
+	if err != nil {
+		message := err.Error()
+		d.Error, a.LastError = &message, &message
+		kind := "validation"
+		var apiErr *api.Error
+		if errors.As(err, &apiErr) {
+			kind = apiErr.Kind
+		}
+		if w.attachmentFailed(err); kind == api.KindBadReference {
+			w.badReferences = append(w.badReferences, badReference{a.Tip, err})
+		} else {
+			w.fail(a.Tip, kind, err)
+		}
+	} else {
+		if d.Attempted && d.Validation != storage.ValidationSuspect {
+			w.run.gate.SawAnswer(storage.SubjectMedia)
+		}
+		a.Path, a.Size, a.SHA256, a.ContentType, a.ArchiveID, a.Archive = d.Path, d.Size, d.SHA256, d.ContentType, nil, nil
+	}
+	w.result.Downloads = append(w.result.Downloads, *d)
+}
+
+// badReference is a media reference that cannot be used.
+type badReference struct {
+	attachmentTip string
+	err           error
+}
+
+// failReferences notes all references that cannot be used as one failure: an answer may
+// hold tens of thousands.
+func (w *work) failReferences() {
+	switch bad := w.badReferences; {
+	case len(bad) == 1:
+		w.fail(bad[0].attachmentTip, api.KindBadReference, bad[0].err)
+	case len(bad) > 1:
+		w.fail("", api.KindBadReference, fmt.Errorf("%d media references cannot be used, first: %w", len(bad), bad[0].err))
+	}
+}
+
+// isThere tells whether the file of a complete attachment is in its place: on disk, or in
+// an archive.
+func (w *work) isThere(a *storage.Attachment) bool {
+	if a.ArchiveID != nil {
+		return true
+	}
+	if a.Path == nil || a.Size == nil || a.SHA256 == nil {
+		return false
+	}
+	if err := w.run.output.Verify(*a.Path, *a.Size, *a.SHA256); err != nil {
+		w.run.log.Warn("an attachment is not on disk as recorded; it is downloaded again", "tip", w.claim.Tip, "path", *a.Path, "error", err)
+		return false
+	}
+	return true
+}
+
+// downloadOne downloads one attachment. Without a Download the error ends the work on the
+// record: our own side failed, or was told to stop.
+func (w *work) downloadOne(ctx context.Context, a *storage.Attachment, ref forms.AttachmentRef) (*storage.Download, error) {
+	name := func(ext string) string { return w.nameOf(a, ref, ext) }
+	d := &storage.Download{Status: storage.AttachmentFailed, Validation: storage.ValidationNone, Filename: name(""), RejectedHash: a.RejectedHash}
+	switch {
+	case ref.Ref == "":
+		return d, errors.New("the record no longer lists this attachment, and it was never downloaded")
+	case ref.Tip == "":
+		return d, &api.Error{Class: api.ClassPermanent, Kind: api.KindBadReference, Message: "the media reference holds no usable tip"}
+	}
+	started := time.Now()
+	got, err := receive(ctx, w.run.client, w.run.output, ref)
+	d.Seconds, d.Attempted = time.Since(started).Seconds(), true
+	if err != nil {
+		return w.refused(ctx, d, err)
+	}
+	defer got.temp.Discard()
+	d.Validation, d.Filename = got.Status, name(got.Ext)
+	if d, err := w.doubt(ctx, a, ref, got, d); err != nil {
+		return d, err
+	}
+	size, sum := got.temp.Size(), got.temp.SHA256()
+	kept, err := w.folder.Keep(got.temp, d.Filename, suffixOf(a.Tip))
+	if err != nil {
+		if errors.Is(err, files.ErrObstacle) {
+			return d, err
+		}
+		return nil, err
+	}
+	if kept.Instead != "" {
+		w.run.log.Warn("another file has this attachment's name; the attachment got a different one", "tip", w.claim.Tip, "path", kept.Path, "instead_of", kept.Instead)
+	}
+	d.Status, d.Filename, d.Path, d.Size, d.SHA256, d.ContentType = storage.AttachmentComplete, path.Base(kept.Path), &kept.Path, &size, &sum, &got.MIME
+	// A page that was kept in the place of the file stays, as evidence of what was served.
+	d.Replaces = a.Path != nil && *a.Path != kept.Path && path.Dir(*a.Path) == w.stored.Folder && w.isThere(a)
+	w.run.fileDone(size)
+	return d, nil
+}
+
+// received is an attachment that came, and what its content says.
+type received struct {
+	media.Verdict
+	temp        *files.TempFile
+	lengthKnown bool
+}
+
+// receive downloads an attachment into a temporary file, which the caller has to discard.
+func receive(ctx context.Context, client *api.Client, output *files.Output, ref forms.AttachmentRef) (got received, err error) {
+	answer, err := client.Media(ctx, ref.Ref, api.Sink{
+		Open: func() (_ io.Writer, err error) {
+			if got.temp == nil {
+				if got.temp, err = output.Temp(); err != nil {
+					return nil, err
+				}
+			}
+			return got.temp, got.temp.Reset()
+		},
+		Check: func(m api.Media) (page string, err error) {
+			got.Verdict, err = media.Judge(got.temp, got.temp.Size(), m.ContentType)
+			switch {
+			case err == nil && got.Page(ref.Document):
+				page = got.PageReason()
+			case err == nil && got.Unknown() && m.Encoding != "":
+				page = fmt.Sprintf("content of an unknown kind, in the unknown encoding %.40q", m.Encoding)
+			}
+			return page, err
+		},
+	})
+	if err != nil && got.temp != nil {
+		got.temp.Discard()
+	}
+	got.lengthKnown = answer.LengthKnown
+	return got, err
+}
+
+// doubt decides whether what came may be kept. Broken bytes are kept as suspect when an
+// earlier run got the same ones. Bytes that may lack their end, as neither the answer told
+// its length nor the content tells where it ends, are kept when they come twice. With an
+// error they are not kept.
+func (w *work) doubt(ctx context.Context, a *storage.Attachment, ref forms.AttachmentRef, got received, d *storage.Download) (*storage.Download, error) {
+	sum := got.temp.SHA256()
+	seen := a.RejectedHash != nil && *a.RejectedHash == sum
+	switch {
+	case got.Status == storage.ValidationFailed && seen && got.lengthKnown && got.temp.Size() > 0:
+		d.Validation = storage.ValidationSuspect // the platform has nothing better
+	case got.Status == storage.ValidationFailed:
+		if got.lengthKnown && got.temp.Size() > 0 {
+			d.RejectedHash = &sum
+		}
+		return d, fmt.Errorf("the attachment is not whole: %s", got.Reason)
+	case !got.lengthKnown && !got.Proved && !seen:
+		whole := d.Validation
+		d.Validation = storage.ValidationNone // until the second download
+		again, err := receive(ctx, w.run.client, w.run.output, ref)
+		if err != nil {
+			return w.refused(ctx, d, err)
+		}
+		defer again.temp.Discard()
+		if second := again.temp.SHA256(); second != sum {
+			d.RejectedHash = &second
+			return d, errors.New("the attachment came without a length, and a second download brought other bytes")
+		}
+		d.Validation = whole
+	}
+	return d, nil
+}
+
+// nameOf returns the file name of an attachment. The folder decides the name and the day
+// in it, so that an edit of the record changes no names.
+func (w *work) nameOf(a *storage.Attachment, ref forms.AttachmentRef, ext string) string {
+	stub := ref.Stub
+	if stub == "" {
+		stub = a.Field
+	}
+	name, day := forms.FolderParts(w.stored.Folder, w.claim.Tip)
+	return forms.AttachmentName(name, day, stub, a.Sequence, ext)
+}
+
+// refused decides what the error of a request ends: one by the API ends the attachment,
+// any other one the work on the record.
+func (w *work) refused(ctx context.Context, d *storage.Download, err error) (*storage.Download, error) {
+	var apiErr *api.Error
+	if ctx.Err() != nil || !errors.As(err, &apiErr) {
+		return nil, err
+	}
+	switch {
+	case apiErr.Class == api.ClassOwn, apiErr.Class == api.ClassCancelled, apiErr.Class == api.ClassRateLimited,
+		apiErr.Class == api.ClassCredentials && w.run.gate.Refused() != nil:
+		return nil, err
+	}
+	return d, err
+}
+
+// suffixOf returns what is added to a file name that another file has.
+func suffixOf(tip string) string { return forms.Component(tip[:min(8, len(tip))], "x") }

@@ -1,0 +1,137 @@
+package process_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"noggin/api/apitest"
+	"noggin/batch/batchtest"
+	"noggin/batch/gate"
+	"noggin/batch/process"
+)
+
+func TestRejectedCredentialsStopEverythingInFlightApart(t *testing.T) {
+	t.Parallel()
+	for status, limit := range map[int]int64{401: 4, 403: 10 + 4} {
+		m := newQueue(t, plainWorld(60))
+		m.Processing.Concurrency = 4
+		m.Server.AddFault(apitest.Fault{Status: status})
+		if _, err := m.TryRun(process.Options{UntilEmpty: true}); !errors.Is(err, gate.ErrCredentials) {
+			t.Errorf("%d: error %v", status, err)
+		}
+		if n := m.Server.Stats().Requests; n > limit {
+			t.Errorf("%d requests after a %d", n, status)
+		}
+		nothingCounted(m)
+	}
+}
+
+// retryCount returns how often a record's failures were counted.
+func retryCount(m *batchtest.Mirror, index int) string {
+	m.T.Helper()
+	return m.Value(`SELECT retry_count FROM noggin_schema.noggin_data WHERE tip = '` + m.Server.Record(index).Tip + `'`)
+}
+
+// failsForADay lets a day pass for records that fail.
+func failsForADay(m *batchtest.Mirror) {
+	m.T.Helper()
+	m.Execute(`UPDATE noggin_schema.noggin_data SET first_failed_at = first_failed_at - interval '1 day'`)
+}
+
+func TestASingleForbiddenRecordIsCountedLikeAFailureThatPasses(t *testing.T) {
+	t.Parallel()
+	m := newQueue(t, plainWorld(12))
+	m.Server.AddFault(apitest.Fault{Status: 403, Tips: []string{m.Server.Record(3).Tip}})
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 11 || s.PermanentlyFailed != 0 {
+		t.Errorf("summary %+v", s)
+	}
+	if n := retryCount(m, 3); n != "1" {
+		t.Errorf("retry count %s", n)
+	}
+}
+
+func TestARecordIsGivenUpAfterItsAttemptsAndItsTime(t *testing.T) {
+	t.Parallel()
+	m := newQueue(t, plainWorld(12))
+	m.Retry.MaxAttempts = 3
+	m.Server.AddFault(apitest.Fault{Status: 500, Tips: []string{m.Server.Record(0).Tip}})
+	for attempt := range 5 {
+		if attempt == 4 {
+			failsForADay(m)
+		}
+		makeDue(m)
+		s := m.MustRun(process.Options{UntilEmpty: true})
+		if given := s.PermanentlyFailed; (given == 1) != (attempt == 4) {
+			t.Errorf("attempt %d: %d given up", attempt+1, given)
+		}
+	}
+	if n := retryCount(m, 0); n != "5" {
+		t.Errorf("retry count %s: each run asks the witness", n)
+	}
+	m.Execute(`UPDATE noggin_schema.noggin_data SET processing_status = 'pending', retry_count = 0, permanently_failed = false WHERE permanently_failed`)
+	if n := m.Value(`SELECT count(*) FROM noggin_schema.noggin_data WHERE first_failed_at IS NOT NULL OR failing_since IS NOT NULL`); n != "0" {
+		t.Error("the manual's UPDATE leaves the time of the first failure")
+	}
+}
+
+func TestBrokenAnswersAreKeptAsAnExcerptWithoutSecrets(t *testing.T) {
+	t.Parallel()
+	m := newQueue(t, plainWorld(8))
+	kinds := []string{"html", "malformed", "wrong-tip", "no-tip", "empty-object", "array", "cut", "body"}
+	for i, kind := range kinds {
+		f := apitest.Fault{Kind: kind, Tips: []string{m.Server.Record(i).Tip}, On: apitest.OnRecord}
+		if kind == "body" {
+			f.Value = "<html>" + m.Server.Token() + strings.Repeat("é\x00", 4000)
+		}
+		m.Server.AddFault(f)
+	}
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.APIFailed != len(kinds) {
+		t.Errorf("summary %+v", s)
+	}
+	nothingCounted(m)
+	if n := m.Value(`SELECT count(*) FROM noggin_schema.processing_errors WHERE octet_length(error_details->>'excerpt') BETWEEN 1 AND 2048`); n != "8" && n != "7" { // of a cut body nothing may be left
+		t.Errorf("%s excerpts", n)
+	}
+	for what, text := range map[string]string{
+		"the database": m.Value(`SELECT string_agg(error_message || coalesce(error_details::text, ''), ' ') FROM noggin_schema.processing_errors`),
+		"the log":      m.Logged.String(),
+	} {
+		if strings.Contains(text, m.Server.Token()) {
+			t.Errorf("the token is in %s", what)
+		}
+	}
+}
+
+func TestPhotographsThatNobodyServesAreNotTheRecordsFault(t *testing.T) {
+	t.Parallel()
+	m := newQueue(t, apitest.Options{Records: 6, Forms: []string{"LCD"}, Photos: apitest.Fixed(2)})
+	m.Server.AddFault(apitest.Fault{Status: 404, On: apitest.OnMedia})
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Failed != 6 {
+		t.Errorf("summary %+v", s)
+	}
+	nothingCounted(m)
+	m.Server.SetFaults(apitest.Fault{Status: 404, On: apitest.OnMedia, Tips: []string{m.Server.Record(0).Attachments[0].Tip}})
+	makeDue(m)
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 5 || s.Partial != 1 {
+		t.Errorf("summary %+v", s)
+	}
+	if n := m.Value(`SELECT count(*) FROM noggin_schema.noggin_data WHERE retry_count = 1`); n != "1" {
+		t.Errorf("%s records were counted against, want the one alone", n)
+	}
+}
+
+func TestATipOfAnAssumedFormIsTriedAsTheOthers(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewMirror(t, apitest.Options{Records: 1, Forms: []string{"SO"}, Photos: apitest.None, Log: true})
+	tip := m.Server.Record(0).Tip
+	if _, err := m.DB.EnsureRecords(t.Context(), []string{tip}, "LCD", true); err != nil {
+		t.Fatal(err)
+	}
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 1 {
+		t.Errorf("summary %+v", s)
+	}
+	if form := m.Value(`SELECT object_type || object_type_assumed FROM noggin_schema.noggin_data`); form != "SOfalse" {
+		t.Errorf("form %s", form)
+	}
+}

@@ -1,0 +1,243 @@
+package seal
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+
+	"noggin/storage"
+)
+
+// BagProofs writes the proofs of records into a bag, and which of them wait to be sealed.
+// entries hands over the tips of the records, file writes a file of the bag. Without a log
+// it writes nothing.
+func BagProofs(ctx context.Context, db *storage.DB, entries func(fn func(tip string) error) error, file func(name string, write func(io.Writer) error) error) error {
+	var due []string // first: what is sealed meanwhile has a proof
+	if err := pages(entries, func(tips []string) error {
+		found, err := db.SealDue(ctx, tips)
+		due = append(due, found...)
+		return err
+	}); err != nil {
+		return err
+	}
+	p, err := newProver(ctx, db)
+	if err != nil || len(p.logs) == 0 {
+		return err
+	}
+	if err := p.each(func(name, text string) error {
+		return file(proofFolder+name, func(w io.Writer) error { _, err := io.WriteString(w, text); return err })
+	}); err != nil {
+		return err
+	}
+	if len(due) > 0 {
+		if err := file(proofFolder+proofUnsealed, func(w io.Writer) error { _, err := io.WriteString(w, strings.Join(due, "\n")+"\n"); return err }); err != nil {
+			return err
+		}
+	}
+	return file(proofFolder+proofLines, func(w io.Writer) error {
+		return pages(entries, func(tips []string) error { return p.write(ctx, w, tips) })
+	})
+}
+
+// pages hands tips to fn, some at a time.
+func pages(entries func(fn func(tip string) error) error, fn func(tips []string) error) error {
+	const page = 200
+	var tips []string
+	flush := func() error {
+		err := fn(tips)
+		tips = tips[:0]
+		return err
+	}
+	if err := entries(func(tip string) error {
+		if tips = append(tips, tip); len(tips) < page {
+			return nil
+		}
+		return flush()
+	}); err != nil {
+		return err
+	}
+	return flush()
+}
+
+// maxNamed bounds the problems that a report names. It counts all.
+const maxNamed = 20
+
+// BagProof is what the proofs of a bag prove.
+type BagProof struct {
+	Checkpoints  []BagCheckpoint `json:"checkpoints"`
+	KeyGiven     bool            `json:"key_given"`     // false: the bag itself says which key is right
+	Leaves       int             `json:"leaves"`        // versions of records that are in the log
+	FilesProved  int             `json:"files_proved"`  // attachments and answers
+	Unsealed     int             `json:"unsealed"`      // records of which something has no proof: it was not sealed when it was exported
+	ProblemCount int             `json:"problem_count"` // what the proofs contradict
+	Problems     []string        `json:"problems"`      // the first of them
+}
+
+// BagCheckpoint is a checkpoint in a bag.
+type BagCheckpoint struct {
+	Log  string `json:"log"`
+	Size int64  `json:"tree_size"`
+}
+
+func (b *BagProof) problem(format string, args ...any) {
+	if b.ProblemCount++; len(b.Problems) < maxNamed {
+		b.Problems = append(b.Problems, fmt.Sprintf(format, args...))
+	}
+}
+
+// exported is what the check needs of a line of data/records.jsonl.
+type exported struct {
+	Tip      string `json:"tip"`
+	ID       string `json:"inspection_id"`
+	Status   string `json:"processing_status"`
+	Folder   string `json:"folder"`
+	Version  int    `json:"version"` // the current one
+	Versions []struct {
+		Version int    `json:"version"`
+		SHA256  string `json:"sha256"`
+	} `json:"versions"`
+	Files []struct {
+		Path          string `json:"path"`
+		Kind          string `json:"kind"`
+		AttachmentTip string `json:"attachment_tip"`
+	} `json:"files"`
+}
+
+// Bag is a bag whose files are as its lists say.
+type Bag interface {
+	// Open opens a file. The error for a missing one is fs.ErrNotExist.
+	Open(name string) (io.ReadCloser, error)
+	// Sums are the SHA-256 of the files of the payload, by name.
+	Sums(ctx context.Context) (map[string]string, error)
+}
+
+// CheckBag checks the proofs of a bag, without a database. publicKey is the key that the
+// checker trusts; "": the one in the bag, which proves nothing against whoever made the
+// bag. If the bag has no proofs, it returns nil.
+func CheckBag(ctx context.Context, bag Bag, publicKey string) (*BagProof, error) {
+	p, err := readProofs(ctx, bag, publicKey)
+	b := &BagProof{Checkpoints: []BagCheckpoint{}, KeyGiven: publicKey != "", Problems: []string{}}
+	switch {
+	case errors.Is(err, errProof):
+		b.problem("%v", err)
+		return b, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil //nolint:nilnil // there is nothing to report
+	case err != nil:
+		return nil, err
+	}
+	for _, c := range p.checkpoints {
+		b.Checkpoints = append(b.Checkpoints, BagCheckpoint{c.origin, c.N})
+	}
+	for _, leaves := range p.leaves {
+		b.Leaves += len(leaves)
+	}
+	sums, err := bag.Sums(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var absent BagProof // what the leaves name and the bag lacks
+	attachments := 0
+	if err := eachLine(ctx, bag, "data/records.jsonl", func(text []byte) error {
+		var r exported
+		if err := json.Unmarshal(text, &r); err != nil {
+			return fmt.Errorf("read the list of records: %w", err)
+		}
+		attachments += b.record(r, p, sums, &absent)
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	if attachments > 0 { // else it is a bag without photographs
+		b.ProblemCount += absent.ProblemCount
+		b.Problems = append(b.Problems, absent.Problems[:min(len(absent.Problems), maxNamed-len(b.Problems))]...)
+	}
+	return b, nil
+}
+
+// record checks the files of a record against its leaves. It adds the attachments of the
+// current version that the bag lacks to absent, and returns how many it has. Of a record
+// that was not complete, or waited to be sealed, not all has a proof.
+func (b *BagProof) record(r exported, p *proofs, sums map[string]string, absent *BagProof) (attachments int) {
+	leaves := p.leaves[r.Tip]
+	unsealed, unproved := len(leaves) == 0 || p.unsealed[r.Tip] || r.Status != string(storage.StatusComplete), len(leaves) == 0
+	name := r.ID
+	if name == "" {
+		name = r.Tip
+	}
+	there := map[string]bool{}
+	for _, f := range r.Files {
+		at := path.Join(r.Folder, f.Path)
+		sum := sums[at]
+		switch f.Kind {
+		case "attachment", "former":
+			attachments++
+		case "answer", "suspect":
+		default:
+			continue
+		}
+		there[sum] = true
+		switch {
+		case proves(leaves, f.AttachmentTip, sum):
+			b.FilesProved++
+		case f.Kind == "suspect": // it was never the attachment, so it is in no leaf
+		case unsealed:
+			unproved = true
+		default:
+			b.problem("%s: the log has no such file of %s: its SHA-256 is %s", at, name, sum)
+		}
+	}
+	current := ""
+	for _, v := range r.Versions {
+		if v.Version == r.Version {
+			current = v.SHA256
+		}
+	}
+	last := lastOf(leaves, current)
+	switch {
+	case unproved || last < 0 && (unsealed || len(r.Versions) == 0): // an older noggin kept no versions
+		b.Unsealed++
+	case last < 0:
+		b.problem("the log has no version of %s with the answer that is the current one in the bag: its SHA-256 is %.64s", name, current)
+	case leaves[last].Complete:
+		for _, a := range leaves[last].Attachments {
+			if !there[a.SHA256] {
+				absent.problem("an attachment of %s that the log has is not in the bag: its SHA-256 is %s", name, a.SHA256)
+			}
+		}
+	}
+	return attachments
+}
+
+// lastOf is the index of the last leaf of a body, or -1: an earlier one names bytes that
+// were replaced.
+func lastOf(leaves []leaf, body string) int {
+	last := -1
+	for i, l := range leaves {
+		if l.BodySHA256 == body {
+			last = i
+		}
+	}
+	return last
+}
+
+// proves tells whether a leaf names the SHA-256 as that of the attachment, or, without one,
+// of the body.
+func proves(leaves []leaf, attachment, sum string) bool {
+	for _, l := range leaves {
+		if attachment == "" && l.BodySHA256 == sum {
+			return true
+		}
+		for _, a := range l.Attachments {
+			if attachment != "" && a.Tip == attachment && a.SHA256 == sum {
+				return true
+			}
+		}
+	}
+	return false
+}

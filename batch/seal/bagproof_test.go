@@ -1,0 +1,227 @@
+package seal
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"strings"
+	"testing"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// bag is a bag in memory: what a check needs of one.
+type bag map[string]string
+
+func (b bag) Open(name string) (io.ReadCloser, error) {
+	text, ok := b[name]
+	if !ok {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	return io.NopCloser(strings.NewReader(text)), nil
+}
+
+func (b bag) Sums(context.Context) (map[string]string, error) {
+	sums := map[string]string{}
+	for line := range strings.Lines(b["manifest-sha256.txt"]) {
+		sum, name, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "  ")
+		sums[name] = sum
+	}
+	return sums, nil
+}
+
+// export makes a bag of all records, with proofs.
+func (s *sealed) export() bag {
+	s.T.Helper()
+	b := bag{}
+	var rows []struct {
+		Tip     string            `json:"tip"`
+		Version int               `json:"version"`
+		Body    string            `json:"body"`
+		Files   map[string]string `json:"files"`
+	}
+	if err := json.Unmarshal([]byte(s.Value(`SELECT json_agg(json_build_object('tip', d.tip, 'version', coalesce(d.version, 1), 'body', v.hash_sha256,
+		'files', (SELECT json_object_agg(a.attachment_tip, a.file_hash_sha256) FROM noggin_schema.attachments a WHERE a.record_tip = d.tip)))
+		FROM noggin_schema.noggin_data d JOIN noggin_schema.record_versions v ON v.record_tip = d.tip AND v.version = coalesce(d.version, 1)`)), &rows); err != nil {
+		s.T.Fatal(err)
+	}
+	for _, r := range rows {
+		var files []string
+		for tip, sum := range r.Files {
+			files = append(files, fmt.Sprintf(`{"path":%q,"kind":"attachment","attachment_tip":%q}`, tip+".jpg", tip))
+			b["manifest-sha256.txt"] += sum + "  data/" + r.Tip + "/" + tip + ".jpg\n"
+		}
+		files = append(files, `{"path":"answer.json","kind":"answer"}`, `{"path":"index.html","kind":"page"}`)
+		b["manifest-sha256.txt"] += r.Body + "  data/" + r.Tip + "/answer.json\n"
+		b["data/records.jsonl"] += fmt.Sprintf(`{"tip":%q,"processing_status":"complete","folder":"data/%s","version":%d,"versions":[{"version":%d,"sha256":%q}],"files":[%s]}`+"\n",
+			r.Tip, r.Tip, r.Version, r.Version, r.Body, strings.Join(files, ","))
+	}
+	err := BagProofs(s.T.Context(), s.DB, func(fn func(string) error) error {
+		for _, r := range rows {
+			if err := fn(r.Tip); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, func(name string, write func(io.Writer) error) error {
+		var text bytes.Buffer
+		err := write(&text)
+		b[name] = text.String()
+		return err
+	})
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	return b
+}
+
+func TestABagProvesItsFilesWithThePublicKeyAlone(t *testing.T) {
+	t.Parallel()
+	s := newSealed(t, 5)
+	if got, err := CheckBag(t.Context(), s.export(), ""); got != nil || err != nil {
+		t.Errorf("without a log: %+v, %v", got, err)
+	}
+	s.seal()
+	s.edit(2)
+	key := s.seal().PublicKey
+	b := s.export()
+	files := strings.Count(b["manifest-sha256.txt"], "\n")
+	for _, trusted := range []string{key, ""} {
+		got, err := CheckBag(t.Context(), b, trusted)
+		if err != nil || got.ProblemCount > 0 || got.FilesProved != files || got.Leaves != 7 || got.Unsealed > 0 || got.KeyGiven != (trusted != "") {
+			t.Errorf("the bag, trusting %q: %+v, %v", trusted, got, err)
+		}
+	}
+	if _, err := CheckBag(t.Context(), b, "no key"); !errors.Is(err, ErrBadKey) {
+		t.Errorf("a bad key: %v", err)
+	}
+	photograph := s.Value(`SELECT file_hash_sha256 FROM noggin_schema.attachments WHERE file_hash_sha256 IS NOT NULL ORDER BY record_tip LIMIT 1`)
+	line, _, _ := strings.Cut(b["manifest-sha256.txt"], "\n")
+	path := strings.Fields(line)[1]
+	other := newSealedKey(t)
+	for name, damage := range map[string]struct {
+		do   func(bag)
+		says string
+	}{
+		"a photograph changed with the list": {func(b bag) { b.replace("manifest-sha256.txt", photograph, strings.Repeat("0", 64)) }, "the log has no such file"},
+		"a photograph changed everywhere":    {func(b bag) { b.everywhere(photograph, strings.Repeat("0", 64)) }, "line 1: the proof does not hold"},
+		"a photograph left out of the record": {func(b bag) {
+			b.replace("data/records.jsonl", `{"path":"`+strings.TrimPrefix(path[strings.LastIndex(path, "/"):], "/")+`"`, `{"path":"gone"`)
+		}, "the log has no such file"},
+		"a proof cut":                  {func(b bag) { b.replace("data/proofs/proofs.jsonl", `"proof":["`, `"proof":["AAAA","`) }, "it is no proof"},
+		"another position":             {func(b bag) { b.replace("data/proofs/proofs.jsonl", `"position":0`, `"position":1`) }, "the proof does not hold"},
+		"a position that is none":      {func(b bag) { b.replace("data/proofs/proofs.jsonl", `"position":0`, `"position":-1`) }, "has no leaf -1"},
+		"no checkpoint":                {func(b bag) { delete(b, "data/proofs/checkpoint-example.com_inspections") }, "checkpoint-example.com_inspections"},
+		"a checkpoint of another size": {func(b bag) { b.replace("data/proofs/checkpoint-example.com_inspections", "\n7\n", "\n8\n") }, "is not signed by the log's key"},
+		"a proof that is there twice": {func(b bag) {
+			first, _, _ := strings.Cut(b["data/proofs/proofs.jsonl"], "\n")
+			b["data/proofs/proofs.jsonl"] += first + "\n"
+		}, "is there twice"},
+		"a version that is none": {func(b bag) { b.replace("data/records.jsonl", `"version":1,"versions"`, `"version":99,"versions"`) }, "the log has no version of"},
+		"another log's name":     {func(b bag) { b.everywhere(`"log":"example.com/inspections"`, `"log":"../../etc/passwd"`) }, "the proof does not hold"},
+	} {
+		forged := maps.Clone(b)
+		damage.do(forged)
+		got, err := CheckBag(t.Context(), forged, key)
+		if err != nil || got.ProblemCount == 0 || !strings.Contains(strings.Join(got.Problems, "\n"), damage.says) {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+	if got, err := CheckBag(t.Context(), b, other); err != nil || got.ProblemCount == 0 {
+		t.Errorf("with another key: %+v, %v", got, err)
+	}
+	withoutPhotographs := maps.Clone(b)
+	withoutPhotographs["data/records.jsonl"] = strings.ReplaceAll(b["data/records.jsonl"], `"kind":"attachment"`, `"kind":"page"`)
+	if got, err := CheckBag(t.Context(), withoutPhotographs, key); err != nil || got.ProblemCount > 0 {
+		t.Errorf("without photographs: %+v, %v", got, err)
+	}
+	for kind, want := range map[string]int{"suspect": 0, "former": 1} {
+		more := maps.Clone(b)
+		more.replace("data/records.jsonl", `"files":[`, `"files":[{"path":"more.jpg","kind":"`+kind+`","attachment_tip":"`+strings.Repeat("a", 64)+`"},`)
+		if got, err := CheckBag(t.Context(), more, key); err != nil || got.ProblemCount != want || got.Unsealed > 0 {
+			t.Errorf("with a %s file that no leaf has: %+v, %v", kind, got, err)
+		}
+	}
+	fewer := maps.Clone(b)
+	fewer.replace("data/records.jsonl", `"kind":"attachment"`, `"kind":"page"`)
+	if got, err := CheckBag(t.Context(), fewer, key); err != nil || got.ProblemCount != 1 || !strings.Contains(got.Problems[0], "is not in the bag") {
+		t.Errorf("with a photograph that is left out: %+v, %v", got, err)
+	}
+}
+
+// A record that waits to be sealed is no lie, and neither is one whose edit is under way.
+func TestABagOfARecordThatWaitsToBeSealedIsNotAccused(t *testing.T) {
+	t.Parallel()
+	s := newSealed(t, 3)
+	key := s.seal().PublicKey
+	s.edit(1)
+	b := s.export()
+	got, err := CheckBag(t.Context(), b, key)
+	if err != nil || got.ProblemCount > 0 || got.Unsealed != 1 || got.FilesProved == 0 {
+		t.Errorf("with an edit since the last seal: %+v, %v", got, err)
+	}
+	delete(b, "data/proofs/unsealed.txt")
+	if got, err := CheckBag(t.Context(), b, key); err != nil || got.ProblemCount == 0 {
+		t.Errorf("with an answer that does not wait to be sealed: %+v, %v", got, err)
+	}
+	for record := range strings.Lines(b["data/records.jsonl"]) {
+		if strings.Contains(record, `"version":2`) {
+			b.replace("data/records.jsonl", record, strings.Replace(record, `"complete"`, `"partial"`, 1))
+		}
+	}
+	if got, err := CheckBag(t.Context(), b, key); err != nil || got.ProblemCount > 0 || got.Unsealed != 1 {
+		t.Errorf("with an edit that is under way: %+v, %v", got, err)
+	}
+}
+
+// A size near 1 << 62 has tlog count for ever.
+func TestACheckpointOfHugeSizeIsRefused(t *testing.T) {
+	t.Parallel()
+	secret, public, err := note.GenerateKey(rand.Reader, "example.com/forger")
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := note.NewSigner(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := sign("example.com/forger", tlog.Tree{N: 1<<62 + 1}, signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := bag{
+		"data/proofs/public-keys.txt": public + "\n", "data/proofs/checkpoint-example.com_forger": c.note,
+		"data/proofs/proofs.jsonl": `{"log":"example.com/forger","position":1,"leaf":"{}","proof":[]}` + "\n",
+	}
+	if got, err := CheckBag(t.Context(), b, ""); err != nil || got.ProblemCount != 1 || !strings.Contains(got.Problems[0], "no checkpoint") {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// replace changes the first such text in a file.
+func (b bag) replace(name, from, to string) { b[name] = strings.Replace(b[name], from, to, 1) }
+
+// everywhere changes a text in all files.
+func (b bag) everywhere(from, to string) {
+	for name, text := range b {
+		b[name] = strings.ReplaceAll(text, from, to)
+	}
+}
+
+// newSealedKey makes a key and returns its public half.
+func newSealedKey(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	public, _, err := Init(Config{KeyFile: dir + "/key"}, dir, "example.com/inspections")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return public
+}

@@ -1,0 +1,306 @@
+package seal
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"noggin/batch/files"
+	"noggin/batch/forms"
+	"noggin/storage"
+)
+
+const (
+	// leavesPage is the number of leaves that are compared at a time. It bounds the memory.
+	leavesPage = 500
+	// fileReaders is the number of records whose files are read at the same time.
+	fileReaders = 4
+)
+
+// flaw is something that a leaf says and the mirror does not.
+type flaw struct{ check, what string }
+
+// flaws are the messages and remedies of the flaws.
+var flaws = map[string]struct{ message, remedy string }{
+	"leaf":        {"leaves in the database are damaged", rebuilt},
+	"record":      {"records that were sealed are gone", "restore them from a backup of the database"},
+	"body":        {"bodies that were sealed are gone or changed", "copy the row of record_versions back from a backup of the database"},
+	"attachment":  {"the database does not have attachments as they were sealed", "restore the rows and the files from backups of before the change"},
+	"file":        {"files differ from what was sealed", "copy them back from an archive or a copy; `noggin validate files --deep --fix` fetches lost ones again"},
+	"lost":        {"files that were sealed were given up with their archive", "an archive that turns up: `noggin archive register FILE`"},
+	"payload":     {"payloads differ from the bodies that were sealed", "find out who changed them; `noggin process --tip TIP` stores the current answer again"},
+	"unproved":    {"complete records have answers or attachments that no leaf has, and nothing says that they are to be sealed", "find out who put them there: what noggin itself stores is marked to be sealed"},
+	"leaf_column": {"leaves stand under another record than they say", rebuilt},
+}
+
+// rows are what the database has of the records of a page.
+type rows struct {
+	versions map[string][]version
+	files    map[string][]storage.SealFile
+	leaves   map[string][]leaf // of every log, the oldest first
+	due      map[string]bool   // the next run seals it
+}
+
+// version is a stored version with the SHA-256 of its body.
+type version struct {
+	storage.SealVersion
+	sum string
+}
+
+func (c *evidence) rowsOf(ctx context.Context, tips []string) (rows, error) {
+	r := rows{map[string][]version{}, map[string][]storage.SealFile{}, map[string][]leaf{}, map[string]bool{}}
+	read, err := c.DB.SealRecords(ctx, tips)
+	for _, tip := range read.Due {
+		r.due[tip] = true
+	}
+	for _, s := range read.Leaves {
+		if l, err := parseLeaf(s.Leaf); err == nil {
+			r.leaves[l.Tip] = append(r.leaves[l.Tip], l)
+		}
+	}
+	for _, v := range read.Versions {
+		sum := sha256.Sum256(v.Body)
+		r.versions[v.Tip] = append(r.versions[v.Tip], version{v, hex.EncodeToString(sum[:])})
+	}
+	for _, f := range read.Files {
+		r.files[f.RecordTip] = append(r.files[f.RecordTip], f)
+	}
+	return r, err
+}
+
+// checkLeaves compares leaves with the rows and files of their records.
+func (c *evidence) checkLeaves(ctx context.Context, log storage.SealLog, page []storage.SealedLeaf) error {
+	var leaves []leafAt
+	for _, s := range page {
+		l, err := parseLeaf(s.Leaf)
+		switch {
+		case err != nil:
+			c.report(log, s.Position, s.Tip, flaw{"leaf", err.Error()})
+		case l.Kind == kindLog:
+		default:
+			if l.Tip != s.Tip || string(l.claim()) != string(s.Claim) {
+				c.report(log, s.Position, l.Tip, flaw{"leaf_column", "stands under " + s.Tip})
+			}
+			leaves = append(leaves, leafAt{l, s.Position})
+		}
+	}
+	for len(leaves) > 0 {
+		tips := tipsOf(leaves)
+		sizes, err := c.DB.BodyBytes(ctx, tips)
+		if err != nil {
+			return err
+		}
+		n := within(tips, sizes)
+		if err := c.checkTwice(ctx, log, leaves[:n]); err != nil {
+			return err
+		}
+		leaves = leaves[n:]
+	}
+	return nil
+}
+
+// checkTwice compares leaves. What differs is compared a second time, with rows that are
+// read again, as a run may have changed them meanwhile.
+func (c *evidence) checkTwice(ctx context.Context, log storage.SealLog, leaves []leafAt) error {
+	found, _, err := c.compare(ctx, leaves)
+	if err != nil {
+		return err
+	}
+	var again []leafAt
+	for i, l := range leaves {
+		if len(found[i]) > 0 {
+			again = append(again, l)
+		}
+	}
+	if len(again) == 0 {
+		return nil
+	}
+	found, r, err := c.compare(ctx, again)
+	if err != nil {
+		return err
+	}
+	for i, l := range again {
+		inspection := ""
+		if versions := r.versions[l.Tip]; len(versions) > 0 {
+			inspection = versions[0].Inspection
+		}
+		for _, f := range found[i] {
+			c.report(log, l.position, named(l.Tip, inspection), f)
+		}
+	}
+	return nil
+}
+
+// leafAt is a leaf and its position.
+type leafAt struct {
+	leaf
+	position int64
+}
+
+func (c *evidence) report(log storage.SealLog, position int64, record string, f flaw) {
+	c.problem(f.check, flaws[f.check].message, fmt.Sprintf("%s leaf %d, record %s: %s", log.Origin, position, record, f.what), flaws[f.check].remedy)
+}
+
+// compare returns the flaws of each leaf.
+func (c *evidence) compare(ctx context.Context, leaves []leafAt) ([][]flaw, rows, error) {
+	tips := tipsOf(leaves)
+	slices.Sort(tips)
+	r, err := c.rowsOf(ctx, slices.Compact(tips))
+	if err != nil {
+		return nil, r, err
+	}
+	unlike, err := c.unlikePayloads(ctx, leaves, r)
+	if err != nil {
+		return nil, r, err
+	}
+	found := make([][]flaw, len(leaves))
+	var mu sync.Mutex
+	readers, reading := errgroup.WithContext(ctx)
+	readers.SetLimit(fileReaders)
+	for i, l := range leaves {
+		found[i] = compareRows(l.leaf, r)
+		if unlike[l.Tip] && len(r.versions[l.Tip]) > 0 {
+			found[i] = append(found[i], flaw{"payload", "the payload in noggin_data is not what the body says"})
+		}
+		if c.output == nil {
+			continue
+		}
+		readers.Go(func() error {
+			wrong, n, bytes, err := c.compareFiles(reading, l.leaf, r)
+			mu.Lock()
+			defer mu.Unlock()
+			found[i] = append(found[i], wrong...)
+			c.files, c.bytes = c.files+n, c.bytes+bytes
+			return err
+		})
+	}
+	return found, r, readers.Wait()
+}
+
+func tipsOf(leaves []leafAt) []string {
+	tips := make([]string, len(leaves))
+	for i, l := range leaves {
+		tips[i] = l.Tip
+	}
+	return tips
+}
+
+// compareRows compares a leaf with the rows of its record.
+func compareRows(l leaf, r rows) (found []flaw) {
+	versions := r.versions[l.Tip]
+	if len(versions) == 0 {
+		return []flaw{{"record", "the record or its versions are gone"}}
+	}
+	if !slices.ContainsFunc(versions, func(v version) bool { return v.Body != nil && v.sum == l.BodySHA256 }) {
+		what := "no version has the body"
+		if i := slices.IndexFunc(versions, func(v version) bool { return v.SID == l.SID }); i >= 0 {
+			what = fmt.Sprintf("version %d (sid %s) has another body", versions[i].Version, l.SID)
+		}
+		found = append(found, flaw{"body", what + ": SHA-256 " + l.BodySHA256 + " was sealed"})
+	}
+	for _, a := range l.Attachments {
+		has := func(f storage.SealFile) bool { return f.Tip == a.Tip }
+		at := slices.IndexFunc(r.files[l.Tip], func(f storage.SealFile) bool { return has(f) && f.SHA256 == a.SHA256 && f.Size == a.Size })
+		if at >= 0 {
+			continue
+		}
+		what := fmt.Sprintf("attachment %s is gone", a.Tip)
+		if at = slices.IndexFunc(r.files[l.Tip], has); at >= 0 {
+			f := r.files[l.Tip][at]
+			what = fmt.Sprintf("%s has %d bytes with SHA-256 %s, and was sealed with %d bytes and %s", f.Path, f.Size, f.SHA256, a.Size, a.SHA256)
+		}
+		found = append(found, flaw{"attachment", what})
+	}
+	if of := r.leaves[l.Tip]; len(of) > 0 && of[len(of)-1].text() == l.text() { // once a record
+		found = append(found, unproved(l.Tip, r)...)
+	}
+	return found
+}
+
+// unproved is what a complete record that is not due has now, and no leaf says: somebody
+// may have put it in the place of what was sealed.
+func unproved(tip string, r rows) (found []flaw) {
+	at := slices.IndexFunc(r.versions[tip], func(v version) bool { return v.Current && v.Complete })
+	if at < 0 || r.due[tip] {
+		return nil
+	}
+	if now := r.versions[tip][at]; !slices.ContainsFunc(r.leaves[tip], func(l leaf) bool { return l.BodySHA256 == now.sum }) {
+		found = append(found, flaw{"unproved", fmt.Sprintf("its current version %d has a body with SHA-256 %s", now.Version, now.sum)})
+	}
+	for _, f := range r.files[tip] {
+		if f.Last == nil && f.Complete && !proves(r.leaves[tip], f.Tip, f.SHA256) {
+			found = append(found, flaw{"unproved", fmt.Sprintf("%s has SHA-256 %s", f.Path, f.SHA256)})
+		}
+	}
+	return found
+}
+
+// compareFiles reads the files on disk that a leaf names. Files in archives are compared
+// with their archives.
+func (c *evidence) compareFiles(ctx context.Context, l leaf, r rows) (found []flaw, n, bytes int64, err error) {
+	for _, a := range l.Attachments {
+		if ctx.Err() != nil {
+			return found, n, bytes, context.Cause(ctx)
+		}
+		at := slices.IndexFunc(r.files[l.Tip], func(f storage.SealFile) bool { return f.Tip == a.Tip && f.SHA256 == a.SHA256 })
+		if at < 0 {
+			continue
+		}
+		path := r.files[l.Tip][at].Path
+		if r.files[l.Tip][at].ArchiveID != nil {
+			if with := r.files[l.Tip][at].Lost; with != "" {
+				found = append(found, flaw{"lost", path + " was lost with " + with})
+			}
+			continue
+		}
+		err := c.output.Verify(path, a.Size, a.SHA256)
+		switch {
+		case err == nil:
+			n, bytes = n+1, bytes+a.Size
+		case errors.Is(err, files.ErrNotMounted):
+			return found, n, bytes, err
+		case errors.Is(err, files.ErrMissing), errors.Is(err, os.ErrNotExist):
+			found = append(found, flaw{"file", path + " is missing"})
+		default:
+			found = append(found, flaw{"file", strings.TrimPrefix(err.Error(), "verify ")})
+		}
+	}
+	return found, n, bytes, nil
+}
+
+// unlikePayloads returns the records whose payload is not what the body of their current
+// version says.
+func (c *evidence) unlikePayloads(ctx context.Context, leaves []leafAt, r rows) (map[string]bool, error) {
+	answers := map[string]json.RawMessage{}
+	unlike := map[string]bool{}
+	for _, l := range leaves {
+		for _, v := range r.versions[l.Tip] {
+			if !v.Current || v.Body == nil || v.sum != l.BodySHA256 {
+				continue
+			}
+			stored, err := forms.StoredJSON(v.Body)
+			if err != nil {
+				unlike[l.Tip] = true
+				continue
+			}
+			answers[l.Tip] = stored
+		}
+	}
+	if len(answers) == 0 {
+		return unlike, nil
+	}
+	tips, err := c.DB.UnlikeBodies(ctx, answers)
+	for _, tip := range tips {
+		unlike[tip] = true
+	}
+	return unlike, err
+}

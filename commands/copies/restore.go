@@ -1,0 +1,125 @@
+package copies
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"noggin/batch/copies"
+	"noggin/commands/cmdline"
+	"noggin/commands/session"
+	"noggin/commands/show"
+)
+
+// selectorFlags are the flags of the selector that restore takes.
+var selectorFlags = append([]string{"tip", "object-type", "status", "since"}, session.InspectionFlags()...)
+
+func restoreCommand(open *session.Opener) *cli.Command {
+	return &cli.Command{
+		Name:  "restore",
+		Usage: "bring files back from the target under their own paths",
+		Description: `Without --to, the missing files come back into the output folder. Files whose archive
+is there stay in it; where the archive is lost, they come back too, and the database
+is told so. Every file is compared with the hash in the database, and nothing is
+overwritten. --backup fetches a backup of the database, and needs no database.`,
+		Flags: append(session.SelectorFlags(selectorFlags...),
+			&cli.StringFlag{Name: "to", Usage: "restore below the folder `DIR`, also what is in archives", TakesFile: true},
+			&cli.StringFlag{Name: "backup", Usage: "fetch the database backup `NAME`, or the newest, into --to or [paths] backups"},
+			session.WaitFlag(),
+			cmdline.FormatFlag(show.Text, show.JSON),
+		),
+		Action: func(c *cli.Context) error {
+			if c.IsSet("backup") {
+				return restoreBackup(open, c)
+			}
+			return restoreFiles(open, c)
+		},
+	}
+}
+
+func restoreFiles(open *session.Opener, c *cli.Context) error {
+	s, err := open.Ready(c)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	opts := copies.RestoreOptions{To: c.String("to")}
+	if opts.Selector, err = s.Selector(c); err != nil {
+		return err
+	}
+	copier, bar, err := newCopier(s, c)
+	if err != nil {
+		return err
+	}
+	var summary copies.RestoreSummary
+	err = session.WhenUnlocked(c, func() (err error) {
+		summary, err = copier.Restore(c.Context, opts)
+		return err
+	})
+	if err == nil {
+		err = unfinished(summary.Problems, "not restored", "`noggin validate files --fix` queues what is missing, to be fetched from the platform again")
+	}
+	if err == nil && summary.Busy > 0 {
+		err = cmdline.Partialf("%s in the hands of another run: restore again", show.Plural(int(summary.Busy), "record"))
+	}
+	bar.Finish()
+	if summary.RunID != 0 {
+		s.Ended(c.Context, summary.RunID, summary, err)
+	}
+	if err != nil && summary.Records == 0 {
+		return err
+	}
+	return errors.Join(err, printRestored(summary, cmdline.Output(c)))
+}
+
+func printRestored(s copies.RestoreSummary, out show.Output) error {
+	if out.Format == show.JSON {
+		return out.JSON(s)
+	}
+	var b strings.Builder
+	problemsText(&b, s.Problems)
+	fmt.Fprintf(&b, "restored  %s, %s, of %s; there already: %d\n", show.Plural(int(s.Files), "file"), show.Size(s.Bytes).Human(), show.Plural(int(s.Records), "record"), s.AlreadyThere)
+	if s.Unarchived > 0 {
+		fmt.Fprintf(&b, "archives  %s whose archive is missing, now in the output folder\n", show.Plural(int(s.Unarchived), "file"))
+	}
+	if s.InArchives > 0 {
+		fmt.Fprintf(&b, "archives  %s left in archives\n", show.Plural(int(s.InArchives), "file"))
+	}
+	fmt.Fprintf(&b, "to        %s\n", show.Printable(s.Folder))
+	_, err := fmt.Fprint(out, b.String())
+	return err
+}
+
+func restoreBackup(open *session.Opener, c *cli.Context) error {
+	if i := slices.IndexFunc(selectorFlags, c.IsSet); i >= 0 {
+		return cmdline.Usagef("--backup cannot be combined with --%s", selectorFlags[i])
+	}
+	s, err := open.Session(c)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	copier, bar, err := newCopier(s, c)
+	if err != nil {
+		return err
+	}
+	folder, name := s.Config.Batch.Paths.Backups, c.String("backup")
+	if c.IsSet("to") {
+		if folder, err = filepath.Abs(c.String("to")); err != nil {
+			return err
+		}
+	}
+	if name == "newest" {
+		name = ""
+	}
+	backup, err := copier.RestoreBackup(c.Context, name, folder)
+	bar.Finish()
+	if err != nil {
+		return err
+	}
+	return cmdline.Output(c).Line(fmt.Sprintf("restored  %s  %s, SHA-256 %s", show.Printable(backup.Path), show.Size(backup.Bytes).Human(), backup.SHA), backup)
+}

@@ -1,0 +1,59 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"noggin/storage"
+)
+
+func TestARunTellsWhatItDid(t *testing.T) {
+	t.Parallel()
+	message := "the circuit is open"
+	for _, test := range []struct {
+		run  storage.RunRow
+		want string
+	}{
+		{storage.RunRow{Summary: []byte(`{"claimed": 3, "complete": 2, "api_failed": 1, "interrupted": 0}`)}, "3 taken, 2 complete, 1 API failed"},
+		{storage.RunRow{Summary: []byte(`{"claimed": 0}`)}, "nothing was due"},
+		{storage.RunRow{Summary: []byte(`null`)}, ""},
+		{storage.RunRow{Summary: []byte(`{"claimed": 3}`), Message: &message}, "3 taken: the circuit is open"},
+	} {
+		if got := whatItDid(test.run); got != test.want {
+			t.Errorf("%s tells %q, want %q", test.run.Summary, got, test.want)
+		}
+	}
+	now := time.Now()
+	if got := exitText(storage.RunRow{SeenAt: now.Add(-time.Hour)}, now); got != "died" {
+		t.Errorf("a run silent for an hour is %q", got)
+	}
+	if got := exitText(storage.RunRow{SeenAt: now.Add(-time.Minute)}, now); got != "running" {
+		t.Errorf("a run seen a minute ago is %q", got)
+	}
+}
+
+func TestTheQueueTellsWhenItWillBeEmpty(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2025, 10, 22, 12, 0, 0, 0, time.UTC)
+	at := func(hours float64, due int64) storage.Sample {
+		return storage.Sample{At: now.Add(-time.Duration(hours * float64(time.Hour))), Measures: storage.Measures{Due: due}}
+	}
+	q := queueReport{Queue: storage.QueueDepth{Due: 100}}
+	q.history([]storage.Sample{at(5, 900), at(3, 400), at(2.95, 395), at(1, 200)}, now)
+	if len(q.Depths) != 3 || q.PerHour == nil || *q.PerHour != 100 || q.EmptyAt == nil || !q.EmptyAt.Equal(now.Add(time.Hour)) {
+		t.Errorf("%+v", q)
+	}
+	deep := queueReport{Queue: storage.QueueDepth{Due: 5000, Later: 6000, DueAtLeast: true}}
+	deep.history([]storage.Sample{at(2, 5000)}, now)
+	status := statusReport{Queue: deep.Queue}
+	if facts := fmt.Sprint(status.queueSection(now).Facts); deep.PerHour != nil || !strings.Contains(facts, "at least 5,000") || !strings.Contains(facts, "at most 6,000") {
+		t.Errorf("%+v: %s", deep, facts)
+	}
+	growing := queueReport{Queue: storage.QueueDepth{Due: 500}}
+	growing.history([]storage.Sample{at(2, 100)}, now)
+	if growing.EmptyAt != nil || *growing.PerHour != -200 || !strings.Contains(growing.pace(now), "grows by 200") {
+		t.Errorf("%+v", growing)
+	}
+}

@@ -1,0 +1,92 @@
+package storage
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+)
+
+// ErrorLost is the type of the errors that record lost files.
+const ErrorLost = "lost"
+
+// filesInArchive are the files that the archive $1 holds, of records in $2; all: every one.
+func filesInArchive(all bool) string {
+	of := func(tip string) string {
+		if all {
+			return ""
+		}
+		return " AND " + tip + " = ANY($2::text[])"
+	}
+	return `(SELECT a.record_tip AS tip, a.file_path AS path, a.file_hash_sha256 AS hash, a.file_size_bytes AS size, '' AS former
+		FROM noggin_schema.attachments a WHERE a.archive_id = $1` + of("a.record_tip") + `
+		UNION ALL SELECT d.tip, d.report_path, d.report_hash_sha256, d.report_size_bytes, ''
+		FROM noggin_schema.noggin_data d WHERE d.report_archive_id = $1` + of("d.tip") + `
+		UNION ALL SELECT o.record_tip, o.path, o.hash_sha256, o.size_bytes, o.kind
+		FROM noggin_schema.former_files o WHERE o.archive_id = $1` + of("o.record_tip") + `)`
+}
+
+// CopiedOfArchive counts the files of the archive that have a copy in a second place.
+func (db *DB) CopiedOfArchive(ctx context.Context, archive int64) (n int, err error) {
+	err = db.get(ctx, "look for copies of the archive's files", &n, `
+		SELECT count(*) FROM `+filesInArchive(true)+` AS f WHERE EXISTS (SELECT FROM noggin_schema.copies c
+			WHERE c.path = f.path AND c.hash_sha256 = lower(f.hash) AND c.obsolete_at IS NULL AND c.problem IS NULL)`, archive)
+	return n, err
+}
+
+// MarkLost records that an archive is lost, and why. The first reason stays.
+func (db *DB) MarkLost(ctx context.Context, archive int64, reason string) error {
+	return db.change(ctx, "record the loss of the archive", `
+		UPDATE noggin_schema.archives SET lost_at = now(), lost_reason = $2 WHERE id = $1 AND lost_at IS NULL`, archive, cleanText(reason))
+}
+
+// LostOfArchive counts what was lost with an archive.
+type LostOfArchive struct {
+	Records int `db:"records" json:"records"`
+	Files   int `db:"files" json:"files"`   // of the current version: to be fetched again
+	Former  int `db:"former" json:"former"` // of former versions: the platform has them no more
+	Queued  int `db:"queued" json:"queued"` // records that are due again
+}
+
+// LoseFiles records for each of the claimed records what it lost with the archive, and
+// queues it again to fetch what the platform still has. Former files stay recorded in the
+// lost archive. It may be repeated.
+func (db *DB) LoseFiles(ctx context.Context, run, archive int64, claims []Claim, why string) (lost LostOfArchive, err error) {
+	err = db.tx(ctx, "record the lost files", func(tx *sqlx.Tx) error {
+		lost = LostOfArchive{}
+		owned, err := db.lockOwned(ctx, tx, run, claims)
+		if err != nil {
+			return err
+		}
+		if err := tx.GetContext(ctx, &lost, db.sql(`
+			SELECT count(DISTINCT f.tip) AS records, count(*) FILTER (WHERE f.former = '') AS files, count(*) FILTER (WHERE f.former <> '') AS former,
+			       count(DISTINCT f.tip) FILTER (WHERE f.former = '' AND NOT `+notQueued+`) AS queued
+			FROM `+filesInArchive(false)+` AS f JOIN noggin_schema.noggin_data d ON d.tip = f.tip`), archive, pq.Array(owned)); err != nil {
+			return err
+		}
+		doc, err := json.Marshal(map[string]any{"run": run, "why": cleanText(why), "type": ErrorLost})
+		if err != nil {
+			return err
+		}
+		return db.exec(ctx, tx, []any{archive, pq.Array(owned), string(doc)}, `
+			INSERT INTO noggin_schema.processing_errors (tip, run_id, error_type, error_message, error_details)
+			SELECT f.tip, ($3::jsonb->>'run')::bigint, $3::jsonb->>'type', $3::jsonb->>'why',
+			       jsonb_build_object('files', jsonb_agg(jsonb_build_object('path', f.path, 'size', f.size, 'sha256', f.hash, 'former', f.former) ORDER BY f.path))
+			FROM `+filesInArchive(false)+` AS f
+			WHERE NOT EXISTS (SELECT FROM noggin_schema.processing_errors e
+				WHERE e.tip = f.tip AND e.error_type = $3::jsonb->>'type' AND e.error_message = $3::jsonb->>'why') GROUP BY f.tip ORDER BY f.tip`, `
+			UPDATE noggin_schema.noggin_data d SET `+queueAgain+`, last_error_message = $3::jsonb->>'why'
+			WHERE d.tip = ANY($2::text[]) AND (d.report_archive_id = $1
+				OR EXISTS (SELECT FROM noggin_schema.attachments a WHERE a.record_tip = d.tip AND a.archive_id = $1))`, `
+			UPDATE noggin_schema.attachments a SET archive_id = NULL, attachment_status = 'pending', last_error_message = $3::jsonb->>'why'
+			WHERE a.record_tip = ANY($2::text[]) AND a.archive_id = $1`, `
+			UPDATE noggin_schema.noggin_data d SET report_archive_id = NULLIF(d.report_archive_id, $1), `+countAgain+`
+			WHERE d.tip = ANY($2::text[]) AND $3::text IS NOT NULL`, `
+			DELETE FROM noggin_schema.archive_records r WHERE r.archive_id = $1 AND r.record_tip = ANY($2::text[]) AND $3::text IS NOT NULL
+			  AND NOT EXISTS (SELECT FROM noggin_schema.former_files o WHERE o.record_tip = r.record_tip AND o.archive_id = $1)`, `
+			UPDATE noggin_schema.noggin_data d SET archived = false, archived_at = NULL
+			WHERE d.tip = ANY($2::text[]) AND d.archived AND NOT `+inArchive+` AND $1::bigint IS NOT NULL AND $3::text IS NOT NULL`)
+	})
+	return lost, err
+}

@@ -1,0 +1,229 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+
+	"noggin/storage/storagetest"
+)
+
+// patientDB is a database of a run behind a proxy, with a connection that is open.
+func patientDB(t *testing.T, retryFor time.Duration) (*DB, *storagetest.Proxy) {
+	t.Helper()
+	direct := testDB(t)
+	proxy := storagetest.NewProxy(t, direct.cfg.URL)
+	cfg := direct.cfg
+	cfg.URL, cfg.RetryFor = proxy.URL(cfg.URL), retryFor
+	db := openDB(t, cfg.ForRuns())
+	if err := db.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return db, proxy
+}
+
+// within fails the test unless do ends in time, and returns its error.
+func within(t *testing.T, limit time.Duration, do func() error) error {
+	t.Helper()
+	began := time.Now()
+	err := do()
+	if took := time.Since(began); took > limit {
+		t.Errorf("it took %s, want at most %s: %v", took, limit, err)
+	}
+	return err
+}
+
+func TestAnOperationEndsInTimeWhateverTheNetworkDoes(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]func(*storagetest.Proxy){
+		"answers are swallowed":  (*storagetest.Proxy).SwallowAnswers,
+		"requests are swallowed": (*storagetest.Proxy).SwallowRequests,
+		"packets are late":       func(p *storagetest.Proxy) { p.Delay(20 * time.Second) },
+		"connections are reset":  (*storagetest.Proxy).Reset,
+		"everything stalls":      (*storagetest.Proxy).Stall,
+		"nobody listens":         (*storagetest.Proxy).Refuse,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for what, operation := range map[string]func(*DB) error{
+				"a write": func(db *DB) error { return db.PauseRequests(t.Context(), time.Second) },
+				"a read": func(db *DB) error {
+					_, err := db.Standing(t.Context())
+					return err
+				},
+				"a commit": func(db *DB) error { return db.tx(t.Context(), "change nothing", func(*sqlx.Tx) error { return nil }) },
+			} {
+				db, proxy := patientDB(t, time.Second)
+				fault(proxy)
+				err := within(t, time.Second+cancelPatience+2*time.Second, func() error { return operation(db) })
+				if !errors.Is(err, ErrUnavailable) {
+					t.Errorf("%s: %v", what, err)
+				}
+			}
+		})
+	}
+}
+
+func TestAStatementEndsSoonAfterItsContext(t *testing.T) {
+	t.Parallel()
+	db, proxy := patientDB(t, time.Minute)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	stop := errors.New("told to stop")
+	done := make(chan error, 1)
+	go func() {
+		done <- within(t, cancelPatience+2*time.Second, func() error { return db.PauseRequests(ctx, time.Second) })
+	}()
+	proxy.SwallowAnswers()
+	cancel(stop)
+	if err := <-done; err != nil && !errors.Is(err, stop) {
+		t.Error(err)
+	}
+	proxy.Resume()
+	for range 2 { // the wire of an ended statement harms no later one
+		if err := db.PauseRequests(t.Context(), time.Second); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestTheHandshakeEndsWithinConnectTimeout(t *testing.T) {
+	t.Parallel()
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = silent.Close() })
+	for _, mode := range []string{"disable", "prefer"} {
+		cfg := DefaultConfig()
+		cfg.URL = fmt.Sprintf("postgres://noggin@%s/noggin_db?sslmode=%s", silent.Addr(), mode)
+		cfg.ConnectTimeout = time.Second
+		db := openDB(t, cfg)
+		err := within(t, 4*time.Second, func() error { return db.Ping(t.Context()) })
+		if !errors.Is(err, ErrUnavailable) {
+			t.Errorf("sslmode=%s: %v", mode, err)
+		}
+	}
+}
+
+// passwordConn is a connection that does something before the client's answer to the
+// request for a password is sent.
+type passwordConn struct {
+	net.Conn
+	before func() error
+}
+
+func (p passwordConn) Write(b []byte) (int, error) {
+	if b[0] == 'p' {
+		if err := p.before(); err != nil {
+			return 0, err
+		}
+	}
+	return p.Conn.Write(b)
+}
+
+type passwordDialer struct {
+	dialer
+	before func() error
+}
+
+func (d passwordDialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := d.dialer.DialContext(ctx, network, address)
+	if err == nil {
+		w := conn.(*wire)
+		w.Conn = passwordConn{w.Conn, d.before}
+	}
+	return conn, err
+}
+
+func connectWith(t *testing.T, before func() error) error {
+	t.Helper()
+	cfg, err := pq.NewConfig(testDB(t).cfg.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.ConnectTimeout = time.Minute
+	libpq, err := pq.NewConnectorConfig(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	libpq.Dialer(passwordDialer{dialer{time.Minute, time.Minute}, before})
+	conn, err := connector{libpq}.Connect(t.Context())
+	if err == nil {
+		_ = conn.Close()
+	}
+	return err
+}
+
+func TestAHandshakeThatCannotBeWrittenIsNoFaultOfOurs(t *testing.T) {
+	t.Parallel()
+	err := connectWith(t, func() error { return &net.OpError{Op: "write", Net: "tcp", Err: os.ErrDeadlineExceeded} })
+	if !unavailable(err) || !errors.Is(describe(t.Context(), "connect", err), ErrUnavailable) {
+		t.Errorf("%T %v", err, err)
+	}
+}
+
+// connect_timeout alone bounds a handshake, not the moment that a cancelled statement gets.
+func TestASlowHandshakeIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	if err := connectWith(t, func() error { time.Sleep(cancelPatience + 100*time.Millisecond); return nil }); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAnErrorNamesTheSessionThatHoldsTheLock(t *testing.T) {
+	t.Parallel()
+	for name, lock := range map[string]string{
+		"a table":           `LOCK TABLE noggin_schema.circuit`,
+		"a row":             `UPDATE noggin_schema.circuit SET updated_at = now()`,
+		"a table in a read": `LOCK TABLE noggin_schema.pause`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := testDB(t)
+			cfg := db.cfg
+			cfg.RetryFor = 2 * time.Second
+			run := openDB(t, cfg.ForRuns())
+			operator, err := db.pool.Connx(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer operator.Close()
+			var pid, user string
+			if err := operator.QueryRowContext(t.Context(), `SELECT pg_backend_pid(), current_user`).Scan(&pid, &user); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := operator.ExecContext(t.Context(), "BEGIN; "+lock); err != nil {
+				t.Fatal(err)
+			}
+			err = within(t, 5*time.Second, func() error {
+				if strings.HasSuffix(name, "read") {
+					_, err := run.Standing(t.Context())
+					return err
+				}
+				return run.PauseRequests(t.Context(), time.Second)
+			})
+			if !errors.Is(err, ErrUnavailable) || !errors.Is(err, ErrBusy) {
+				t.Fatal(err)
+			}
+			for _, part := range []string{"process " + pid + " of user " + user, "idle in transaction", lock, "pg_terminate_backend(" + pid + ")"} {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("the error does not say %q: %v", part, err)
+				}
+			}
+			if _, err := operator.ExecContext(t.Context(), "ROLLBACK"); err != nil {
+				t.Fatal(err)
+			}
+			if err := run.PauseRequests(t.Context(), time.Second); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

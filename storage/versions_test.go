@@ -1,0 +1,162 @@
+package storage
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+var testSteps = []time.Duration{24 * time.Hour, 7 * 24 * time.Hour, 30 * 24 * time.Hour}
+
+// An upgraded record is asked for again at the steps that are still to come, and its
+// answer from before becomes version 1 when another comes.
+func TestAnUpgradedRecordKeepsItsAnswerAsVersion1(t *testing.T) {
+	t.Parallel()
+	db := version1(t)
+	ctx := t.Context()
+	foreign(t, db, `INSERT INTO noggin_schema.noggin_data (tip, object_type, processing_status, payload, folder, processed_at, updated_at)
+		SELECT 'old-record-' || days, 'LCD', 'complete', '{"id": 1, "$meta": {"sid": "s1", "modifiedDate": "2025-01-01T00:00:00Z"}}', 'f/' || days,
+		       now() - days * interval '1 day', now() - days * interval '1 day' FROM unnest(ARRAY[3, 20, 100]) AS days`)
+	if _, err := db.Init(ctx, schemaText(t), InitOptions{AskAgain: testSteps}); err != nil {
+		t.Fatal(err)
+	}
+	due := scalar[string](t, db, `SELECT string_agg(record_tip || ' ' || step || ' ' || (due_at > now()), ', ' ORDER BY record_tip) FROM noggin_schema.refreshes WHERE record_tip LIKE 'old%'`)
+	if due != "old-record-20 2 true, old-record-3 1 true" {
+		t.Errorf("due are %s", due)
+	}
+	foreign(t, db, `DELETE FROM noggin_schema.pause; UPDATE noggin_schema.noggin_data SET processing_status = 'pending' WHERE tip = 'old-record-100'`)
+	claims, err := db.Claim(ctx, ClaimRequest{Run: 1, Limit: 1, Lease: time.Minute, Selector: Selector{Tips: []string{"old-record-100"}}})
+	if err != nil || len(claims) != 1 || !claims[0].Completed {
+		t.Fatalf("claims %+v, %v", claims, err)
+	}
+	a := answer(claims[0])
+	a.Payload, a.Raw, a.SID = []byte(`{"id": 2}`), []byte(` {"id":2}`), "s2"
+	stored, err := db.Store(ctx, 1, []Answer{a})
+	if err != nil || stored[a.key()].Outcome != OutcomeChanged || stored[a.key()].Version != 2 {
+		t.Fatalf("stored %+v, %v", stored, err)
+	}
+	finish(t, db, 1, Result{Tip: "old-record-100", Token: a.Token, Status: "complete", HTTPStatus: 200})
+	for version, want := range map[int]string{1: `{"id": 1, "$meta": {"sid": "s1", "modifiedDate": "2025-01-01T00:00:00Z"}}`, 2: ` {"id":2}`} {
+		if body, found, err := db.VersionBody(ctx, "old-record-100", version); err != nil || !found || string(body) != want {
+			t.Errorf("version %d is %q, %t, %v", version, body, found, err)
+		}
+	}
+	if marked := scalar[string](t, db, `SELECT string_agg(version || ' ' || from_row, ', ' ORDER BY version) FROM noggin_schema.record_versions`); marked != "1 true, 2 false" {
+		t.Errorf("versions: %s", marked)
+	}
+	if _, err := db.pool.Exec(`DELETE FROM noggin_schema.noggin_data WHERE tip = 'old-record-100'`); err == nil || !strings.Contains(err.Error(), "foreign key") {
+		t.Errorf("a record with versions was deleted: %v", err)
+	}
+}
+
+// The same answer in another order of keys is no version, and a chain of sids decides
+// before the times do.
+func TestVersionsAreToldApartByContentAndChain(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 1)
+	at := func(hour int) *time.Time { t := time.Date(2025, 1, 1, hour, 0, 0, 0, time.UTC); return &t }
+	for i, step := range []struct {
+		raw, sid string
+		parents  []string
+		modified *time.Time
+		bare     bool
+		want     Outcome
+		version  int
+	}{
+		{`{"a":1,"b":2,"$meta":{"sid":"A"}}`, "A", nil, at(1), false, OutcomeFirst, 1},
+		{`{"$meta":{"sid":"A"},"b":2,"a":1}`, "A", nil, at(1), false, OutcomeUnchanged, 1},
+		{`{"a":2,"$meta":{"sid":"B"}}`, "B", []string{"A"}, at(1), false, OutcomeChanged, 2},
+		{`{"a":1,"b":2,"$meta":{"sid":"A"}}`, "A", nil, at(9), false, OutcomeOlder, 2}, // whatever its time
+		{`{"a":0,"$meta":{"sid":"Z"}}`, "Z", nil, at(0), false, OutcomeOlder, 2},
+		{`{"$meta":{"sid":"B"}}`, "B", []string{"A"}, at(2), true, OutcomeReduced, 2},
+		{`{"a":3,"$meta":{"sid":"C"}}`, "C", []string{"B"}, at(0), false, OutcomeChanged, 5}, // its parent is the current one
+		{`{"a":2,"$meta":{"sid":"B"}}`, "B", []string{"A"}, at(9), false, OutcomeOlder, 5},
+		{checklist("Yes"), "D", []string{"C"}, at(9), false, OutcomeChanged, 6},
+		{checklist("No"), "D", []string{"C"}, at(9), false, OutcomeChanged, 7},
+	} {
+		foreign(t, db, `UPDATE noggin_schema.noggin_data SET processing_status = 'pending', claimed_by = NULL, claim_expires_at = NULL`)
+		a := answer(claim(t, db, 1, 1)[0])
+		a.Payload, a.Raw, a.SID, a.Parents, a.APIModifiedAt, a.Bare = []byte(step.raw), []byte(step.raw), step.sid, step.parents, step.modified, step.bare
+		stored, err := db.Store(t.Context(), 1, []Answer{a})
+		got := stored[a.key()]
+		if err != nil || got.Outcome != step.want || got.Version != step.version {
+			t.Errorf("step %d: %s, version %d, %v; want %s, %d", i, got.Outcome, got.Version, err, step.want, step.version)
+		}
+		if again, err := db.Store(t.Context(), 1, []Answer{a}); err != nil || len(again) != 1 { // a lost COMMIT
+			t.Errorf("step %d again: %v, %v", i, again, err)
+		}
+	}
+	if n := scalar[int](t, db, `SELECT count(*) FROM noggin_schema.record_versions`); n != 7 {
+		t.Errorf("%d versions, want 7", n)
+	}
+}
+
+// checklist is a payload of 40 fields, in which two that are 16 apart have the same answer.
+// jsonb's own hash is the same whatever that answer is.
+func checklist(answer string) string {
+	fields := make([]string, 40)
+	for i := range fields {
+		fields[i] = fmt.Sprintf(`"field%02d":"%d"`, i, i)
+	}
+	fields[3], fields[19] = `"field03":"`+answer+`"`, `"field19":"`+answer+`"`
+	return "{" + strings.Join(fields, ",") + "}"
+}
+
+// A claim takes due refreshes last, and an asking that changes nothing
+// moves only the claim.
+func TestRefreshesComeLastAndTouchOnlyTheClaim(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	const records = 3000
+	foreign(t, db, fmt.Sprintf(`INSERT INTO noggin_schema.noggin_data (tip, object_type, processing_status, payload)
+		SELECT 'c' || i, 'LCD', 'complete', '{}' FROM generate_series(1, %d) AS i`, records))
+	foreign(t, db, `INSERT INTO noggin_schema.refreshes (record_tip, due_at) SELECT tip, now() + (substr(tip, 2)::int - 20) * interval '1 hour' FROM noggin_schema.noggin_data`)
+	foreign(t, db, `ANALYZE noggin_schema.noggin_data; ANALYZE noggin_schema.refreshes`)
+	insertPending(t, db, 5)
+	const unclaimedColumns = `SELECT md5(string_agg((to_jsonb(d) - 'claim_token')::text, '' ORDER BY tip)) FROM noggin_schema.noggin_data d WHERE tip LIKE 'c%'`
+	before := scalar[string](t, db, unclaimedColumns)
+	claims, err := db.Claim(t.Context(), ClaimRequest{Run: 1, Limit: 12, Lease: time.Minute})
+	if err != nil || len(claims) != 12 {
+		t.Fatalf("%d claims, %v", len(claims), err)
+	}
+	var askings []Asking
+	for i, c := range claims {
+		if isRefresh := c.Status == StatusComplete; isRefresh {
+			askings = append(askings, Asking{Tip: c.Tip, Token: c.Token, HTTPStatus: 200})
+			if c.RefreshStep != 0 {
+				t.Errorf("claim %d: %+v", i, c)
+			}
+		}
+	}
+	if len(askings) != 7 {
+		t.Errorf("%d refreshes beside 5 new records, want 7", len(askings))
+	}
+	if asked, err := db.Asked(t.Context(), 1, askings, Backoff{AskAgain: testSteps}); err != nil || len(asked) != 7 {
+		t.Errorf("asked %v, %v", asked, err)
+	}
+	if asked, err := db.Asked(t.Context(), 1, askings, Backoff{AskAgain: testSteps}); err != nil || len(asked) != 7 { // a lost COMMIT
+		t.Errorf("asked again %v, %v", asked, err)
+	}
+	if after := scalar[string](t, db, unclaimedColumns); after != before {
+		t.Error("an asking that changed nothing changed more than the claim")
+	}
+	if n := scalar[int](t, db, `SELECT count(*) FROM noggin_schema.refreshes WHERE asked_at IS NOT NULL AND due_at BETWEEN now() + interval '23 hours' AND now() + interval '29 hours'`); n != 7 {
+		t.Errorf("%d records are due after the first step", n)
+	}
+}
+
+func TestABodyIsNoLongerThanItsRowSays(t *testing.T) {
+	t.Parallel()
+	stored, err := compress(make([]byte, 1<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body, err := decompress(stored, 1<<20); err != nil || len(body) != 1<<20 {
+		t.Errorf("%d bytes, %v", len(body), err)
+	}
+	if body, err := decompress(stored, 100); err == nil || body != nil {
+		t.Errorf("a body that is longer than its row says: %d bytes, %v", len(body), err)
+	}
+}
