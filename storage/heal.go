@@ -260,10 +260,9 @@ func (db *DB) writeHealed(ctx context.Context, tx *sqlx.Tx, owned []string, heal
 
 // StaleCounts counts the records to heal.
 type StaleCounts struct {
-	Free     int64    `db:"free"`     // unclaimed records
-	Held     int64    `db:"held"`     // claimed records
-	FreeIn   *float64 `db:"free_in"`  // seconds until the first claim ends, unless it is renewed
-	Reported int64    `db:"reported"` // records with a text report, claimed or not
+	Free   int64    `db:"free"`    // unclaimed records
+	Held   int64    `db:"held"`    // claimed records
+	FreeIn *float64 `db:"free_in"` // seconds until the first claim ends, unless it is renewed
 }
 
 // CountStale counts the records that refer to a changed name.
@@ -271,8 +270,7 @@ func (db *DB) CountStale(ctx context.Context) (StaleCounts, error) {
 	var c StaleCounts
 	err := db.get(ctx, "count the records whose names changed", &c, `
 		SELECT count(*) FILTER (WHERE `+unclaimed+`) AS free, count(*) FILTER (WHERE NOT `+unclaimed+`) AS held,
-		       extract(epoch FROM min(d.claim_expires_at) FILTER (WHERE NOT `+unclaimed+`) - now())::float8 AS free_in,
-		       count(d.report_path) AS reported
+		       extract(epoch FROM min(d.claim_expires_at) FILTER (WHERE NOT `+unclaimed+`) - now())::float8 AS free_in
 		FROM noggin_schema.noggin_data d WHERE d.names_stale`)
 	return c, err
 }

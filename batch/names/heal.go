@@ -83,12 +83,10 @@ func (h *Healer) Heal(ctx context.Context) (HealSummary, error) {
 		return w.summary, err
 	}
 	w.total = int(counts.Free)
-	if counts.Reported > 0 {
-		if w.output, err = files.OpenOutput(h.Output); err != nil {
-			w.why, w.shown = err, maxHealFailures
-		} else {
-			defer files.Release(w.output)
-		}
+	// A run beside this one may store reports while it heals, so the folder is opened even
+	// if no marked record has a report now. A host without one needs it only for reports.
+	if w.output, w.why = files.OpenOutput(h.Output); w.why == nil {
+		defer files.Release(w.output)
 	}
 	err = w.all(ctx)
 	left, countErr := h.DB.CountStale(context.WithoutCancel(ctx))

@@ -165,6 +165,26 @@ func TestHealingWithoutAChangeLeavesTheReportsAsTheyAre(t *testing.T) {
 	}
 }
 
+func TestAReportThatIsStoredWhileOthersAreHealedIsRenewedToo(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewMirror(t, healWorld())
+	m.ImportAll()
+	m.MustRun(process.Options{UntilEmpty: true})
+	before := reportsOf(m)
+	// At first only a record without a report is marked.
+	m.Execute(`UPDATE noggin_schema.noggin_data SET names_stale = true, report_path = NULL, report_size_bytes = NULL, report_hash_sha256 = NULL
+		WHERE tip = (SELECT min(tip) FROM noggin_schema.noggin_data)`)
+	h := healerOf(m)
+	beside := sync.OnceFunc(func() {
+		m.Execute(`UPDATE noggin_schema.noggin_data SET names_stale = true WHERE report_path IS NOT NULL`)
+	})
+	h.Progress = func(int, int) { beside() }
+	s, err := h.Heal(t.Context())
+	if want := len(before) - 1; err != nil || s.Reports != want || s.Failed != 0 {
+		t.Errorf("summary %+v, %v; want %d reports", s, err, want)
+	}
+}
+
 func TestAnImportBesideARunLeavesNoOldName(t *testing.T) {
 	t.Parallel()
 	want, columns := known(t)
