@@ -14,7 +14,8 @@
 // known to be there. A failure is written uncounted and held. The witness of what failed
 // (a form, or media) is asked, and judge decides by what it said:
 //
-//	failure ─▶ hold ─▶ ask the witness ─┬─ answered ─▶ counts, or given up (404 under every form)
+//	failure ─▶ hold ─▶ ask the witness ─┬─ answered ─▶ counts, or given up (404 under every form,
+//	                                    │                and 404 again after the witness)
 //	                                    ├─ failed ───▶ uncounted; 401 and 403: the credentials are rejected
 //	                                    └─ nobody ───▶ counts if the run got a good answer of that kind
 //

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"noggin/api"
 	"noggin/storage"
 )
@@ -255,7 +257,7 @@ func (f *failures) judgeBy(ctx context.Context, subject string, t testimony, end
 		return
 	}
 	counted, rejected, failing := f.decide(subject, t)
-	f.count(ctx, counted)
+	f.count(ctx, f.confirm(ctx, subject, counted))
 	if subject == storage.SubjectMedia {
 		f.gate.breaker.mediaSpoke(ctx, failing)
 	}
@@ -315,6 +317,31 @@ func (f *failures) decide(subject string, t testimony) (counted []storage.Counte
 	}
 	f.held[subject] = kept
 	return counted, rejected, failing
+}
+
+// confirm asks once more for the records that would be given up: the API may have answered
+// 404 to everything until just before the witness was asked. A record that is there, or
+// that gets no answer, does not count: it is due again.
+func (f *failures) confirm(ctx context.Context, subject string, failures []storage.CountedFailure) []storage.CountedFailure {
+	drop := make([]bool, len(failures))
+	var asking errgroup.Group
+	asking.SetLimit(f.gate.run.Concurrency)
+	for i, x := range failures {
+		if x.Final {
+			asking.Go(func() error {
+				drop[i] = !f.gate.witness.stillAbsent(ctx, subject, x.Tip)
+				return nil
+			})
+		}
+	}
+	_ = asking.Wait() // no question returns an error
+	kept := failures[:0]
+	for i, x := range failures {
+		if !drop[i] {
+			kept = append(kept, x)
+		}
+	}
+	return kept
 }
 
 // count counts failures against their records.

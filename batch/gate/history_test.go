@@ -70,16 +70,17 @@ func newHistory(t *testing.T, seed uint64) *history {
 	}
 	h.cfg.SampleSize = 4 + r.IntN(20)
 	begin := time.Now()
-	for range r.IntN(4) {
+	for range r.IntN(6) {
 		begin = begin.Add(time.Duration(r.Int64N(int64(20 * time.Minute))))
+		longest := []time.Duration{time.Minute, 40 * time.Minute}[r.IntN(2)]
 		o := outage{
 			subject: []string{form, storage.SubjectMedia, ""}[r.IntN(3)], begin: begin,
-			end: begin.Add(time.Duration(r.Int64N(int64(40 * time.Minute)))), class: Passing,
+			end: begin.Add(time.Duration(r.Int64N(int64(longest)))), class: Passing,
 		}
 		if r.IntN(4) == 0 {
 			o.host = "a"
 		}
-		if r.IntN(4) == 0 { // an expired right or a wrong path
+		if r.IntN(2) == 0 { // an expired right or a wrong path
 			o.class = []Class{Forbidden, Absent}[r.IntN(2)]
 		}
 		h.outages = append(h.outages, o)
@@ -209,8 +210,7 @@ func (h *history) left() (n int) {
 }
 
 // count counts a failure against a record. A healthy one counts at most once for each
-// outage, as a witness is asked after it. It is given up only when the API answered 404 and
-// then the witness, which the judge cannot tell from a record that is gone.
+// outage, as a witness is asked after it. It is never given up.
 func (h *history) count(f failedEntry, v verdict, witness testimony) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -231,7 +231,7 @@ func (h *history) count(f failedEntry, v verdict, witness testimony) {
 	if e.always == NoFailure && e.retries > len(h.outages) && !h.empty {
 		h.t.Errorf("seed %d: the healthy record %d counts %d times", h.seed, e.name, e.retries)
 	}
-	if e.always == NoFailure && e.givenUp && f.class != Absent {
+	if e.always == NoFailure && e.givenUp {
 		h.t.Errorf("seed %d: record %d is given up, which the platform would have served: %+v", h.seed, e.name, h.outages)
 	}
 }
@@ -479,10 +479,7 @@ func (s *simRun) work(e *entry, r *rand.Rand) {
 		generation := s.row.Generation
 		s.mu.Unlock()
 		time.Sleep(time.Duration(r.Int64N(int64(2 * time.Second))))
-		class := s.h.serves(s.host, subject, time.Now())
-		if class == NoFailure && e.subject == subject {
-			class = ofSubject(e.always, subject)
-		}
+		class := s.answers(e, subject)
 		if r.IntN(50) == 0 { // broken off: the record is due at once
 			s.observe(subject, class, requestEnded{generation: generation, unused: true})
 			s.h.free(e)
@@ -503,6 +500,15 @@ func (s *simRun) work(e *entry, r *rand.Rand) {
 	defer s.h.mu.Unlock()
 	e.done, e.claimed = true, 0
 	s.h.complete++
+}
+
+// answers returns how a request for a record or its attachment ends now.
+func (s *simRun) answers(e *entry, subject string) Class {
+	class := s.h.serves(s.host, subject, time.Now())
+	if class == NoFailure && e.subject == subject {
+		class = ofSubject(e.always, subject)
+	}
+	return class
 }
 
 func (s *simRun) observe(subject string, class Class, r requestEnded) {
@@ -573,10 +579,11 @@ func (s *simRun) decide(subject string, t testimony, ending bool) (left bool) {
 			class: f.class, everyForm: f.class == Absent, ended: f.ended, witness: t,
 			answered: !s.okAt[subject].IsZero(), otherwise: len(s.okAt) > 0, alone: subject == storage.SubjectMedia && mine == 1,
 		})
-		switch v {
-		case credentials:
+		switch {
+		case v == credentials:
 			s.stopped = true
-		case counts, givenUp:
+		case v == givenUp && s.answers(f.entry, subject) != Absent: // it is asked once more
+		case v == counts, v == givenUp:
 			s.h.count(f, v, t)
 		}
 		return v != waits
@@ -615,7 +622,7 @@ func TestHistories(t *testing.T) {
 			}
 			for _, e := range h.records {
 				switch {
-				case e.always == NoFailure && !e.done && !e.givenUp:
+				case e.always == NoFailure && !e.done:
 					t.Errorf("seed %d: the healthy record %d is not complete: %+v", seed, e.name, *e)
 				case e.always != NoFailure && !e.givenUp:
 					t.Errorf("seed %d: record %d, which always fails, is not given up: %+v", seed, e.name, *e)

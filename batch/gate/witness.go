@@ -181,12 +181,22 @@ func (w *witness) candidates(ctx context.Context, name string, retired []string)
 	tips, err := w.gate.run.DB.KnownRecords(ctx, name, retired)
 	known := make([]candidate, len(tips))
 	for i, tip := range tips {
-		known[i] = candidate{tip, tip, func(ctx context.Context) error {
-			_, err := w.client.Record(ctx, form.APIName, tip)
-			return err
-		}}
+		known[i] = w.record(form, tip)
 	}
 	return known, err
+}
+
+func (w *witness) record(form forms.ObjectType, tip string) candidate {
+	return candidate{tip, tip, func(ctx context.Context) error {
+		_, err := w.client.Record(ctx, form.APIName, tip)
+		return err
+	}}
+}
+
+// stillAbsent asks once more for a record of a form that the API did not find.
+func (w *witness) stillAbsent(ctx context.Context, code, tip string) bool {
+	form, ok := w.gate.run.Types.ByCode(code)
+	return ok && ClassOf(w.try(ctx, w.record(form, tip))) == Absent
 }
 
 func (w *witness) attachments(ctx context.Context, retired []string) (known []candidate, err error) {

@@ -262,6 +262,21 @@ func TestALoneMissingRecordIsGivenUp(t *testing.T) {
 	}
 }
 
+// TestNotFoundThatPassesGivesNothingUp has the API answer 404 for new records under every
+// form, and serve them by the time that the witness is asked.
+func TestNotFoundThatPassesGivesNothingUp(t *testing.T) {
+	t.Parallel()
+	m := mirrored(t, plainWorld(8), 5)
+	m.Server.AddFault(apitest.Fault{Status: 404, On: apitest.OnRecord, Tips: tipsFrom(m, 5, 8), FirstHits: len(m.Types.All())})
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.APIFailed != 3 {
+		t.Errorf("summary %+v", s)
+	}
+	nothingCounted(m)
+	m.Execute(`UPDATE noggin_schema.noggin_data SET next_retry_at = now() WHERE next_retry_at IS NOT NULL`)
+	m.MustRun(process.Options{UntilEmpty: true})
+	ends(m, 8, 0, 0)
+}
+
 // TestRecordsThatWaitForAProbeDoNotKeepTheQueueStill has the places of a run taken by
 // records that failed before, while a half-open circuit waits for new ones.
 func TestRecordsThatWaitForAProbeDoNotKeepTheQueueStill(t *testing.T) {
