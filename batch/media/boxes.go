@@ -127,7 +127,7 @@ func (w *boxWalk) locate(meta box) {
 	for uint64(w.pos)+8 <= end {
 		b, ok := w.header()
 		start := uint64(w.pos)
-		if !ok || b.open || b.size > end-start {
+		if !ok || b.open || start > end || b.size > end-start {
 			return
 		}
 		if b.kind == "iloc" {

@@ -468,7 +468,11 @@ func TestAHostileFileTakesLittleTime(t *testing.T) {
 	manyLists := atom("ftyp", "heic\x00\x00\x00\x00") + atom("meta", "\x00\x00\x00\x00"+strings.Repeat(small, 100_000))
 	directory := string(tiffFile(binary.LittleEndian, false)[8:46])
 	manyDirectories := "II*\x00\x08\x00\x00\x00" + strings.Repeat(directory, 50_000)
-	for name, data := range map[string]string{"extents": manyExtents, "lists": manyLists, "directories": manyDirectories, "frames": "GIF89a" + strings.Repeat("\x21\x00\x00", 500_000)} {
+	// The header of the second box reaches over the end of its list, and its size leads back
+	// to the first box.
+	back := "\x00\x00\x00\x01skip" + "\xff\xff\xff\xff\xff\xff\xff\xf8"
+	circle := atom("ftyp", "heic\x00\x00\x00\x00") + atom("meta", "\x00\x00\x00\x00"+atom("free", "")+back[:8]) + back[8:]
+	for name, data := range map[string]string{"extents": manyExtents, "lists": manyLists, "directories": manyDirectories, "circle": circle, "frames": "GIF89a" + strings.Repeat("\x21\x00\x00", 500_000)} {
 		started := time.Now()
 		check([]byte(data), "")
 		if took := time.Since(started); took > 5*time.Second {
