@@ -72,7 +72,7 @@ func (r *restoration) extractFrame(reader *format.Reader, frame int64, wanted ma
 	}
 	defer content.Close()
 	members := tar.NewReader(content)
-	var skipped int64
+	left := r.recordBytes + maxSkipped
 	for len(wanted) > 0 {
 		header, err := members.Next()
 		if err != nil || strings.HasSuffix(header.Name, format.ManifestExt) {
@@ -81,7 +81,7 @@ func (r *restoration) extractFrame(reader *format.Reader, frame int64, wanted ma
 		f, ok := wanted[header.Name]
 		if !ok {
 			// It is there, or was left out. Reading over it costs what it claims to be.
-			if skipped += header.Size; skipped > r.recordBytes+maxSkipped {
+			if left -= header.Size; left < 0 {
 				return written, fmt.Errorf("%w: a record's frame holds far more than the record", format.ErrDamaged)
 			}
 			continue

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -182,5 +183,31 @@ func TestAFrameThatExpandsWritesNoMoreThanTheFile(t *testing.T) {
 	<-ended
 	if err != nil || summary.Files != 0 || most > lines[0].Size+1 {
 		t.Errorf("%d bytes written, %+v, %v", most, summary, err)
+	}
+}
+
+// The sizes of two files in a frame add up to less than nothing.
+func TestAFrameWithImpossibleSizesIsNotReadOver(t *testing.T) {
+	t.Parallel()
+	s, archive, lines := forgeable(t)
+	var f forgery
+	z, err := zstd.NewWriter(&f.out)
+	batchtest.Must(t, err)
+	for _, size := range []int64{512, math.MaxInt64} {
+		batchtest.Must(t, tar.NewWriter(z).WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "other", Size: size, Mode: 0o644}))
+		if size == 512 {
+			_, err = z.Write(make([]byte, size))
+			batchtest.Must(t, err)
+		}
+	}
+	batchtest.Must(t, z.Close())
+	lines[0].Frame = 0
+	line, err := json.Marshal(lines[0])
+	batchtest.Must(t, err)
+	f.manifest.Write(append(line, '\n'))
+	f.replace(t, archive.Path)
+	summary, err := s.Restore(t.Context(), RestoreOptions{Target: archive.Name, To: t.TempDir()})
+	if err != nil || summary.LeftOutCount != 1 || !strings.Contains(summary.LeftOut[0].Reason, "far more than the record") {
+		t.Errorf("%+v, %v", summary, err)
 	}
 }
