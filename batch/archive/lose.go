@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"time"
 
 	"noggin/batch/archive/watch"
@@ -51,6 +53,11 @@ func (a *Archiver) lost(ctx context.Context, name string) (storage.Archive, erro
 	}
 	if !errors.Is(err, files.ErrMissing) {
 		return archive, err
+	}
+	for _, at := range watch.Places(archive, a.Paths.Archive) {
+		if _, err := os.Stat(at); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return archive, fmt.Errorf("forget %s: nobody can tell whether it is lost: %w; where its volume failed, unmount it first", archive.Name, files.WrapDisk("look at", at, err))
+		}
 	}
 	if look := watch.Look(ctx, []storage.Archive{archive}, a.Paths.Archive, a.DB.Host(), time.Now())[0]; look.Sight == watch.Elsewhere {
 		return archive, fmt.Errorf("forget %s: it is not lost, the host %s sees it", archive.Name, archive.Host)

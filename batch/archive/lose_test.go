@@ -1,15 +1,34 @@
 package archive
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"noggin/api/apitest"
+	"noggin/batch/batchtest"
 	"noggin/batch/health"
 	"noggin/batch/process"
 )
+
+// Whoever cannot look for an archive cannot tell that it is lost.
+func TestAnArchiveThatCannotBeLookedAtIsNotLost(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, apitest.Options{Records: 1, Forms: []string{"LCD"}, Days: 3, FirstDay: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC)})
+	s.mustCreate(everything)
+	at := filepath.Join(s.Paths.Archive, "noggin-2025-03.tar.zst")
+	batchtest.Must(t, os.Rename(at, at+".away"), os.Symlink(at, at))
+	if _, _, err := s.Losing(t.Context(), "noggin-2025-03"); !errors.Is(err, unix.ELOOP) {
+		t.Errorf("asked: %v", err)
+	}
+	if lost, err := s.Lose(t.Context(), "noggin-2025-03", "x"); !errors.Is(err, unix.ELOOP) {
+		t.Errorf("given up: %+v, %v", lost, err)
+	}
+}
 
 // A former file exists nowhere once its archive is lost: it stays recorded as lost, and
 // the platform serves the others again. Giving up twice changes nothing more.
