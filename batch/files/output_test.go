@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -323,6 +324,33 @@ func TestRemoveTakesRegularFilesOnly(t *testing.T) {
 	}
 	if len(tree(t, o)) != 0 {
 		t.Error("the file is still there")
+	}
+}
+
+// A link may lead to the folder of other files, such as on a second volume.
+func TestOnlyFoldersAreTidied(t *testing.T) {
+	o := newOutput(t)
+	one := keep(t, o, "2025/10/one", "a.jpg", "content")
+	keep(t, o, "2025/10/two", "b.jpg", "content")
+	if err := os.Symlink("10", filepath.Join(o.Name(), "2025/09")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(o.Name(), "2025/file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Remove("2025/09/one/" + path.Base(one.Path)); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Tidy(map[string]bool{"2025/09/one/a.jpg": true}); err != nil {
+		t.Error(err)
+	}
+	if removed, err := o.RemoveEmpty("2025/file"); removed || err != nil {
+		t.Errorf("a file is no empty folder: %v, %v", removed, err)
+	}
+	for name, there := range map[string]bool{"2025/09": true, "2025/file": true, "2025/10/two/b.jpg": true, "2025/10/one": false} {
+		if _, err := os.Lstat(filepath.Join(o.Name(), name)); (err == nil) != there {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

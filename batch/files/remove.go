@@ -47,9 +47,16 @@ func (o *Output) RemoveAside(as string, names []string) (emptied bool, err error
 	return o.RemoveEmpty(path.Join(RemovingFolder, as))
 }
 
-// RemoveEmpty removes a folder if it is empty. A missing folder counts as removed.
+// RemoveEmpty removes a folder if it is empty. A missing folder counts as removed. What is
+// no folder, such as a link to one, stays.
 func (o *Output) RemoveEmpty(dir string) (removed bool, err error) {
-	err = o.root.Remove(dir)
+	info, err := o.root.Lstat(dir)
+	if err == nil && !info.IsDir() {
+		return false, nil
+	}
+	if err == nil {
+		err = o.root.Remove(dir)
+	}
 	switch {
 	case err == nil:
 		o.forget(dir)
