@@ -331,6 +331,15 @@ func TestOldTemporaryFilesGoYoungOnesStay(t *testing.T) {
 			}
 		}
 	}
+	// A process writes it, whatever the clock says.
+	live, err := files.CreatePartial(filepath.Join(m.Paths.Archive, "noggin-2025-02.tar.zst"), files.FileMode)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer files.Release(live)
+	if err := os.Chtimes(live.Name(), long, long); err != nil {
+		t.Fatal(err)
+	}
 	effect, err := m.SweepTemp(t.Context())
 	if r, ok := effect.Details.(tempResult); err != nil || !ok || r.Files != 2 || r.Bytes != 8 {
 		t.Errorf("%+v, %v", effect, err)

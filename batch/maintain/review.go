@@ -46,12 +46,12 @@ func (m *Maintenance) SweepTemp(_ context.Context) (Effect, error) {
 }
 
 // abandoned returns the sizes of the files to which nobody has written for
-// [files.TempAge], by path.
+// [files.TempAge] and that no process of this host has locked, by path.
 func abandoned(paths []string) map[string]int64 {
 	sizes := map[string]int64{}
 	for _, name := range paths {
 		info, err := os.Lstat(name)
-		if err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()).Abs() >= files.TempAge {
+		if err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()).Abs() >= files.TempAge && !files.IsLocked(name) {
 			sizes[name] = info.Size()
 		}
 	}
