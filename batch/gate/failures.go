@@ -143,11 +143,11 @@ func (f *failures) sawOtherwise() bool {
 	return f.otherwise
 }
 
-// goodMedia tells whether attachments came, and nothing said that they do not.
-func (f *failures) goodMedia() bool {
+// media tells whether attachments came, and whether the witness said that they do not.
+func (f *failures) media() (came, fail bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.answered[storage.SubjectMedia] && !f.told[storage.SubjectMedia]
+	return f.answered[storage.SubjectMedia], f.told[storage.SubjectMedia]
 }
 
 // hold keeps a failure that was written uncounted.

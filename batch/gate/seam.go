@@ -92,11 +92,11 @@ func (g *Gate) AskLast(work, claiming context.Context) {
 
 // lookAtMedia looks whether attachments come again, if the reports say that they do not.
 func (g *Gate) lookAtMedia(work, claiming context.Context) {
-	switch {
-	case g.breaker.state().MediaFailingSince == nil:
-	case g.failures.goodMedia():
-		g.breaker.mediaSpoke(work, false)
-	case claiming.Err() == nil && g.witness.ask(claiming, storage.SubjectMedia).said == answered && !g.failures.told[storage.SubjectMedia]:
+	came, fail := g.failures.media()
+	if fail || g.breaker.state().MediaFailingSince == nil {
+		return
+	}
+	if came || claiming.Err() == nil && g.witness.ask(claiming, storage.SubjectMedia).said == answered {
 		g.breaker.mediaSpoke(work, false)
 	}
 }
