@@ -1,6 +1,7 @@
 package place
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -87,5 +88,16 @@ func TestASizeThatIsNoneIsNoObject(t *testing.T) {
 		}); err != nil || found != 1 {
 			t.Errorf("a size of %d: %d found, %v", size, found, err)
 		}
+	}
+}
+
+// A page without an object may be followed by another one for ever.
+func TestAListingEnds(t *testing.T) {
+	t.Parallel()
+	s := lying(t, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>again</NextContinuationToken></ListBucketResult>`))
+	})
+	if err := s.List(t.Context(), "backups", func(Found) error { return nil }); !errors.Is(err, errEndless) {
+		t.Error(err)
 	}
 }

@@ -292,7 +292,7 @@ func (s *S3) Remove(ctx context.Context, o Object, version string) error {
 
 // List calls each with every object below the folder.
 func (s *S3) List(ctx context.Context, folder string, each func(Found) error) error {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(context.WithValue(ctx, pagesLeft{}, new(mostPages)))
 	defer cancel()
 	for info := range s.core.Client.ListObjects(ctx, s.bucket, minio.ListObjectsOptions{Prefix: s.prefix + folder + "/", Recursive: true}) {
 		if info.Err != nil {

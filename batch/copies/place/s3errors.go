@@ -116,7 +116,20 @@ type bounded struct{ inner http.RoundTripper }
 // objectSize is the key of a context with the size of the object that is read.
 type objectSize struct{}
 
+// pagesLeft is the key of a context with how many more pages a listing may have.
+type pagesLeft struct{}
+
+// mostPages of a thousand keys are more than all backups that there ever were.
+const mostPages = 1000
+
+var errEndless = fmt.Errorf("%w: the listing does not end after %d pages", ErrAway, mostPages)
+
 func (b bounded) RoundTrip(request *http.Request) (*http.Response, error) {
+	if left, is := request.Context().Value(pagesLeft{}).(*int); is {
+		if *left--; *left < 0 {
+			return nil, errEndless
+		}
+	}
 	answer, err := b.inner.RoundTrip(request)
 	if err == nil {
 		size, _ := request.Context().Value(objectSize{}).(int64)
