@@ -37,17 +37,24 @@ func CompareVersions(before, after []byte) ([]FieldChange, error) {
 		}
 		was, is := fieldText(old[field]), fieldText(now[field])
 		if !slices.Equal(was, is) {
-			gone := func(list, other []string) string {
-				return strings.Join(slices.DeleteFunc(slices.Clone(list), func(s string) bool { return slices.Contains(other, s) }), "\n")
-			}
 			c := FieldChange{field, strings.Join(was, "\n"), strings.Join(is, "\n")}
-			if len(was)+len(is) > 2 && (gone(was, is) != "" || gone(is, was) != "") { // only what changed of a list
-				c.Before, c.After = gone(was, is), gone(is, was)
+			gone, come := without(was, is), without(is, was)
+			if len(was)+len(is) > 2 && (gone != "" || come != "") { // only what changed of a list
+				c.Before, c.After = gone, come
 			}
 			changes = append(changes, c)
 		}
 	}
 	return changes, nil
+}
+
+// without is the list without what the other one has, a text a line.
+func without(list, other []string) string {
+	has := make(map[string]bool, len(other))
+	for _, s := range other {
+		has[s] = true
+	}
+	return strings.Join(slices.DeleteFunc(slices.Clone(list), func(s string) bool { return has[s] }), "\n")
 }
 
 func decodeFields(raw []byte) (map[string]any, error) {

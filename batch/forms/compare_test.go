@@ -2,7 +2,10 @@ package forms
 
 import (
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
 )
 
 func TestVersionsAreComparedFieldByField(t *testing.T) {
@@ -17,5 +20,19 @@ func TestVersionsAreComparedFieldByField(t *testing.T) {
 	}
 	if got, err := CompareVersions([]byte(before), []byte(before)); err != nil || len(got) != 0 {
 		t.Errorf("a version differs from itself: %q, %v", got, err)
+	}
+}
+
+func TestLongListsAreComparedInLittleTime(t *testing.T) {
+	many := func(from int) []byte {
+		texts := make([]string, 60_000)
+		for i := range texts {
+			texts[i] = strconv.Itoa(from + i)
+		}
+		return []byte(`{"numbers":[` + strings.Join(texts, ",") + `]}`)
+	}
+	began := time.Now()
+	if _, err := CompareVersions(many(0), many(100_000)); err != nil || time.Since(began) > 5*time.Second {
+		t.Errorf("%v, after %s", err, time.Since(began))
 	}
 }
