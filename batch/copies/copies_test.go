@@ -17,6 +17,7 @@ import (
 	"noggin/api/apitest"
 	"noggin/batch/archive"
 	"noggin/batch/batchtest"
+	"noggin/batch/claims"
 	"noggin/batch/copies/place"
 	"noggin/batch/files"
 	"noggin/batch/process"
@@ -421,5 +422,71 @@ func TestAKeyEndsInTheSHA256AndFitsIntoAName(t *testing.T) {
 	}
 	if got := object(storage.CopyManifest, storage.CopyKey{Path: "/b/n.dump.json", SHA256: sum}, 1).Key; got != "backups/n.dump.json."+sum {
 		t.Error(got)
+	}
+}
+
+// Of a record whose files are in two archives, only those of the missing one come back.
+func TestFilesStayInTheArchiveThatIsThereThoughAnotherOfTheirRecordIsMissing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	archiver := &archive.Archiver{DB: w.DB, Paths: w.paths, ClaimLease: w.Processing.ClaimLease, Log: w.Log}
+	create := func() archive.Created {
+		t.Helper()
+		made, err := archiver.Create(t.Context(), archive.CreateOptions{Before: "2026-01-01"})
+		if err != nil || len(made.Archives) != 1 {
+			t.Fatal(made, err)
+		}
+		return made.Archives[0]
+	}
+	first := create()
+	w.Server.Edit(w.Server.Record(0).Tip, apitest.Edit{Add: []string{"attachments"}})
+	if s := w.MustRun(process.Options{Refresh: true, UntilEmpty: true}); s.Changed != 1 {
+		t.Fatalf("%+v", s)
+	}
+	second := create()
+	if s := w.run(); s.FromArchives != int64(first.Files+second.Files) || s.Count != 0 {
+		t.Fatalf("%+v", s)
+	}
+	batchtest.Must(t, os.Remove(first.Path))
+	r, err := w.copier.Restore(t.Context(), RestoreOptions{})
+	if err != nil || r.InArchives != int64(second.Files) || r.Unarchived != int64(first.Files) || r.Count != 0 {
+		t.Errorf("archives of %d and %d files: %+v, %v", first.Files, second.Files, r, err)
+	}
+}
+
+func TestAnArchiveIsNotMissingAsTheDatabaseDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	r := &restorer{Copier: w.copier, there: map[string]bool{}}
+	if _, err := r.archiveIsThere(ended, "noggin-2025-03.tar.zst"); !errors.Is(err, context.Canceled) || len(r.there) > 0 {
+		t.Errorf("%v, %v", err, r.there)
+	}
+}
+
+// What was restored under a claim that was lost is in the database as it was.
+func TestALostClaimUnarchivesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	w.run()
+	archiver := &archive.Archiver{DB: w.DB, Paths: w.paths, ClaimLease: w.Processing.ClaimLease, Log: w.Log}
+	if _, err := archiver.Create(t.Context(), archive.CreateOptions{Before: "2026-01-01"}); err != nil {
+		t.Fatal(err)
+	}
+	batchtest.Must(t, os.RemoveAll(w.paths.Archive))
+	tip := w.Server.Record(0).Tip
+	records, err := w.DB.RecordFiles(t.Context(), []string{tip})
+	batchtest.Must(t, err)
+	r := &restorer{Copier: w.copier, there: map[string]bool{}, keeper: claims.NewKeeper(w.DB, w.Log, 1, time.Minute)}
+	r.to, err = w.copier.openThere(t.Context())
+	batchtest.Must(t, err)
+	defer files.Release(r.to)
+	r.output, err = files.OpenOutput(w.Output)
+	batchtest.Must(t, err)
+	defer files.Release(r.output)
+	batchtest.Must(t, r.restoreRecord(t.Context(), records[0], storage.Claim{Tip: tip, Token: -1}, true))
+	if r.summary.Files != 3 || r.summary.Unarchived != 0 || r.summary.Busy != 1 {
+		t.Errorf("%+v", r.summary)
 	}
 }

@@ -124,11 +124,19 @@ func (r *restorer) restoreRecords(ctx context.Context, tips []string) error {
 	if r.keeper != nil {
 		var archived []string
 		for _, record := range records {
+			lacks := false // an archive; restoreRecord asks of all what was found out here
 			for _, f := range record.Files {
-				if f.ArchiveName != nil && !r.archiveIsThere(ctx, *f.ArchiveName) {
-					archived = append(archived, record.Tip)
-					break
+				if f.ArchiveName == nil {
+					continue
 				}
+				there, err := r.archiveIsThere(ctx, *f.ArchiveName)
+				if err != nil {
+					return err
+				}
+				lacks = lacks || !there
+			}
+			if lacks {
+				archived = append(archived, record.Tip)
 			}
 		}
 		if len(archived) > 0 {
@@ -158,21 +166,24 @@ func (r *restorer) restoreRecords(ctx context.Context, tips []string) error {
 	return nil
 }
 
-// archiveIsThere tells whether an archive can be opened. Each is looked for once.
-func (r *restorer) archiveIsThere(ctx context.Context, name string) bool {
-	there, known := r.there[name]
-	if !known {
-		row, err := r.DB.ArchiveByName(ctx, name)
-		if err == nil {
-			var frames *archive.Frames
-			if frames, err = archive.OpenFrames(r.Paths, row); err == nil {
-				frames.Close()
-			}
-		}
-		there = err == nil
-		r.there[name] = there
+// archiveIsThere tells whether an archive can be opened. Each is looked for once. The error
+// is one of the database.
+func (r *restorer) archiveIsThere(ctx context.Context, name string) (there bool, err error) {
+	if there, known := r.there[name]; known {
+		return there, nil
 	}
-	return there
+	row, err := r.DB.ArchiveByName(ctx, name)
+	if err != nil && !errors.Is(err, storage.ErrNoArchive) {
+		return false, err
+	}
+	if err == nil {
+		var frames *archive.Frames
+		if frames, err = archive.OpenFrames(r.Paths, row); err == nil {
+			frames.Close()
+		}
+	}
+	r.there[name] = err == nil
+	return err == nil, nil
 }
 
 // restoreRecord restores the files of one record.
@@ -206,9 +217,6 @@ func (r *restorer) restoreRecord(ctx context.Context, record storage.FiledRecord
 			back[*f.ArchiveID] = append(back[*f.ArchiveID], f)
 		}
 	}
-	if busy {
-		r.count(&r.summary.Busy)
-	}
 	for _, folder := range folders {
 		if err := folder.Sync(); err != nil {
 			return err
@@ -218,12 +226,20 @@ func (r *restorer) restoreRecord(ctx context.Context, record storage.FiledRecord
 		return nil
 	}
 	for archive, restored := range back {
-		if _, err := r.DB.MarkRestored(ctx, r.summary.RunID, archive, []storage.Claim{claim}, restored); err != nil {
+		owned, err := r.DB.MarkRestored(ctx, r.summary.RunID, archive, []storage.Claim{claim}, restored)
+		if err != nil {
 			return err
+		}
+		if len(owned) == 0 { // the claim was lost meanwhile
+			busy = true
+			continue
 		}
 		r.mu.Lock()
 		r.summary.Unarchived += int64(len(restored))
 		r.mu.Unlock()
+	}
+	if busy {
+		r.count(&r.summary.Busy)
 	}
 	return nil
 }
