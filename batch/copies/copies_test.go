@@ -490,3 +490,45 @@ func TestALostClaimUnarchivesNothing(t *testing.T) {
 		t.Errorf("%+v", r.summary)
 	}
 }
+
+// A copy of a backup without that of its manifest is one that a killed run began.
+func TestTheNewestBackupIsOneWithAManifest(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	batchtest.Must(t, os.MkdirAll(w.paths.Backups, 0o755))
+	for _, day := range []string{"01", "02"} {
+		text := "dump of " + day
+		sum := sha256.Sum256([]byte(text))
+		at := filepath.Join(w.paths.Backups, "noggin_db_202601"+day+"_000000.dump")
+		batchtest.Must(t, os.WriteFile(at, []byte(text), 0o644), os.WriteFile(at+".json", []byte("{}"+text), 0o644),
+			w.DB.RecordBackup(t.Context(), hex.EncodeToString(sum[:]), at, int64(len(text)), time.Now()))
+	}
+	w.run()
+	newest, err := filepath.Glob(filepath.Join(w.target, "backups", "noggin_db_20260102_000000.dump.json.*"))
+	if err != nil || len(newest) != 1 {
+		t.Fatal(newest, err)
+	}
+	batchtest.Must(t, os.Remove(newest[0]))
+	folder := t.TempDir()
+	back, err := w.copier.RestoreBackup(t.Context(), "", folder)
+	if err != nil || filepath.Base(back.Path) != "noggin_db_20260101_000000.dump" || len(tree(t, folder)) != 2 {
+		t.Errorf("%+v, %v, %v", back, err, tree(t, folder))
+	}
+	back, err = w.copier.RestoreBackup(t.Context(), "noggin_db_20260102_000000.dump", folder)
+	if err != nil || len(tree(t, folder)) != 3 || !strings.Contains(w.Logged.String(), "no manifest") {
+		t.Errorf("by its name: %+v, %v\n%s", back, err, w.Logged)
+	}
+}
+
+func TestAManifestIsCopiedWholeOrNotAtAll(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	batchtest.Must(t, os.MkdirAll(w.paths.Backups, 0o755))
+	at := filepath.Join(w.paths.Backups, "noggin_db_20260101_000000.dump")
+	sum := sha256.Sum256([]byte("dump"))
+	batchtest.Must(t, os.WriteFile(at, []byte("dump"), 0o644), os.WriteFile(at+".json", make([]byte, mostManifest+1), 0o644),
+		w.DB.RecordBackup(t.Context(), hex.EncodeToString(sum[:]), at, 4, time.Now()))
+	if s := w.run(); s.Count != 1 || !strings.Contains(s.First[0].What, "manifest") {
+		t.Errorf("%+v", s)
+	}
+}

@@ -98,12 +98,15 @@ func (r *runner) copyOne(ctx context.Context, one *result, known map[string][]st
 
 // judge decides what an error means for the file and for the run.
 func (r *runner) judge(ctx context.Context, one *result, err error) {
+	if err == nil {
+		return
+	}
+	gone := r.output.Check()
 	switch {
-	case err == nil:
 	case ctx.Err() != nil, isAway(ctx, r.to, err):
 		one.err = err
-	case r.output.Check() != nil:
-		one.err = r.output.Check()
+	case gone != nil:
+		one.err = gone
 	case errors.Is(err, storage.ErrUnavailable), errors.Is(err, storage.ErrSchema):
 		one.err = err
 	case errors.Is(err, place.ErrSource) && errors.Is(err, files.ErrDiffers):
@@ -200,9 +203,12 @@ func (r *runner) putBackup(ctx context.Context, one *result) error {
 		return err
 	}
 	defer files.Release(manifest)
-	text, err := io.ReadAll(io.LimitReader(manifest, mostManifest))
+	text, err := io.ReadAll(io.LimitReader(manifest, mostManifest+1))
 	if err != nil {
 		return files.WrapDisk("read", manifest.Name(), err)
+	}
+	if len(text) > mostManifest {
+		return fmt.Errorf("its manifest has more than %d bytes: noggin wrote another one", mostManifest)
 	}
 	sum := sha256.Sum256(text)
 	key := storage.CopyKey{Path: one.due.Path + manifestSuffix, SHA256: hex.EncodeToString(sum[:])}

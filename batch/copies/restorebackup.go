@@ -1,6 +1,7 @@
 package copies
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"noggin/batch/copies/place"
@@ -28,7 +30,7 @@ var backupKey = regexp.MustCompile(`^` + backupsFolder + `/(noggin_.+_([0-9]{8}_
 var ErrNoBackup = errors.New("the target has no such backup")
 
 // RestoreBackup writes a backup of the database and its manifest into a folder. It needs
-// no database. name "" is the newest backup.
+// no database. name "" is the newest backup, of those with a manifest if there are any.
 func (c *Copier) RestoreBackup(ctx context.Context, name, folder string) (RestoredBackup, error) {
 	to, err := c.openThere(ctx)
 	if err != nil {
@@ -39,37 +41,41 @@ func (c *Copier) RestoreBackup(ctx context.Context, name, folder string) (Restor
 		place.Found
 		name, at, sum string
 	}
-	var dump, manifest found
-	var manifests []found
+	var dumps []found
+	manifests := map[string]found{} // by the name of the backup; the newest of each
 	err = to.List(ctx, backupsFolder, func(f place.Found) error {
 		match := backupKey.FindStringSubmatch(f.Key)
 		if match == nil || name != "" && match[1] != name || strings.Contains(match[1], "/") {
 			return nil
 		}
 		one := found{f, match[1], match[2], match[4]}
-		if match[3] != "" {
-			manifests = append(manifests, one)
-		} else if one.at > dump.at || one.at == dump.at && one.Modified.After(dump.Modified) {
-			dump = one
+		if match[3] == "" {
+			dumps = append(dumps, one)
+		} else if other, is := manifests[one.name]; !is || one.Modified.After(other.Modified) {
+			manifests[one.name] = one
 		}
 		return nil
 	})
 	if err != nil {
 		return RestoredBackup{}, err
 	}
-	if dump.name == "" {
+	if len(dumps) == 0 {
 		return RestoredBackup{}, fmt.Errorf("%w: %s in %s", ErrNoBackup, name, c.Config.url())
 	}
-	for _, one := range manifests {
-		if one.name == dump.name && one.Modified.After(manifest.Modified) {
-			manifest = one
-		}
+	// A run that was killed may have copied a backup without its manifest.
+	if whole := slices.DeleteFunc(slices.Clone(dumps), func(f found) bool { return manifests[f.name].name == "" }); len(whole) > 0 {
+		dumps = whole
+	}
+	dump := slices.MaxFunc(dumps, func(a, b found) int { return cmp.Or(cmp.Compare(a.at, b.at), a.Modified.Compare(b.Modified)) })
+	manifest := manifests[dump.name]
+	if manifest.name == "" {
+		c.Log.Warn("the target has no manifest of the backup, without which noggin cannot check it", "backup", dump.name)
 	}
 	if err := files.MakeFolders(folder); err != nil {
 		return RestoredBackup{}, files.WrapDisk("create folder", folder, err)
 	}
 	result := RestoredBackup{Path: filepath.Join(folder, dump.name), Bytes: dump.Size, SHA: dump.sum}
-	for _, one := range []found{manifest, dump} { // a backup without a manifest is of no use
+	for _, one := range []found{manifest, dump} {
 		if one.name == "" {
 			continue
 		}
