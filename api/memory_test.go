@@ -167,6 +167,33 @@ func TestTheMemoryOfAnswersIsGivenBack(t *testing.T) {
 	}
 }
 
+// The attempt that follows a broken answer may read as much as the first one: what that
+// gave back would be missing.
+func TestAnotherAttemptHasTheMemoryOfTheFirst(t *testing.T) {
+	t.Parallel()
+	whole := answerOf(`"` + strings.Repeat("x", 300<<10) + `"`)
+	var c *Client
+	attempts := 0
+	server, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		if attempts++; attempts == 1 {
+			_, _ = io.WriteString(w, `{"a":1}`) // without $meta.tip
+			return
+		}
+		if rest := c.memory.size - shares[0].cost(); c.memory.free.TryAcquire(rest + 1) {
+			t.Error("less memory is held than the answer may take")
+			c.memory.free.Release(rest + 1)
+		}
+		_, _ = io.WriteString(w, whole)
+	})
+	c = newTestClient(t, server.URL, nil)
+	if data, err := c.Record(t.Context(), testForm, testTip); err != nil || string(data) != whole {
+		t.Errorf("%d bytes, %v", len(data), err)
+	}
+	if attempts != 2 {
+		t.Errorf("%d attempts", attempts)
+	}
+}
+
 func TestCountingDoesNotMindHowBytesArrive(t *testing.T) {
 	text := "\xef\xbb\xbf \n" + `{"a\\":"[{,\"\\\\","b":[1,[2,{"c":"d"}],"e"],"f":{}}`
 	var whole measure

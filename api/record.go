@@ -54,14 +54,14 @@ func (k *call) fetchWithin(ctx context.Context, target, tip string, s share) (da
 		if isHTML(resp.Header.Get("Content-Type"), seen) {
 			return seen, errHTML
 		}
+		if err := checkRecord(seen, tip); err != nil {
+			return seen, err // another attempt may need all the memory
+		}
 		data = seen
 		taken.shrink(share{bytes: int64(len(seen)), values: m.values, strings: m.strings})
-		return seen, checkRecord(seen, tip)
+		return seen, nil
 	}
 	err = k.do(ctx, target, k.cfg.MaxRetries)
-	if err != nil || more {
-		data = nil
-	}
 	return data, more, err
 }
 
