@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"syscall"
@@ -64,11 +65,15 @@ func (o Outcome) Unavailable() bool { return unavailable(o.Kind) }
 // the API.
 func (o Outcome) Neutral() bool { return o.Class == ClassCancelled || o.Class == ClassOwn }
 
-// isOutOfFiles tells whether a request found no socket. The error of a name's look-up may
-// hold the cause only as text.
+// isOutOfFiles tells whether a request found no socket. The error of a name's look-up
+// holds the cause only as text. In no other error does the text count, as it may be the
+// server's.
 func isOutOfFiles(err error) bool {
-	return err != nil && !errors.Is(err, errLocal) && (errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) ||
-		strings.Contains(err.Error(), syscall.EMFILE.Error()))
+	if errors.Is(err, errLocal) {
+		return false
+	}
+	lookup, ok := errors.AsType[*net.DNSError](err)
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || ok && strings.Contains(lookup.Err, syscall.EMFILE.Error())
 }
 
 // newError says in words how a request failed.
