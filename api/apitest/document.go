@@ -18,8 +18,10 @@ type entry struct {
 // parseDocument reads a JSON object.
 func parseDocument(raw []byte) (*document, error) {
 	dec := json.NewDecoder(bytes.NewReader(raw))
-	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
-		return nil, fmt.Errorf("no JSON object: %v %w", t, err)
+	if t, err := dec.Token(); err != nil {
+		return nil, fmt.Errorf("no JSON object: %w", err)
+	} else if t != json.Delim('{') {
+		return nil, fmt.Errorf("no JSON object: it begins with %v", t)
 	}
 	doc := &document{}
 	for dec.More() {

@@ -184,3 +184,11 @@ func TestTipsOfOthersAreNotOfThisWorld(t *testing.T) {
 		}
 	}
 }
+
+func TestADocumentIsAnObject(t *testing.T) {
+	for _, text := range []string{"", "[]", "1", "nul"} {
+		if _, err := parseDocument([]byte(text)); err == nil || strings.Contains(err.Error(), "%!") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
