@@ -154,7 +154,7 @@ func (db *DB) Finish(ctx context.Context, run int64, results []Result, backoff B
 				first_failed_at = CASE WHEN v.status <> 'complete' THEN d.first_failed_at END,
 				other_forms_asked = d.other_forms_asked OR v.other_forms_asked,
 				next_retry_at = CASE v.status WHEN 'complete' THEN NULL WHEN 'interrupted' THEN now()
-					ELSE CASE WHEN v.again THEN now() + interval '1 day' ELSE now() + least(greatest(60 * power($3::float8, d.retry_count), extract(epoch FROM now() - d.failing_since) / 10), 3600)
+					ELSE CASE WHEN v.again THEN now() + interval '1 day' ELSE now() + least(greatest(60 * exp(least(ln(greatest($3::float8, 1)) * d.retry_count, 10)), extract(epoch FROM now() - d.failing_since) / 10), 3600)
 						* (0.9 + 0.2 * random()) * interval '1 second' END END,
 				`+countAgain+`,
 				report_path = coalesce(v.report_path, d.report_path),

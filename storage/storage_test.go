@@ -322,6 +322,34 @@ func TestCountedFailuresGiveUpAfterTheLastAttempt(t *testing.T) {
 	}
 }
 
+// A record may have failed a thousand times: [retry] allows it.
+func TestTheBackoffOfManyFailuresIsNoOverflow(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 2)
+	foreign(t, db, `UPDATE noggin_schema.noggin_data SET retry_count = 1000 WHERE tip = $1`, tip(1))
+	claims := claim(t, db, 1, 2)
+	var results []Result
+	for _, c := range claims {
+		results = append(results, Result{Tip: c.Tip, Token: c.Token, Status: "api_failed"})
+	}
+	before := scalarNow(t, db)
+	done, err := db.Finish(t.Context(), 1, results, Backoff{Multiplier: 100, MaxAttempts: 1000})
+	if err != nil || len(done) != 2 {
+		t.Fatalf("finished %+v, %v", done, err)
+	}
+	for _, f := range done {
+		wait := f.NextRetryAt.Sub(before)
+		least, most := 54*time.Second, 67*time.Second
+		if f.Tip == tip(1) {
+			least, most = 54*time.Minute, 67*time.Minute
+		}
+		if wait < least || wait > most {
+			t.Errorf("%s is due after %s", f.Tip, wait)
+		}
+	}
+}
+
 func testURL(db *DB) string { return db.cfg.URL }
 
 func scalarNow(t testing.TB, db *DB) time.Time { return scalar[time.Time](t, db, `SELECT now()`) }
