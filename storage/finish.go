@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -307,14 +308,14 @@ func (db *DB) CountFailures(ctx context.Context, failures []CountedFailure, back
 	for i := range failures {
 		tips[i] = failures[i].Tip
 	}
-	var counted []Finished
+	counted := map[string]Finished{} // over all tries: the reply to a COMMIT may be lost
 	err = db.tx(ctx, "count the failures", func(tx *sqlx.Tx) error {
-		counted = counted[:0]
 		if err := db.noteMissing(ctx, tx, string(doc), tips); err != nil {
 			return err
 		}
 		// The token changes, so that a repeated try counts nothing twice.
-		return tx.SelectContext(ctx, &counted, db.sql(`
+		var rows []Finished
+		if err := tx.SelectContext(ctx, &rows, db.sql(`
 			WITH v AS (SELECT d.tip, v.final, v.passing FROM noggin_schema.noggin_data d
 				JOIN jsonb_to_recordset($1::jsonb) AS v (tip text, token bigint, final boolean, passing boolean, kept boolean)
 				ON d.tip = v.tip AND d.claim_token = v.token AND NOT v.kept
@@ -324,9 +325,15 @@ func (db *DB) CountFailures(ctx context.Context, failures []CountedFailure, back
 				permanently_failed = v.final OR d.retry_count + 1 >= $2::int
 					AND (NOT v.passing OR coalesce(d.first_failed_at, now()) <= now() - $3 * interval '1 second')
 			FROM v WHERE d.tip = v.tip AND d.tip = ANY($4) RETURNING `+finishedColumns),
-			string(doc), backoff.MaxAttempts, backoff.GiveUpAfter.Seconds(), pq.Array(tips))
+			string(doc), backoff.MaxAttempts, backoff.GiveUpAfter.Seconds(), pq.Array(tips)); err != nil {
+			return err
+		}
+		for _, r := range rows {
+			counted[r.Tip] = r
+		}
+		return nil
 	})
-	return counted, err
+	return slices.Collect(maps.Values(counted)), err
 }
 
 // cleanText makes text fit for a text column: valid UTF-8 without NUL, at most 4000

@@ -218,6 +218,7 @@ type Forgotten struct {
 func (db *DB) ForgetNames(ctx context.Context, f Forget) (Forgotten, error) {
 	var done Forgotten
 	err := db.tx(ctx, "forget the names", func(tx *sqlx.Tx) error {
+		var found Forgotten
 		if !f.DryRun {
 			if _, err := tx.ExecContext(ctx, db.sql(lockNames)); err != nil {
 				return err
@@ -233,7 +234,7 @@ func (db *DB) ForgetNames(ctx context.Context, f Forget) (Forgotten, error) {
 			WHERE ($1 = '' OR entity_type = $1) AND (hash_value = ANY($2::text[]) OR $3 <> '' AND source = $3)`), f.Type, pq.Array(f.Hashes), f.Source); err != nil {
 			return err
 		}
-		if err := tx.GetContext(ctx, &done, db.sql(`
+		err := tx.GetContext(ctx, &found, db.sql(`
 			WITH used AS (SELECT r.record_tip, r.hash_value, r.entity_type
 					FROM noggin_schema.record_hashes r JOIN pg_temp.noggin_forgotten f USING (hash_value)
 					WHERE r.entity_type = f.entity_type OR `+withoutOwnName+`),
@@ -242,7 +243,11 @@ func (db *DB) ForgetNames(ctx context.Context, f Forget) (Forgotten, error) {
 			       (SELECT count(DISTINCT (u.hash_value, u.entity_type)) FROM used u WHERE NOT EXISTS (
 					SELECT FROM noggin_schema.entity_hashes e LEFT JOIN pg_temp.noggin_forgotten f USING (hash_value, entity_type)
 					WHERE e.hash_value = u.hash_value AND f.hash_value IS NULL)) AS unknown,
-			       (SELECT count(*) FROM marked) AS marked`)); err != nil || f.DryRun {
+			       (SELECT count(*) FROM marked) AS marked`))
+		if found.Names > 0 { // else an earlier try, whose COMMIT's reply was lost, may have forgotten them
+			done = found
+		}
+		if err != nil || f.DryRun {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, db.sql(`

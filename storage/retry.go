@@ -53,7 +53,7 @@ func (db *DB) CountRetryable(ctx context.Context, s Selector) ([]ChosenCount, er
 
 // ResetForRetry makes the records that the selector chooses pending, without failures.
 // It stores the run in retry_requested_by, so that the run can process only these. It
-// leaves claimed records alone.
+// leaves claimed records alone. It may be repeated with the same run.
 func (db *DB) ResetForRetry(ctx context.Context, run int64, s Selector) (int64, error) {
 	conditions, args := s.retryable()
 	args = append(args, run)
@@ -62,15 +62,20 @@ func (db *DB) ResetForRetry(ctx context.Context, run int64, s Selector) (int64, 
 		if _, err := tx.ExecContext(ctx, "SET LOCAL statement_timeout = 0"); err != nil {
 			return err
 		}
-		return tx.GetContext(ctx, &reset, db.sql(`
+		if _, err := tx.ExecContext(ctx, db.sql(`
 			WITH chosen AS (SELECT d.tip FROM noggin_schema.noggin_data d WHERE `+unclaimed+conditions+`
-				ORDER BY d.tip FOR UPDATE SKIP LOCKED),
-			reset AS (UPDATE noggin_schema.noggin_data d
-				SET processing_status = 'pending', retry_count = 0, next_retry_at = NULL, permanently_failed = false,
-				    crash_count = 0, claimed_by = NULL, claim_expires_at = NULL, claim_token = d.claim_token + 1,
-				    retry_requested_by = `+placeholder(len(args))+`
-				FROM chosen WHERE d.tip = chosen.tip RETURNING 1)
-			SELECT count(*) FROM reset`), args...)
+				ORDER BY d.tip FOR UPDATE SKIP LOCKED)
+			UPDATE noggin_schema.noggin_data d
+			SET processing_status = 'pending', retry_count = 0, next_retry_at = NULL, permanently_failed = false,
+			    crash_count = 0, claimed_by = NULL, claim_expires_at = NULL, claim_token = d.claim_token + 1,
+			    retry_requested_by = `+placeholder(len(args))+`
+			FROM chosen WHERE d.tip = chosen.tip`), args...); err != nil {
+			return err
+		}
+		// Counted separately: an earlier try, whose COMMIT's reply was lost, may have reset
+		// them.
+		return tx.GetContext(ctx, &reset, db.sql(`
+			SELECT count(*) FROM noggin_schema.noggin_data d WHERE d.retry_requested_by = $1`), run)
 	})
 	return reset, err
 }
