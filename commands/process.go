@@ -235,13 +235,17 @@ func showDue(ctx context.Context, db *storage.DB, opts process.Options, out show
 	if err != nil {
 		return err
 	}
+	refreshes, err := db.CountRefreshes(ctx, opts.Selector)
+	if err != nil {
+		return err
+	}
 	take := min(due.Due, int64(opts.Batch))
 	if opts.UntilEmpty {
 		take = due.Due
 	}
 	text := show.Textf("would take %d of %s due", take, show.Plural(due.Due, "record"))
-	if due.Refreshes > 0 {
-		text += fmt.Sprintf(", and ask %s again", show.Plural(due.Refreshes, "complete record"))
+	if refreshes > 0 {
+		text += fmt.Sprintf(", and ask %s again", show.Plural(refreshes, "complete record"))
 	}
 	if due.NextAt != nil {
 		text += show.Textf("; %d more later, the next at %s", due.Later, show.Time(*due.NextAt))
@@ -249,7 +253,8 @@ func showDue(ctx context.Context, db *storage.DB, opts process.Options, out show
 	return out.Line(text, struct {
 		WouldTake int64 `json:"would_take"`
 		storage.DueCounts
-	}{take, due})
+		Refreshes int64 `json:"refreshes_due"`
+	}{take, due, refreshes})
 }
 
 // askedAgain says how the askings of records ended that were complete before.

@@ -51,9 +51,10 @@ const (
 	unclaimed = `(d.claim_expires_at IS NULL OR d.claim_expires_at < now())`
 	// claimable also holds for a record that run $1 claimed without knowing it.
 	claimable = `(` + unclaimed + ` OR d.claimed_by = $1 AND d.tip <> ALL ($4::text[]))`
-	dueRetry  = `d.processing_status IN ('api_success', 'interrupted', 'partial', 'failed', 'api_failed')
-		AND NOT d.permanently_failed AND d.crash_count < 3
-		AND coalesce(d.next_retry_at, '-infinity'::timestamptz) <= now()`
+	// unfinished are all retries, due or later.
+	unfinished = `d.processing_status IN ('api_success', 'interrupted', 'partial', 'failed', 'api_failed')
+		AND NOT d.permanently_failed AND d.crash_count < 3`
+	dueRetry = unfinished + ` AND coalesce(d.next_retry_at, '-infinity'::timestamptz) <= now()`
 	// firstInQueue comes before every queue_order.
 	firstInQueue = `'-9223372036854775808'::bigint`
 	// paused holds during `noggin maintain pause`.
@@ -220,26 +221,34 @@ func tipsAndTokens(claims []Claim) (tips, tokens any) {
 
 // DueCounts counts waiting records: Due can be taken now, Later from NextAt on.
 type DueCounts struct {
-	Due       int64      `db:"due" json:"due"`
-	Later     int64      `db:"later" json:"later"`
-	NextAt    *time.Time `db:"next_at" json:"next_at"`
-	Refreshes int64      `db:"refreshes" json:"refreshes_due"` // complete records to ask for again now; not in Due
+	Due    int64      `db:"due" json:"due"`
+	Later  int64      `db:"later" json:"later"`
+	NextAt *time.Time `db:"next_at" json:"next_at"`
 }
 
-// CountDue counts the records that a run takes now or later.
+// CountDue counts the records that a run takes now or later, without complete ones. It
+// reads the queue and no finished record.
 func (db *DB) CountDue(ctx context.Context, s Selector) (DueCounts, error) {
 	selected, args := s.where(1)
 	var c DueCounts
 	err := db.get(ctx, "count what is due", &c, `
-		SELECT (SELECT count(*) FROM noggin_schema.noggin_data d WHERE d.processing_status = 'pending' `+selected+`)
-		     + count(*) FILTER (WHERE coalesce(d.next_retry_at, '-infinity'::timestamptz) <= now()) AS due,
-		       count(*) FILTER (WHERE d.next_retry_at > now()) AS later,
-		       min(d.next_retry_at) FILTER (WHERE d.next_retry_at > now()) AS next_at,
-		       (SELECT count(*) FROM `+dueRefreshes+selected+`) AS refreshes
-		FROM noggin_schema.noggin_data d
-		WHERE d.processing_status IN ('api_success', 'interrupted', 'partial', 'failed', 'api_failed')
-		  AND NOT d.permanently_failed `+selected, args...)
+		SELECT count(*) FILTER (WHERE coalesce(q.at, '-infinity'::timestamptz) <= now()) AS due,
+		       count(*) FILTER (WHERE q.at > now()) AS later, min(q.at) FILTER (WHERE q.at > now()) AS next_at
+		FROM (SELECT NULL::timestamptz AS at FROM noggin_schema.noggin_data d WHERE `+dueFresh+selected+`
+			UNION ALL
+			SELECT d.next_retry_at FROM noggin_schema.noggin_data d WHERE `+unfinished+selected+`
+			UNION ALL
+			SELECT CASE WHEN d.processing_status <> 'pending' THEN d.next_retry_at END FROM noggin_schema.noggin_data d
+			WHERE d.crash_count >= 3 AND (d.processing_status = 'pending' OR NOT d.permanently_failed
+				AND d.processing_status IN ('api_success', 'interrupted', 'partial', 'failed', 'api_failed'))`+selected+`) AS q`, args...)
 	return c, err
+}
+
+// CountRefreshes counts the complete records that a run asks for again now.
+func (db *DB) CountRefreshes(ctx context.Context, s Selector) (n int64, err error) {
+	selected, args := s.where(1)
+	err = db.get(ctx, "count what is to be asked for again", &n, `SELECT count(*) FROM `+dueRefreshes+selected, args...)
+	return n, err
 }
 
 // CountComplete counts the complete records that the selector chooses.

@@ -113,6 +113,13 @@ func TestNoHotPathReadsAWholeTable(t *testing.T) {
 			return err
 		}},
 		{"a look for witnesses of media", func(db *DB) error { _, err := db.KnownAttachments(ctx, nil); return err }},
+		{"the number of due records", func(db *DB) error {
+			due, err := db.CountDue(ctx, Selector{})
+			if err == nil && (due.Due == 0 || due.Later == 0) {
+				err = fmt.Errorf("%+v", due)
+			}
+			return err
+		}},
 		{"a look for new records", func(db *DB) error { _, err := db.CountNew(ctx, Selector{}, 20); return err }},
 		{"counting failures", func(db *DB) error {
 			var failures []CountedFailure

@@ -24,8 +24,7 @@ const (
 		a.file_size_bytes, a.file_hash_sha256`
 	notLookedAt = `a.attachment_status = 'complete' AND a.content_type IS NULL AND a.archive_id IS NULL`
 	// waiting are retries without an answer, due or not, as migrated records are.
-	waiting = `d.processing_status IN ('api_success', 'interrupted', 'partial', 'failed', 'api_failed')
-		AND NOT d.permanently_failed AND d.crash_count < 3 AND d.payload IS NULL`
+	waiting = unfinished + ` AND d.payload IS NULL`
 )
 
 // LegacyFilesAfter returns up to limit files of waiting records, in the order of their
