@@ -57,8 +57,13 @@ const (
 	// altered is a row that differs from what is mirrored of its complete record.
 	altered = `coalesce(d.processing_status = 'complete' AND (g.id <> '' AND replace(g.id, ' ', '') <> replace(d.inspection_id, ' ', '')
 		OR g.day <> '' AND nullif(g.day, '')::date <> d.inspection_date), false)`
+	// again is such a row that the last export did not have either.
+	again = `CASE WHEN ` + altered + ` THEN (SELECT coalesce(g.id <> '' AND replace(g.id, ' ', '') <> replace(d.inspection_id, ' ', '')
+		        AND replace(g.id, ' ', '') IS DISTINCT FROM replace(coalesce(o.export_id, d.expected_inspection_id), ' ', '')
+		    OR nullif(g.day, '')::date <> d.inspection_date AND nullif(g.day, '')::date IS DISTINCT FROM coalesce(o.export_date, d.expected_inspection_date), false)
+		FROM (SELECT) AS one LEFT JOIN noggin_schema.refreshes o ON o.record_tip = d.tip) ELSE false END`
 	given = `WITH given AS MATERIALIZED (
-		SELECT g.tip, g.id, g.day, ` + altered + ` AS altered, d.tip IS NULL AS new, ` + correctable + ` AS correctable, ` + fillable + ` AS fillable,
+		SELECT g.tip, g.id, g.day, ` + again + ` AS again, d.tip IS NULL AS new, ` + correctable + ` AS correctable, ` + fillable + ` AS fillable,
 		       d.object_type <> $4 AS differs, d.object_type <> $4 AND NOT d.object_type_assumed AND $5::boolean AS conflicting
 		FROM unnest($1::text[], $2::text[], $3::text[]) AS g (tip, id, day)
 		LEFT JOIN noggin_schema.noggin_data d ON d.tip = g.tip)`
@@ -87,10 +92,7 @@ const importStatement = given + `,
 			RETURNING l.correctable AND l.differs AS corrected, l.fillable AS updated),
 		again AS (INSERT INTO noggin_schema.refreshes AS r (record_tip, due_at, version_at, export_id, export_date)
 			SELECT g.tip, now(), coalesce(d.processed_at, now()), nullif(g.id, ''), nullif(g.day, '')::date
-			FROM given g JOIN noggin_schema.noggin_data d ON d.tip = g.tip LEFT JOIN noggin_schema.refreshes o ON o.record_tip = g.tip
-			WHERE g.altered AND (g.id <> '' AND replace(g.id, ' ', '') <> replace(d.inspection_id, ' ', '')
-			        AND replace(g.id, ' ', '') IS DISTINCT FROM replace(coalesce(o.export_id, d.expected_inspection_id), ' ', '')
-			    OR nullif(g.day, '')::date <> d.inspection_date AND nullif(g.day, '')::date IS DISTINCT FROM coalesce(o.export_date, d.expected_inspection_date))
+			FROM given g JOIN noggin_schema.noggin_data d ON d.tip = g.tip WHERE g.again
 			ORDER BY g.tip ON CONFLICT (record_tip) DO UPDATE SET due_at = now(), export_id = excluded.export_id, export_date = excluded.export_date
 			RETURNING 1)
 		SELECT (SELECT count(*) FROM inserted) AS new, (SELECT count(*) FROM again) AS ask_again, (SELECT count(*) FROM given WHERE conflicting) AS conflicting, count(*) FILTER (WHERE corrected) AS corrected, count(*) FILTER (WHERE updated) AS updated
@@ -134,7 +136,8 @@ func (db *DB) PreviewImport(ctx context.Context, imp TipImport, rows []ImportedT
 		}
 		return tx.GetContext(ctx, &counts, db.sql(given+`
 			SELECT count(*) FILTER (WHERE new) AS new, count(*) FILTER (WHERE correctable AND differs) AS corrected,
-			       count(*) FILTER (WHERE fillable) AS updated, count(*) FILTER (WHERE conflicting) AS conflicting
+			       count(*) FILTER (WHERE fillable) AS updated, count(*) FILTER (WHERE again) AS ask_again,
+			       count(*) FILTER (WHERE conflicting) AS conflicting
 			FROM given`), args...)
 	})
 	counts.Known = int64(n) - counts.New
