@@ -31,6 +31,9 @@ func TestARestartedDatabaseLosesNothing(t *testing.T) {
 	t.Parallel()
 	d := newDrill(t, sized(60, 300), "max_requests_per_second = 60")
 	cmd, done := d.start("process", "--until-empty", "--quiet")
+	for d.api.Stats().Requests == 0 { // a run that has begun waits for the database, a start does not
+		time.Sleep(5 * time.Millisecond)
+	}
 	for range sized(3, 20) {
 		select {
 		case <-done:

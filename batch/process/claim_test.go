@@ -127,16 +127,7 @@ func TestRetriesTakeAtMostHalfOfABatch(t *testing.T) {
 // behindProxy puts a proxy between the mirror and its database.
 func behindProxy(m *batchtest.Mirror) *storagetest.Proxy {
 	m.T.Helper()
-	proxy := storagetest.NewProxy(m.T, m.URL)
-	cfg := storage.DefaultConfig()
-	cfg.URL = proxy.URL(m.URL)
-	db, err := storage.Open(cfg.ForRuns(), "process")
-	if err != nil {
-		m.T.Fatal(err)
-	}
-	m.T.Cleanup(func() { _ = db.Close() })
-	m.DB = db
-	return proxy
+	return impatient(m, storage.DefaultConfig().RetryFor)
 }
 
 // loseClaim has the reply to the COMMIT of the next claim lost.

@@ -83,9 +83,13 @@ func (r *run) fault(err error) {
 }
 
 // stopWhenPaused ends claiming when a maintenance pause began. A claim takes nothing
-// during a pause, so this is asked only when a claim found nothing.
+// during a pause, so this is asked only when a claim found nothing. While the database is
+// away there is no answer: the next claim waits for it.
 func (r *run) stopWhenPaused() (paused bool, err error) {
 	standing, err := r.db.Standing(r.work)
+	if errors.Is(err, storage.ErrUnavailable) {
+		return false, nil
+	}
 	if err == nil && standing.Paused {
 		r.stop(&PausedError{standing})
 	}

@@ -54,6 +54,20 @@ var networkFaults = map[string]func(*storagetest.Proxy){
 	"nobody listens":         (*storagetest.Proxy).Refuse,
 }
 
+// TestARunThatLosesTheDatabaseWhenNothingElseIsDueGoesOn loses the state of the mirror,
+// which a run reads when a claim found nothing.
+func TestARunThatLosesTheDatabaseWhenNothingElseIsDueGoesOn(t *testing.T) {
+	t.Parallel()
+	m := newQueue(t, photoWorld(3, 1))
+	proxy := impatient(m, 10*time.Second)
+	proxy.LoseReply(func(statement string) bool {
+		return strings.Contains(statement, "AS heal_needed") && m.Server.Stats().Requests > 0
+	})
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 3 || proxy.Lost() == 0 {
+		t.Errorf("summary %+v, %d replies lost", s, proxy.Lost())
+	}
+}
+
 func TestARunEndsInTimeWhateverTheNetworkToTheDatabaseDoes(t *testing.T) {
 	t.Parallel()
 	for name, fault := range networkFaults {
