@@ -65,8 +65,18 @@ func (k *keptLog) newest() *keptFile {
 	return &k.heads[len(k.heads)-1]
 }
 
+// readable returns an error if the disk refuses one of the checkpoints: it may be the newest.
+func (k *keptLog) readable() error {
+	for _, h := range k.heads {
+		if files.IsDiskError(h.err) || errors.Is(h.err, files.ErrMissing) { // a link that leads nowhere
+			return fmt.Errorf("nothing is sealed, as a checkpoint that was published cannot be read: %w", h.err)
+		}
+	}
+	return nil
+}
+
 // readKept reads the folders of the logs below the folder of checkpoints. A folder that
-// holds no checkpoint of the log of its name is left out.
+// holds no checkpoint of the log of its name, and none that cannot be read, is left out.
 func readKept(checkpoints string, keys []note.Verifier) ([]keptLog, error) {
 	folders, err := os.ReadDir(checkpoints)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -84,7 +94,7 @@ func readKept(checkpoints string, keys []note.Verifier) ([]keptLog, error) {
 		if err != nil {
 			return nil, err
 		}
-		if k.origin != "" {
+		if k.origin != "" || k.readable() != nil {
 			kept = append(kept, k)
 		}
 	}

@@ -72,6 +72,9 @@ func (r *run) writeLeaves(ctx context.Context, dir string, head checkpoint) erro
 		return files.WrapDisk("create folder", dir, err)
 	}
 	k, err := readKeptLog(dir, verifiers(r.log.Verifier))
+	if err == nil {
+		err = k.readable()
+	}
 	if err != nil {
 		return err
 	}

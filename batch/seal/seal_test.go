@@ -266,6 +266,31 @@ func TestALogThatDoesNotContinueThePublishedOneIsNotAppendedTo(t *testing.T) {
 	}
 }
 
+// What was published is not forgotten because the disk does not show it at the moment.
+func TestACheckpointThatCannotBeReadIsNoneThatIsMissing(t *testing.T) {
+	t.Parallel()
+	s := newSealed(t, 3)
+	s.seal()
+	s.backUp()
+	s.edit(1)
+	newest := s.seal().Checkpoint
+	s.restore()
+	away := filepath.Join(t.TempDir(), "away")
+	if err := errors.Join(os.Rename(newest, away), os.Symlink(newest, newest)); err != nil {
+		t.Fatal(err)
+	}
+	before := s.published()
+	if summary, err := s.sealer.Run(t.Context(), 1, ""); !errors.Is(err, syscall.ELOOP) || !slices.Equal(s.published(), before) {
+		t.Errorf("%+v, %v: published are %q, and were %q", summary, err, s.published(), before)
+	}
+	if err := errors.Join(os.Remove(newest), os.Rename(away, newest)); err != nil {
+		t.Fatal(err)
+	}
+	if summary := s.seal(); summary.Restored == 0 || summary.NewLog != "" {
+		t.Errorf("when it can be read again: %+v", summary)
+	}
+}
+
 func TestAFailedPublicationIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	s := newSealed(t, 2)

@@ -30,6 +30,11 @@ func (r *run) settle(ctx context.Context, newLog string) error {
 	if r.kept, err = readKept(r.Checkpoints, verifiers(append(public, r.key.verifier)...)); err != nil {
 		return err
 	}
+	for i := range r.kept {
+		if err := r.kept[i].readable(); err != nil {
+			return err
+		}
+	}
 	logs, err := r.DB.SealLogs(ctx)
 	if err != nil {
 		return err
