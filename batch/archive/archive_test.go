@@ -307,6 +307,27 @@ func TestAFlippedBitInAnArchiveIsFoundAndKeepsEverything(t *testing.T) {
 	s.mustHaveAll("at the end", s.inArchives())
 }
 
+func TestAnUnfinishedArchiveThatOnlyAnotherHostSeesIsLeftToIt(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, apitest.Options{Records: 2, Days: 3, FirstDay: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC)})
+	kept := s.mustCreate(CreateOptions{Before: "2026-01-01", Keep: true}).Archives[0]
+	batchtest.Must(t, os.Rename(kept.Path, kept.Path+".away"))
+	if summary := s.mustCreate(everything); len(summary.Problems) != 1 {
+		t.Errorf("this host misses its own: %+v", summary)
+	}
+	for _, state := range []string{"kept", "removing", "verified"} {
+		if _, err := s.sql.Exec(`UPDATE noggin_schema.archives SET host = 'another', state = $1 WHERE name = $2`, state, kept.Name); err != nil {
+			t.Fatal(err)
+		}
+		if summary := s.mustCreate(everything); len(summary.Problems) != 0 {
+			t.Errorf("%s: %+v", state, summary)
+		}
+		if n := s.scalar(`SELECT count(*) FROM archives WHERE name = '` + kept.Name + `' AND state = '` + state + `'`); n != 1 {
+			t.Errorf("%s: it is forgotten", state)
+		}
+	}
+}
+
 func TestASourceThatChangesAfterItWasReadStays(t *testing.T) {
 	t.Parallel()
 	s := newShelf(t, apitest.Options{Records: 3, Photos: apitest.Range{Min: 1, Max: 1}, MediaBytes: apitest.Range{Min: 2000, Max: 3000}, Days: 3, FirstDay: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC)})

@@ -55,6 +55,8 @@ func (c *creation) resumeOne(ctx context.Context, archive storage.Archive) error
 		return c.conclude(ctx, archive, nil, true)
 	case ctx.Err() != nil:
 		return err
+	case errors.Is(err, files.ErrMissing) && archive.Host != c.DB.Host():
+		return nil // that host goes on with it
 	case errors.Is(err, files.ErrMissing) && archive.State == storage.ArchiveVerified:
 		c.Log.Warn("the archive of an earlier run is gone; its records are archived again", "archive", archive.Name, "path", archive.Path)
 		return c.DB.DropArchive(ctx, archive.ID)
