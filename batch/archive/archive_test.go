@@ -328,6 +328,29 @@ func TestAnUnfinishedArchiveThatOnlyAnotherHostSeesIsLeftToIt(t *testing.T) {
 	}
 }
 
+// An operator changes each record just after the restore has claimed it.
+func TestWhatIsRestoredUnderALostClaimCountsAsBusy(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, apitest.Options{Records: 2, Days: 3, FirstDay: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC)})
+	archive := s.mustCreate(everything).Archives[0]
+	if _, err := s.sql.Exec(`CREATE FUNCTION noggin_schema.operate() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+			IF pg_trigger_depth() = 1 AND NEW.claimed_by IS NOT NULL THEN
+				UPDATE noggin_schema.noggin_data SET claim_token = claim_token + 1 WHERE tip = NEW.tip;
+			END IF;
+			RETURN NULL;
+		END $$;
+		CREATE TRIGGER operate AFTER UPDATE OF claimed_by ON noggin_schema.noggin_data FOR EACH ROW EXECUTE FUNCTION noggin_schema.operate()`); err != nil {
+		t.Fatal(err)
+	}
+	summary, err := s.Restore(t.Context(), RestoreOptions{Target: archive.Name, InPlace: true})
+	if err != nil || summary.Files != archive.Files || summary.Busy != 2 {
+		t.Errorf("%+v, %v", summary, err)
+	}
+	if n := s.scalar(`SELECT count(*) FROM noggin_data WHERE report_archive_id IS NOT NULL`); n != 2 {
+		t.Errorf("%d records are in the archive still, want 2", n)
+	}
+}
+
 func TestASourceThatChangesAfterItWasReadStays(t *testing.T) {
 	t.Parallel()
 	s := newShelf(t, apitest.Options{Records: 3, Photos: apitest.Range{Min: 1, Max: 1}, MediaBytes: apitest.Range{Min: 2000, Max: 3000}, Days: 3, FirstDay: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC)})

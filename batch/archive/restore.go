@@ -282,8 +282,12 @@ func (r *restoration) restoreGroup(ctx context.Context, archive storage.Archive,
 		if len(in) == 0 {
 			continue
 		}
-		if _, err := r.DB.MarkRestored(ctx, r.summary.RunID, archive.ID, []storage.Claim{claim}, in); err != nil {
+		owned, err := r.DB.MarkRestored(ctx, r.summary.RunID, archive.ID, []storage.Claim{claim}, in)
+		if err != nil {
 			return err
+		}
+		if len(owned) == 0 { // the claim was lost meanwhile
+			r.summary.Busy++
 		}
 	}
 	return nil
