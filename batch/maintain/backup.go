@@ -253,22 +253,23 @@ func (m *Maintenance) recorded(ctx context.Context) (backups []Backup, others in
 func (m *Maintenance) rotateBackups(ctx context.Context, backups []Backup) (removed []string, err error) {
 	removed = []string{}
 	var sums []string
-	var failed error
-	for _, b := range rotate(backups, m.Config, m.Location) {
-		// The manifest goes last: a kill leaves no backup without a manifest.
-		if err := errors.Join(os.Remove(b.Path()), os.Remove(b.Path()+manifestSuffix)); err != nil {
-			failed = fmt.Errorf("remove an old backup: %w", err)
-			break
-		}
-		removed, sums = append(removed, b.File), append(sums, b.SHA256)
+	old := rotate(backups, m.Config, m.Location)
+	for _, b := range old {
+		sums = append(sums, b.SHA256)
 	}
-	if len(sums) > 0 {
+	if len(sums) > 0 { // first: of a backup that is gone nobody would know
 		if err := m.DB.NoteBackupsRemoved(ctx, sums); err != nil { // without the database in an emergency
-			m.Log.Warn("that old backups were removed could not be recorded: their copies stay", "error", err)
+			m.Log.Warn("that old backups are removed could not be recorded: their copies stay", "error", err)
 		}
 	}
-	if failed != nil {
-		return removed, failed
+	for _, b := range old {
+		// The manifest goes last: a kill leaves no backup without a manifest.
+		for _, name := range []string{b.Path(), b.Path() + manifestSuffix} {
+			if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return removed, fmt.Errorf("remove an old backup: %w", err)
+			}
+		}
+		removed = append(removed, b.File)
 	}
 	manifests, err := filepath.Glob(filepath.Join(m.Paths.Backups, "noggin_*.dump"+manifestSuffix))
 	if err != nil {

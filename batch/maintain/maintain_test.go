@@ -3,6 +3,7 @@ package maintain
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"log/slog"
 	"os"
@@ -250,6 +251,38 @@ func TestRotationNeverTouchesWhatIsNotItsOwn(t *testing.T) {
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 9 {
 		t.Errorf("%v, %v", entries, err)
+	}
+}
+
+// A run that was killed, or somebody else, removed the files and noted nothing.
+func TestABackupThatIsGoneAlreadyIsNotedAsRemoved(t *testing.T) {
+	t.Parallel()
+	m := newMaintenance(t, 0)
+	var gone []Backup
+	for _, day := range []string{"01", "02", "03"} {
+		at, err := time.Parse("20060102", "202001"+day)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := Backup{File: "noggin_db_202001" + day + "_000000.dump", TakenAt: at, Bytes: 4, SHA256: strings.Repeat(day, 32), dir: m.Paths.Backups}
+		if err := m.DB.RecordBackup(t.Context(), b.SHA256, b.Path(), b.Bytes, b.TakenAt); err != nil {
+			t.Fatal(err)
+		}
+		gone = append(gone, b)
+	}
+	m.Config.KeepDaily, m.Config.KeepWeekly, m.Config.KeepMonthly = 1, 1, 1
+	removed, err := m.rotateBackups(t.Context(), gone)
+	if err != nil || len(removed) != 2 {
+		t.Errorf("removed %q, %v", removed, err)
+	}
+	pool, err := sql.Open("postgres", m.Database.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = pool.Close() }()
+	var noted int
+	if err := pool.QueryRow(`SELECT count(*) FROM noggin_schema.backups WHERE removed_at IS NOT NULL `).Scan(&noted); err != nil || noted != 2 {
+		t.Errorf("%d are noted as removed, want 2: %v", noted, err)
 	}
 }
 
