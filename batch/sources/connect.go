@@ -16,6 +16,8 @@ import (
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
+
+	"noggin/batch/files"
 )
 
 var (
@@ -172,7 +174,7 @@ func readKey(s Source) (ssh.Signer, error) {
 		return nil, fmt.Errorf("read the key of the source %s: %w", s.Name, err)
 	}
 	if info.Mode().Perm()&forOthers != 0 {
-		return nil, fmt.Errorf("the key of the source %s can be read by others: chmod o-rwx %s", s.Name, s.KeyFile)
+		return nil, fmt.Errorf("the key of the source %s can be read by others: chmod o-rwx %s", s.Name, files.ShellQuoted(s.KeyFile))
 	}
 	text, err := os.ReadFile(s.KeyFile)
 	if err != nil {
@@ -180,7 +182,7 @@ func readKey(s Source) (ssh.Signer, error) {
 	}
 	signer, err := ssh.ParsePrivateKey(text)
 	if _, locked := errors.AsType[*ssh.PassphraseMissingError](err); locked {
-		return nil, fmt.Errorf("the key of the source %s in %s has a passphrase, which nobody can type in a timer: make one without, `ssh-keygen -t ed25519 -N '' -f %s`", s.Name, s.KeyFile, s.KeyFile)
+		return nil, fmt.Errorf("the key of the source %s in %s has a passphrase, which nobody can type in a timer: make one without, `ssh-keygen -t ed25519 -N '' -f %s`", s.Name, s.KeyFile, files.ShellQuoted(s.KeyFile))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("the key of the source %s in %s is no private key that OpenSSH writes: %w", s.Name, s.KeyFile, err)

@@ -232,13 +232,13 @@ func TestEitherKeyOfAServerIsEnough(t *testing.T) {
 func TestAKeyThatCannotBeUsedIsExplained(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	open := s.server.Key + "-open"
+	open := s.server.Key + " open"
 	text, err := os.ReadFile(s.server.Key)
 	if err := errors.Join(err, os.WriteFile(open, text, 0o600), os.Chmod(open, 0o644), os.WriteFile(s.server.Key+"-none", []byte("x"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	for key, want := range map[string]string{
-		open: "chmod o-rwx " + open, "outbox": "systemd credential outbox", s.server.Key + "-none": "no private key", "/none/key": "no such file",
+		open: "chmod o-rwx '" + open + "'", "outbox": "systemd credential outbox", s.server.Key + "-none": "no private key", "/none/key": "no such file",
 	} {
 		s.source.KeyFile = key
 		if r := s.fetch(); !strings.Contains(r.Reason, want) {

@@ -63,11 +63,11 @@ func (v *Validator) Folders(a *Area) {
 			above := files.Existing(p.Path)
 			if err := mayWrite(above); err != nil {
 				a.Error("folders", fmt.Sprintf("%s: %s is missing and cannot be created in %s: %v", key, p.Path, above, err),
-					"mount its volume, or: install -d -o USER "+p.Path)
+					"mount its volume, or: install -d -o USER "+files.ShellQuoted(p.Path))
 				continue
 			}
 			if p.Key == "input" { // import-csv does not make it: its volume may not be mounted
-				a.Warn("folders", fmt.Sprintf("%s: %s is missing, and import-csv waits for it", key, p.Path), "mount its volume, or: install -d -o USER "+p.Path)
+				a.Warn("folders", fmt.Sprintf("%s: %s is missing, and import-csv waits for it", key, p.Path), "mount its volume, or: install -d -o USER "+files.ShellQuoted(p.Path))
 				continue
 			}
 			toBeMade = append(toBeMade, p.Key)
@@ -109,5 +109,5 @@ func writeAdvice(path string, err error) string {
 	if advice := files.DiskAdvice(err); advice != "" {
 		return advice
 	}
-	return "check its owner and mode: ls -ld " + path
+	return "check its owner and mode: ls -ld " + files.ShellQuoted(path)
 }

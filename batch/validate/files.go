@@ -137,7 +137,7 @@ func (c *fileCheck) open(a *Area) error {
 		if disk, ok := errors.AsType[*files.DiskError](err); ok {
 			why = disk.Err
 		}
-		a.Error("root", fmt.Sprintf("%s cannot be read: %v", c.name, why), "check that it exists, is mounted and is readable: ls -ld "+c.name)
+		a.Error("root", fmt.Sprintf("%s cannot be read: %v", c.name, why), "check that it exists, is mounted and is readable: ls -ld "+files.ShellQuoted(c.name))
 		return err
 	}
 	c.tree, c.name = tree, tree.Name()

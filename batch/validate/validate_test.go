@@ -549,3 +549,9 @@ func TestForeignOwnersAreFound(t *testing.T) {
 		}
 	}
 }
+
+func TestAdviceNamesAPathAsAShellTakesIt(t *testing.T) {
+	if got := writeAdvice("/mnt/the data", os.ErrInvalid); !strings.HasSuffix(got, "ls -ld '/mnt/the data'") {
+		t.Error(got)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"noggin/api"
+	"noggin/batch/files"
 	"noggin/batch/validate"
 	"noggin/commands/cmdline"
 	"noggin/commands/config"
@@ -27,7 +28,7 @@ func (v *validation) config() *validate.Area {
 	a.Fact("configuration from " + cfg.Source())
 	for _, path := range []string{cfg.Path, cfg.Credentials.BearerTokenFile} {
 		if info, err := os.Stat(path); path != "" && err == nil && info.Mode().Perm()&forOthersToWrite != 0 {
-			a.Error("permissions", path+" can be changed by others", "chmod o-w "+path)
+			a.Error("permissions", path+" can be changed by others", "chmod o-w "+files.ShellQuoted(path))
 		}
 	}
 	v.checkAPIConfig(a, cfg)
