@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -168,14 +167,12 @@ func (a *Archiver) verifyOne(ctx context.Context, archive storage.Archive, deep 
 // compareWhole compares the archive's bytes with the recorded hash. They are those of which
 // every file was compared when the archive was read back. With deep it compares every file.
 func (a *Archiver) compareWhole(ctx context.Context, archive storage.Archive, at string, deep bool, seen func(files int, bytes int64)) error {
-	file, err := os.Open(at)
+	file, info, err := files.OpenRegular(at, 0)
 	if err != nil {
-		return files.WrapDisk("open", at, err)
+		return err
 	}
 	defer files.Release(file)
-	if info, err := file.Stat(); err != nil {
-		return files.WrapDisk("look at", at, err)
-	} else if info.Size() != archive.SizeBytes { // a file that was cut, or is as large as can be
+	if info.Size() != archive.SizeBytes { // a file that was cut, or is as large as can be
 		return fmt.Errorf("%w: it has %d bytes instead of %d", format.ErrDamaged, info.Size(), archive.SizeBytes)
 	}
 	_ = unix.Fadvise(int(file.Fd()), 0, 0, unix.FADV_SEQUENTIAL) // the kernel reads further ahead

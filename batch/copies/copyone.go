@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -187,7 +186,7 @@ func (r *runner) copyBackup(ctx context.Context, one *result) {
 }
 
 func (r *runner) putBackup(ctx context.Context, one *result) error {
-	content, err := openRegular(one.due.Path)
+	content, _, err := files.OpenRegular(one.due.Path, unix.O_NOFOLLOW)
 	if err != nil {
 		return err
 	}
@@ -195,7 +194,7 @@ func (r *runner) putBackup(ctx context.Context, one *result) error {
 	if err := r.put(ctx, one, storage.CopyBackup, one.due.CopyKey, one.due.Size, content); err != nil {
 		return err
 	}
-	manifest, err := openRegular(one.due.Path + manifestSuffix)
+	manifest, _, err := files.OpenRegular(one.due.Path+manifestSuffix, unix.O_NOFOLLOW)
 	if err != nil {
 		if _, statErr := os.Lstat(one.due.Path); statErr == nil {
 			return fmt.Errorf("its manifest cannot be read: %s", err.Error()) // not ErrMissing: the backup is there
@@ -213,22 +212,4 @@ func (r *runner) putBackup(ctx context.Context, one *result) error {
 	sum := sha256.Sum256(text)
 	key := storage.CopyKey{Path: one.due.Path + manifestSuffix, SHA256: hex.EncodeToString(sum[:])}
 	return r.put(ctx, one, storage.CopyManifest, key, int64(len(text)), bytes.NewReader(text))
-}
-
-// openRegular opens a file that is no link. The error is [files.ErrMissing] if there is
-// none.
-func openRegular(name string) (*os.File, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("open %s: %w", name, files.ErrMissing)
-	}
-	if err != nil {
-		return nil, files.WrapDisk("open", name, err)
-	}
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		files.Release(f)
-		return nil, fmt.Errorf("open %s: %w", name, files.ErrObstacle)
-	}
-	return f, nil
 }

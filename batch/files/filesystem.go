@@ -78,6 +78,30 @@ func linkNew(from int, oldName string, to int, newName string) error {
 	return nil
 }
 
+// OpenRegular opens a file of any folder for reading. It waits for no pipe, and with
+// unix.O_NOFOLLOW in flags it follows no symbolic link. Errors: ErrMissing, ErrObstacle, a
+// DiskError.
+func OpenRegular(name string, flags int) (*os.File, fs.FileInfo, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK|flags, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, fmt.Errorf("open %s: %w", name, ErrMissing)
+	}
+	if err != nil {
+		return nil, nil, WrapDisk("open", name, err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		err = WrapDisk("look at", name, err)
+	} else if !info.Mode().IsRegular() {
+		err = obstacle("open", name, info)
+	}
+	if err != nil {
+		Release(f)
+		return nil, nil, err
+	}
+	return f, info, nil
+}
+
 // PartialExt ends the name of a backup or an archive while it is being written.
 const PartialExt = ".partial"
 

@@ -4,13 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
-	"fmt"
 	"io"
-	"io/fs"
 	"os"
-
-	"golang.org/x/sys/unix"
 )
 
 // hashOf reads r to its end, or until ctx ends. It returns the size in bytes and the
@@ -24,19 +19,11 @@ func hashOf(ctx context.Context, r io.Reader, also ...io.Writer) (size int64, su
 // HashFile flushes any file to disk, reads it back and returns its size and SHA-256.
 // If the file is missing, the error is ErrMissing.
 func HashFile(ctx context.Context, path string) (size int64, sum string, err error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, "", fmt.Errorf("read %s: %w", path, ErrMissing)
-	}
+	f, _, err := OpenRegular(path, 0)
 	if err != nil {
-		return 0, "", WrapDisk("read", path, err)
+		return 0, "", err
 	}
 	defer Release(f)
-	if info, err := f.Stat(); err != nil {
-		return 0, "", WrapDisk("look at", path, err)
-	} else if !info.Mode().IsRegular() {
-		return 0, "", obstacle("read", path, info)
-	}
 	if err := flush(flushHashed, f); err != nil {
 		return 0, "", WrapDisk("flush", path, err)
 	}

@@ -166,3 +166,27 @@ func TestAPipeIsNotReadAsAFile(t *testing.T) {
 		t.Errorf("the hash of a pipe: %v", err)
 	}
 }
+
+func TestOnlyRegularFilesAreOpened(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	if err := errors.Join(os.WriteFile(at("file"), nil, 0o600), os.Symlink("file", at("link")), unix.Mkfifo(at("pipe"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name  string
+		flags int
+		want  error
+	}{
+		{"file", unix.O_NOFOLLOW, nil}, {"link", 0, nil}, {"link", unix.O_NOFOLLOW, unix.ELOOP},
+		{"pipe", 0, ErrObstacle}, {".", 0, ErrObstacle}, {"none", 0, ErrMissing},
+	} {
+		f, _, err := OpenRegular(at(tt.name), tt.flags)
+		if !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v, want %v", tt.name, err, tt.want)
+		}
+		if err == nil {
+			Release(f)
+		}
+	}
+}

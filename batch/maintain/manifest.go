@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"regexp"
 	"unicode/utf8"
@@ -31,8 +29,8 @@ func (b Backup) writeManifest() error {
 // readBackup reads the manifest of the backup at path. Others may have written it.
 func readBackup(path string) (Backup, error) {
 	name := filepath.Base(path) + manifestSuffix
-	f, err := os.OpenFile(path+manifestSuffix, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if errors.Is(err, fs.ErrNotExist) {
+	f, _, err := files.OpenRegular(path+manifestSuffix, unix.O_NOFOLLOW)
+	if errors.Is(err, files.ErrMissing) {
 		return Backup{}, fmt.Errorf("%s cannot be checked: its manifest %s is missing", path, name)
 	}
 	if err != nil {

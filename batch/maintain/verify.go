@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -140,26 +139,14 @@ func (m *Maintenance) chooseBackup(ctx context.Context, path, sum string) (b Bac
 
 // open opens the dump. Nobody else may be able to change what was read once.
 func (b Backup) open() (*os.File, error) {
-	f, err := os.OpenFile(b.Path(), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	f, info, err := files.OpenRegular(b.Path(), unix.O_NOFOLLOW)
 	if err != nil {
-		return nil, files.WrapDisk("read", b.Path(), err)
-	}
-	info, err := f.Stat()
-	if err != nil {
-		files.Release(f)
-		return nil, files.WrapDisk("look at", b.Path(), err)
+		return nil, err
 	}
 	const forOthersToWrite = 0o022
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	switch {
-	case !info.Mode().IsRegular():
-		err = fmt.Errorf("%s is %s", b.Path(), files.WhatIs(info))
-	case ok && stat.Uid != 0 && int(stat.Uid) != os.Geteuid(), info.Mode()&forOthersToWrite != 0:
-		err = fmt.Errorf("%s may be changed by others while it is restored: copy it, and its manifest, into a folder where it belongs to noggin's user, with mode 0640", b.Path())
-	}
-	if err != nil {
+	if owner := files.OwnerOf(info); owner != 0 && int(owner) != os.Geteuid() || info.Mode()&forOthersToWrite != 0 {
 		files.Release(f)
-		return nil, err
+		return nil, fmt.Errorf("%s may be changed by others while it is restored: copy it, and its manifest, into a folder where it belongs to noggin's user, with mode 0640", b.Path())
 	}
 	return f, nil
 }

@@ -16,7 +16,6 @@ import (
 	"strings"
 
 	"golang.org/x/mod/sumdb/note"
-	"golang.org/x/sys/unix"
 
 	"noggin/batch/files"
 )
@@ -160,7 +159,7 @@ func readCheckpointFile(path string, keys []note.Verifier) (checkpoint, error) {
 
 // readSmall reads a file of at most 64 KB, such as a key. Others may have put it there.
 func readSmall(path string) (string, error) {
-	f, err := openFile(path)
+	f, _, err := files.OpenRegular(path, 0)
 	if err != nil {
 		return "", err
 	}
@@ -170,19 +169,6 @@ func readSmall(path string) (string, error) {
 		return "", files.WrapDisk("read", path, err)
 	}
 	return string(text), nil
-}
-
-// openFile opens a file, and nothing that would have the program wait.
-func openFile(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, files.WrapDisk("open", path, err)
-	}
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		files.Release(f)
-		return nil, fmt.Errorf("open %s: %w", path, files.ErrObstacle)
-	}
-	return f, nil
 }
 
 // logNumber is the number of a log of its key: 1 for the first.
@@ -233,7 +219,7 @@ func (k *keptLog) each(from, before int64, fn func(position int64, text string) 
 }
 
 func (l *keptLeaves) each(from, before int64, fn func(position int64, text string) error) (next int64, err error) {
-	f, err := openFile(l.path)
+	f, _, err := files.OpenRegular(l.path, 0)
 	if err != nil {
 		return from, err
 	}
