@@ -172,7 +172,8 @@ func (m *Maintenance) dump(ctx context.Context, dir string) (Backup, error) {
 	partial := b.Path() + files.PartialExt
 	defer func() { _ = os.Remove(partial) }() // fails when the backup already has its name
 	lockWait := fmt.Sprintf("--lock-wait-timeout=%d", m.Config.LockTimeout.Milliseconds())
-	if err := runProgram(ctx, environ, nil, program, "--format=custom", "--schema="+b.Schema, "--no-password", lockWait,
+	// Flushed below, once: the trial with power cuts shows that it is.
+	if err := runProgram(ctx, environ, nil, program, "--format=custom", "--no-sync", "--schema="+b.Schema, "--no-password", lockWait,
 		"--snapshot="+snapshot.ID, "--file="+partial); err != nil {
 		return b, fmt.Errorf("write backup %s: %w", b.Path(), err)
 	}

@@ -21,12 +21,19 @@ import (
 // cutRefresh edits records at the platform and has noggin ask for them again: the newest
 // becomes the current version, and what it replaces a former file.
 func (r *trial) cutRefresh() []string {
-	tips := r.texts(`SELECT tip FROM noggin_schema.noggin_data WHERE processing_status = 'complete' ORDER BY tip`)
-	if len(tips) == 0 {
+	args := r.edited()
+	if len(args) == 0 {
 		return r.cutProcess()
 	}
-	args, edited := []string{"--refresh", "--media"}, map[string]bool{}
-	for range 4 {
+	r.cutDuring("process", append([]string{"--refresh", "--media"}, args...)...)
+	return nil
+}
+
+// edited edits some complete records, and returns the arguments that name them.
+func (r *trial) edited() (args []string) {
+	tips := r.texts(`SELECT tip FROM noggin_schema.noggin_data WHERE processing_status = 'complete' ORDER BY tip`)
+	edited := map[string]bool{}
+	for range min(4, len(tips)) {
 		tip := tips[r.random.IntN(len(tips))]
 		if !edited[tip] {
 			edited[tip] = true
@@ -34,8 +41,7 @@ func (r *trial) cutRefresh() []string {
 			args = append(args, "--tip", tip)
 		}
 	}
-	r.cutDuring("process", args...)
-	return nil
+	return args
 }
 
 // edit edits a record, and remembers the bytes that were served before.
@@ -67,7 +73,24 @@ func (r *trial) second() string      { return filepath.Join(r.back.dir, "second"
 func (r *trial) checkpoints() string { return filepath.Join(r.back.dir, "checkpoints") }
 func (r *trial) sealKey() string     { return filepath.Join(r.back.dir, "key", "seal.key") }
 
+// fresh makes sure that there is something to copy or to seal: of new records, later of
+// records whose folders are on disk already.
+func (r *trial) fresh(due string) {
+	r.t.Helper()
+	if r.count(`SELECT count(*) FROM noggin_schema.`+due) > 0 {
+		return
+	}
+	if args := r.edited(); len(args) > 0 {
+		r.mustRun(append([]string{"process", "--refresh", "--media"}, args...)...)
+	} else {
+		r.deliver()
+		r.finishRecords()
+	}
+	r.sync()
+}
+
 func (r *trial) cutCopy() []string {
+	r.fresh("copies_due")
 	r.cutDuring("copy run")
 	return nil
 }
@@ -89,13 +112,17 @@ func (r *trial) checkCopies() (damage []string) {
 // cutSeal makes the key, and from then on appends to the log. Files that were there when a
 // command ended well stay as they are.
 func (r *trial) cutSeal() []string {
+	r.fresh("seal_due")
 	var o outcome
 	if _, err := os.Stat(r.sealKey()); errors.Is(err, fs.ErrNotExist) {
 		o = r.cutDuring("seal init", "--name", "example.com/power")
 	} else {
 		o = r.cutDuring("seal")
 	}
-	if !o.ended || o.code != 0 {
+	switch {
+	case o.ended && !o.well():
+		return []string{fmt.Sprintf("noggin seal cannot go on: exit code %d\n%s", o.code, r.said())}
+	case !o.ended || o.code != 0:
 		return nil
 	}
 	r.sealed = r.sealFiles()
@@ -138,6 +165,13 @@ func (r *trial) checkSeal() (damage []string) {
 		notes[c[0]] = c[1]
 	}
 	for path := range found {
+		var first, next int
+		if n, _ := fmt.Sscanf(filepath.Base(path), "leaves-%d-%d.jsonl", &first, &next); n == 2 {
+			content, err := os.ReadFile(path)
+			if lines := bytes.Count(content, []byte("\n")); err != nil || lines != next-first {
+				damage = append(damage, fmt.Sprintf("%s has %d leaves: %v", path, lines, err))
+			}
+		}
 		size, isCheckpoint := strings.CutPrefix(filepath.Base(path), "checkpoint-")
 		if !isCheckpoint {
 			continue

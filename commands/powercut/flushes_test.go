@@ -16,6 +16,7 @@ type flushTrial struct {
 	steps []string
 	// unseen says why leaving it out does no damage on these file systems; "": it does.
 	unseen string
+	only   string // the file system that shows it; "": each
 }
 
 // oneJournal is why a flush can be needless on ext4 and XFS, and needed elsewhere.
@@ -40,10 +41,11 @@ var flushTrials = map[string]flushTrial{
 	// What keeps evidence needs some of them too.
 	"version's attachment": {point: "attachment", steps: []string{"refresh"}},
 	"copy":                 {point: "restored file", steps: []string{"copy run"}},
-	"copy's name":          {point: "folder", steps: []string{"copy run"}},
-	"log":                  {point: "staged file", steps: []string{"seal"}},
-	"log's name":           {point: "staged name", steps: []string{"seal"}},
-	"bag":                  {steps: []string{"export"}},
+	// ext4 writes its whole journal when the folder's entry is flushed, once in each process.
+	"copy's name": {point: "folder", steps: []string{"copy run"}, only: "xfs"},
+	"log":         {point: "staged file", steps: []string{"seal"}},
+	"log's name":  {point: "staged name", steps: []string{"seal"}},
+	"bag":         {steps: []string{"export"}},
 }
 
 // leavesOut is the flush point that a trial leaves out.
@@ -97,6 +99,9 @@ func TestALeftOutFlushIsDamage(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(flushTrials)) {
 		trial := flushTrials[name]
 		for _, system := range fileSystems {
+			if trial.only != "" && trial.only != system.name {
+				continue
+			}
 			t.Run(name+"/"+system.name, func(t *testing.T) {
 				leaveOut(t, newTrial(t, system, noggin, seedOf(t), "NOGGIN_LEAVE_OUT_FLUSH="+leavesOut(name, trial)), trial)
 			})
