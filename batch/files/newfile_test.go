@@ -178,8 +178,12 @@ func TestOnlyRegularFilesAreOpened(t *testing.T) {
 		flags int
 		want  error
 	}{
-		{"file", unix.O_NOFOLLOW, nil}, {"link", 0, nil}, {"link", unix.O_NOFOLLOW, unix.ELOOP},
-		{"pipe", 0, ErrObstacle}, {".", 0, ErrObstacle}, {"none", 0, ErrMissing},
+		{"file", unix.O_NOFOLLOW, nil},
+		{"link", 0, nil},
+		{"link", unix.O_NOFOLLOW, unix.ELOOP},
+		{"pipe", 0, ErrObstacle},
+		{".", 0, ErrObstacle},
+		{"none", 0, ErrMissing},
 	} {
 		f, _, err := OpenRegular(at(tt.name), tt.flags)
 		if !errors.Is(err, tt.want) {

@@ -158,6 +158,10 @@ func photoNames(attachments []storage.Attachment) string {
 // otherFields are the fields of the payload that the form does not list.
 func (r *report) otherFields() (found rows) {
 	owned := r.form.OwnedFields()
+	attachments := map[string][]storage.Attachment{} // by field
+	for _, a := range r.stored.Attachments {
+		attachments[a.Field] = append(attachments[a.Field], a)
+	}
 	for _, field := range slices.Sorted(maps.Keys(r.record.Values)) {
 		if owned[field] {
 			continue
@@ -167,7 +171,7 @@ func (r *report) otherFields() (found rows) {
 			text = htmlText(text)
 		}
 		isOther := func(leaf any) bool { s, ok := leaf.(string); return !ok || !forms.IsMediaReference(s) }
-		if photos := photoNames(r.photos(field)); photos != "" && !slices.ContainsFunc(forms.Leaves(r.record.Values[field]), isOther) {
+		if photos := photoNames(attachments[field]); photos != "" && !slices.ContainsFunc(forms.Leaves(r.record.Values[field]), isOther) {
 			text = photos
 		}
 		found.add(field, text)

@@ -8,8 +8,10 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"noggin/api/apitest"
@@ -160,6 +162,21 @@ func TestLongTextIsWrapped(t *testing.T) {
 		if utf8.RuneCountInString(line) > pageWidth+1 {
 			t.Fatalf("%d characters: %s", utf8.RuneCountInString(line), line)
 		}
+	}
+}
+
+func TestManyFieldsAndAttachmentsTakeLittleTime(t *testing.T) {
+	const n = 50_000
+	values := make(map[string]any, n)
+	stored := storage.Stored{Attachments: make([]storage.Attachment, n)}
+	for i := range n {
+		values["field"+strconv.Itoa(i)] = "x"
+		stored.Attachments[i].Field = "photo" + strconv.Itoa(i)
+	}
+	began := time.Now()
+	written(t, report{form: form(t, "TA"), record: forms.Record{Values: values}, stored: stored})
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %s", took)
 	}
 }
 
