@@ -100,7 +100,8 @@ func (db *DB) Append(ctx context.Context, fn func(*SealTx) error) error {
 
 // Now is the time of the transaction, by the server.
 func (s *SealTx) Now() (now time.Time, err error) {
-	return now, s.tx.GetContext(s.ctx, &now, `SELECT now()`)
+	err = s.tx.GetContext(s.ctx, &now, `SELECT now()`)
+	return now, err
 }
 
 // Logs returns the logs, the oldest first.

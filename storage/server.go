@@ -44,11 +44,11 @@ func (db *DB) Server(ctx context.Context) (Server, error) {
 		pq.QuoteIdentifier(db.cfg.Schema))
 	s := row.Server
 	s.NoRights, s.NotOwned = row.NoRights, row.NotOwned
+	// The server read its clock between the start and the end of the statement.
+	s.ClockAhead -= float64(asked.Add(time.Since(asked)/2).UnixNano()) / 1e9
 	if err == nil {
 		s.Creators, err = db.creators(ctx)
 	}
-	// The server read its clock between the start and the end of the statement.
-	s.ClockAhead -= float64(asked.Add(time.Since(asked)/2).UnixNano()) / 1e9
 	return s, err
 }
 
