@@ -1098,7 +1098,8 @@ SELECT t.pending, due.retries AS due_retries, t.pending + due.retries AS due, t.
        (SELECT count(*) FROM noggin_schema.noggin_data WHERE crash_count >= 3) AS crashing
 FROM totals t, later, due;
 
--- Files by the month of their folder, and the part that is only in archives.
+-- Files by the month of their folder, and the part that is not in the output folder but in
+-- archives. A lost archive counts with the former files that stay recorded in it.
 CREATE OR REPLACE VIEW noggin_schema.storage_by_month AS
 SELECT coalesce(f.month, a.month) AS month,
        coalesce(f.attachments, 0) AS attachments, coalesce(f.attachment_bytes, 0) AS attachment_bytes,
@@ -1110,5 +1111,10 @@ FROM (SELECT month,
              coalesce(sum(files) FILTER (WHERE kind = 'report'), 0)::bigint AS reports,
              coalesce(sum(bytes) FILTER (WHERE kind = 'report'), 0)::bigint AS report_bytes
       FROM noggin_schema.file_counts GROUP BY month) AS f
-FULL JOIN (SELECT month, sum(file_count)::bigint AS files, sum(source_bytes)::bigint AS bytes
-           FROM noggin_schema.archives WHERE removed_at IS NOT NULL GROUP BY month) AS a ON a.month = f.month;
+FULL JOIN (SELECT v.month, sum(CASE WHEN v.lost_at IS NULL THEN v.file_count ELSE l.files END)::bigint AS files,
+                  sum(CASE WHEN v.lost_at IS NULL THEN v.source_bytes ELSE l.bytes END)::bigint AS bytes
+           FROM noggin_schema.archives v CROSS JOIN LATERAL (
+               SELECT count(*) AS files, coalesce(sum(o.size_bytes), 0) AS bytes FROM noggin_schema.archive_records r
+               JOIN noggin_schema.former_files o ON o.record_tip = r.record_tip AND o.archive_id = v.id
+               WHERE v.lost_at IS NOT NULL AND r.archive_id = v.id) AS l
+           WHERE v.removed_at IS NOT NULL GROUP BY v.month) AS a ON a.month = f.month;

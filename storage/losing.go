@@ -54,16 +54,19 @@ type LostOfArchive struct {
 // lost archive. It may be repeated.
 func (db *DB) LoseFiles(ctx context.Context, run, archive int64, claims []Claim, why string) (lost LostOfArchive, err error) {
 	err = db.tx(ctx, "record the lost files", func(tx *sqlx.Tx) error {
-		lost = LostOfArchive{}
 		owned, err := db.lockOwned(ctx, tx, run, claims)
 		if err != nil {
 			return err
 		}
-		if err := tx.GetContext(ctx, &lost, db.sql(`
+		var counted LostOfArchive
+		if err := tx.GetContext(ctx, &counted, db.sql(`
 			SELECT count(DISTINCT f.tip) AS records, count(*) FILTER (WHERE f.former = '') AS files, count(*) FILTER (WHERE f.former <> '') AS former,
 			       count(DISTINCT f.tip) FILTER (WHERE f.former = '' AND NOT `+notQueued+`) AS queued
 			FROM `+filesInArchive(false)+` AS f JOIN noggin_schema.noggin_data d ON d.tip = f.tip`), archive, pq.Array(owned)); err != nil {
 			return err
+		}
+		if lost == (LostOfArchive{}) { // else an earlier try, whose COMMIT's reply was lost, may have recorded them
+			lost = counted
 		}
 		doc, err := json.Marshal(map[string]any{"run": run, "why": cleanText(why), "type": ErrorLost})
 		if err != nil {

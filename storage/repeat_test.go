@@ -2,6 +2,7 @@ package storage
 
 import (
 	"testing"
+	"time"
 
 	"noggin/storage/storagetest"
 )
@@ -53,5 +54,47 @@ func TestAResultOutlivesALostReply(t *testing.T) {
 	}
 	if proxy.Lost() != 3 {
 		t.Errorf("%d replies were lost, want 3", proxy.Lost())
+	}
+}
+
+// An archive with an attachment, a report and a former file of one of two records is lost.
+func TestALostArchiveHidesNoFileOfTheOutputFolder(t *testing.T) {
+	t.Parallel()
+	direct := testDB(t)
+	filed(t, direct, 1, 2)
+	foreign(t, direct, `INSERT INTO noggin_schema.archives (name, path, month, state, record_count, file_count, source_bytes, removed_at)
+			VALUES ('noggin-2025-09.tar.zst', '/a/noggin-2025-09.tar.zst', '2025-09', 'done', 1, 3, 117, now());
+		INSERT INTO noggin_schema.former_files (path, record_tip, kind, attachment_tip, first_version, last_version, size_bytes, hash_sha256, archive_id)
+			SELECT '2025/09/1/old.jpg', min(tip), 'attachment', 'o', 1, 1, 7, '00', 1 FROM noggin_schema.noggin_data;
+		INSERT INTO noggin_schema.archive_records (record_tip, archive_id) SELECT record_tip, 1 FROM noggin_schema.former_files;
+		UPDATE noggin_schema.attachments SET archive_id = 1 WHERE record_tip IN (SELECT record_tip FROM noggin_schema.former_files);
+		UPDATE noggin_schema.noggin_data SET report_archive_id = 1, archived = true WHERE tip IN (SELECT record_tip FROM noggin_schema.former_files)`)
+	db, proxy := throughProxy(t, direct)
+	usage := func() MonthUsage {
+		t.Helper()
+		months, err := db.StorageByMonth(t.Context())
+		if err != nil || len(months) != 1 {
+			t.Fatal(months, err)
+		}
+		return months[0]
+	}
+	if m := usage(); m.DiskBytes() != 110 || m.ArchivedFiles != 3 {
+		t.Errorf("before the loss: %+v, of which %d bytes are in the output folder", m, m.DiskBytes())
+	}
+	if err := db.MarkLost(t.Context(), 1, "the volume burned"); err != nil {
+		t.Fatal(err)
+	}
+	claims, err := db.ClaimTips(t.Context(), 1, []string{tip(1)}, "", time.Minute)
+	if err != nil || len(claims) != 1 {
+		t.Fatal(claims, err)
+	}
+	proxy.LoseCommits(1)
+	lost, err := db.LoseFiles(t.Context(), 1, 1, claims, "lost")
+	if want := (LostOfArchive{Records: 1, Files: 2, Former: 1, Queued: 1}); err != nil || lost != want || proxy.Lost() != 1 {
+		t.Errorf("lost %+v, %v, want %+v; %d replies were lost", lost, err, want, proxy.Lost())
+	}
+	// The report of the first record counts until it is written again.
+	if m := usage(); m.DiskBytes() != 120 || m.ArchivedFiles != 1 || m.ArchivedBytes != 7 {
+		t.Errorf("after the loss: %+v, of which %d bytes are in the output folder", m, m.DiskBytes())
 	}
 }
