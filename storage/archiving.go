@@ -122,10 +122,13 @@ func (db *DB) ArchiveCandidates(ctx context.Context, f ArchiveFilter, month stri
 	return found, err
 }
 
+// byTips are the commands that claim by [DB.ClaimTips].
+const byTips = `'archive create', 'archive register', 'archive restore', 'archive forget', 'copy restore'`
+
 // ClaimTips claims the unclaimed records among the tips; with a status, only those that
 // have it. It does not change their crash count: a crash of this work says nothing
-// about the record. The caller holds the maintenance lock, so an earlier `archive` that
-// did not end is dead, and its claims are free before their leases end. The caller has
+// about the record. The caller holds the maintenance lock, so an earlier run of its kind
+// that did not end is dead, and its claims are free before their leases end. The caller has
 // no other claims: a claim of its own run is one whose reply was lost.
 func (db *DB) ClaimTips(ctx context.Context, run int64, tips []string, status Status, lease time.Duration) ([]Claim, error) {
 	var claims []Claim
@@ -133,7 +136,7 @@ func (db *DB) ClaimTips(ctx context.Context, run int64, tips []string, status St
 		WITH chosen AS (SELECT d.tip FROM noggin_schema.noggin_data d
 			WHERE d.tip = ANY($2::text[]) AND ($3 = '' OR d.processing_status = $3)
 			  AND (`+unclaimed+` OR d.claimed_by IN (SELECT r.id FROM noggin_schema.runs r
-				WHERE r.id <= $1 AND r.command IN ('archive create', 'archive register', 'archive restore') AND r.finished_at IS NULL))
+				WHERE r.id <= $1 AND r.command IN (`+byTips+`) AND r.finished_at IS NULL))
 			ORDER BY d.tip FOR UPDATE SKIP LOCKED)
 		UPDATE noggin_schema.noggin_data d
 		SET claimed_by = $1, claim_expires_at = now() + $4 * interval '1 second', claim_token = d.claim_token + 1

@@ -257,19 +257,37 @@ func TestARunTakesItsClaimsAgainThatItDoesNotKnow(t *testing.T) {
 	}
 }
 
-func TestArchivingTakesItsClaimsAgainAfterALostReply(t *testing.T) {
+// Whoever claims by tips holds the maintenance lock: it takes its own claims again after a
+// lost reply, and those of a run before it, which is dead.
+func TestTheHolderOfTheMaintenanceLockTakesTheClaimsOfDeadOnes(t *testing.T) {
 	t.Parallel()
 	db := testDB(t)
 	insertPending(t, db, 1)
+	token := int64(0)
+	for _, command := range []string{"archive create", "archive register", "archive restore", "archive forget", "copy restore", "archive create"} {
+		run, err := db.StartRun(t.Context(), command, "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			claims, err := db.ClaimTips(t.Context(), run, []string{tip(0)}, "", time.Minute)
+			if token++; err != nil || len(claims) != 1 || claims[0].Token != token {
+				t.Fatalf("%s claimed %+v, %v", command, claims, err)
+			}
+		}
+	}
+	process, err := db.StartRun(t.Context(), "process", "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign(t, db, `UPDATE noggin_schema.noggin_data SET claimed_by = NULL`) // which frees it
+	claim(t, db, process, 1)
 	run, err := db.StartRun(t.Context(), "archive create", "test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for token := range int64(2) {
-		claims, err := db.ClaimTips(t.Context(), run, []string{tip(0)}, "", time.Minute)
-		if err != nil || len(claims) != 1 || claims[0].Token != token+1 {
-			t.Errorf("claimed %+v, %v", claims, err)
-		}
+	if claims, err := db.ClaimTips(t.Context(), run, []string{tip(0)}, "", time.Minute); err != nil || len(claims) != 0 {
+		t.Errorf("claimed %+v of a run that processes, %v", claims, err)
 	}
 }
 
