@@ -98,6 +98,10 @@ const importStatement = given + `,
 		SELECT (SELECT count(*) FROM inserted) AS new, (SELECT count(*) FROM again) AS ask_again, (SELECT count(*) FROM given WHERE conflicting) AS conflicting, count(*) FILTER (WHERE corrected) AS corrected, count(*) FILTER (WHERE updated) AS updated
 		FROM changed`
 
+// mostImports is more than ever import the same tips at once. A chunk that collides more
+// often than that collides with something else, such as an index of an operator.
+const mostImports = 100
+
 // ImportTips inserts new tips as pending records, in one transaction. It changes known
 // records in two cases only: the form was assumed, no answer was fetched with it and
 // the import names the form; or [TipImport.Update] adds missing values. A row that
@@ -109,7 +113,7 @@ const importStatement = given + `,
 func (db *DB) ImportTips(ctx context.Context, imp TipImport, rows []ImportedTip) (ImportCounts, error) {
 	n, args := importArguments(imp, rows)
 	var counts ImportCounts
-	for {
+	for try := 1; ; try++ {
 		err := db.tx(ctx, "import tips", func(tx *sqlx.Tx) error {
 			if err := planForLookups(ctx, tx); err != nil {
 				return err
@@ -118,7 +122,7 @@ func (db *DB) ImportTips(ctx context.Context, imp TipImport, rows []ImportedTip)
 		})
 		// Another import inserted one of the tips at the same time; now it is known. ON
 		// CONFLICT would do too, but reads the index twice for each row.
-		if hasCode(err, pqerror.UniqueViolation) {
+		if hasCode(err, pqerror.UniqueViolation) && try < mostImports {
 			continue
 		}
 		counts.Known = int64(n) - counts.New

@@ -1,11 +1,15 @@
 package storage
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/lib/pq/pqerror"
 )
 
 func importTips(t testing.TB, db *DB, imp TipImport, rows ...ImportedTip) ImportCounts {
@@ -159,6 +163,19 @@ func TestImportsOfTheSameTipsAtOnceInsertEachOnce(t *testing.T) {
 
 // A chunk is looked up by the index, however large the table: reading all of it for
 // each of a file's chunks would make a long import take time by the square.
+// An operator's own unique index is no other import that will be known in a moment.
+func TestAnImportThatNeverFitsEnds(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	foreign(t, db, `CREATE UNIQUE INDEX ours ON noggin_schema.noggin_data (expected_inspection_id)`)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	_, err := db.ImportTips(ctx, TipImport{ObjectType: "LCD"}, []ImportedTip{{Tip: tip(1), ExpectedID: "LCD - 1"}, {Tip: tip(2), ExpectedID: "LCD - 1"}})
+	if !hasCode(err, pqerror.UniqueViolation) || !strings.Contains(err.Error(), "ours") {
+		t.Errorf("the import ended with %v", err)
+	}
+}
+
 func TestImportNeverReadsTheWholeTable(t *testing.T) {
 	t.Parallel()
 	db := testDB(t)
