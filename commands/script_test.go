@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -22,7 +23,12 @@ import (
 // embeds.
 const sourceVariable = "NOGGIN_TEST_SOURCE"
 
+// TestMain is also the noggin of the tests: testscript runs the test's own program under
+// that name. With -race each would sleep for a second before it ends, so it is told not to.
 func TestMain(m *testing.M) {
+	if err := os.Setenv("GORACE", cmp.Or(os.Getenv("GORACE"), "atexit_sleep_ms=0")); err != nil {
+		panic(err)
+	}
 	testscript.Main(m, map[string]func(){"noggin": nogginMain})
 }
 
@@ -70,6 +76,7 @@ func TestScripts(t *testing.T) {
 			config := filepath.Join(env.WorkDir, "noggin.toml")
 			env.Setenv(sourceVariable, source)
 			env.Setenv("NOGGIN_CONFIG", config)
+			env.Setenv("GORACE", os.Getenv("GORACE"))
 			env.Setenv("TZ", "Australia/Perth")
 			env.Setenv("data", filepath.Join(env.WorkDir, "data"))
 			env.Values["t"] = env.T()

@@ -153,9 +153,7 @@ func (s *soak) listen() {
 		s.t.Fatalf("a process broke:\n%s", said[at[0]:min(len(said), at[0]+6000)])
 	}
 	log := s.api.Log()
-	for _, o := range apitest.Overlaps(log, func(e apitest.Entry) string { return e.Client }) {
-		s.t.Errorf("two live runs were at work on one record: %+v and %+v", o.First, o.Second)
-	}
+	s.notTwice(log)
 	if len(log) > 50_000 {
 		s.api.ResetStats()
 	}

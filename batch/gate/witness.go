@@ -53,6 +53,7 @@ var errOtherContent = errors.New("it has other content than before")
 
 func newWitness(g *Gate, client api.Config) (*witness, error) {
 	client.MaxRetries, client.Timeout = 0, min(client.Timeout, witnessTime)
+	client.UserAgent += " witness" // it may ask for a record that another run works on
 	c, err := api.New(client, nil)
 	return &witness{gate: g, client: c, now: time.Now, subjects: map[string]*subject{}}, err
 }
