@@ -167,7 +167,7 @@ func (db *DB) lookForHolders(ctx context.Context, wait time.Duration) {
 		SELECT DISTINCT CASE WHEN b.pid = 0 THEN 'a prepared transaction (pg_prepared_xacts)' ELSE
 			'process ' || a.pid || ' of user ' || coalesce(a.usename, '?') || coalesce(' (' || nullif(a.application_name, '') || ')', '')
 			|| coalesce(', ' || a.state, '') || coalesce(' since ' || to_char(coalesce(a.xact_start, a.state_change), 'YYYY-MM-DD HH24:MI:SS'), '')
-			|| ': ' || left(regexp_replace(coalesce(a.query, ''), '\s+', ' ', 'g'), 200)
+			|| ': ' || left(regexp_replace(regexp_replace(coalesce(a.query, ''), '(password|secret).*', '\1 …', 'i'), '\s+', ' ', 'g'), 200)
 			|| '; SELECT pg_terminate_backend(' || a.pid || ') ends it' END
 		FROM pg_stat_activity w, unnest(pg_blocking_pids(w.pid)) AS b (pid) LEFT JOIN pg_stat_activity a ON a.pid = b.pid
 		WHERE w.datname = current_database() AND w.usename = current_user AND w.wait_event_type = 'Lock'

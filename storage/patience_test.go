@@ -184,6 +184,7 @@ func TestAnErrorNamesTheSessionThatHoldsTheLock(t *testing.T) {
 		"a table":           `LOCK TABLE noggin_schema.circuit`,
 		"a row":             `UPDATE noggin_schema.circuit SET updated_at = now()`,
 		"a table in a read": `LOCK TABLE noggin_schema.pause`,
+		"with a password":   `LOCK TABLE noggin_schema.circuit; SELECT 'PASSWORD', 'hunter2'`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -213,7 +214,11 @@ func TestAnErrorNamesTheSessionThatHoldsTheLock(t *testing.T) {
 			if !errors.Is(err, ErrUnavailable) || !errors.Is(err, ErrBusy) {
 				t.Fatal(err)
 			}
-			for _, part := range []string{"process " + pid + " of user " + user, "idle in transaction", lock, "pg_terminate_backend(" + pid + ")"} {
+			if strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("the error shows a password: %v", err)
+			}
+			statement, _, _ := strings.Cut(lock, ";")
+			for _, part := range []string{"process " + pid + " of user " + user, "idle in transaction", statement, "pg_terminate_backend(" + pid + ")"} {
 				if !strings.Contains(err.Error(), part) {
 					t.Errorf("the error does not say %q: %v", part, err)
 				}
