@@ -117,5 +117,5 @@ func verifyOne(ctx context.Context, to target, o place.Object, deep bool) error 
 		return err
 	}
 	defer files.Release(content)
-	return place.Compare(o, content)
+	return place.Compare(ctx, o, content)
 }

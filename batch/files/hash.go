@@ -6,13 +6,26 @@ import (
 	"encoding/hex"
 	"io"
 	"os"
+	"sync"
 )
 
-// hashOf reads r to its end, or until ctx ends. It returns the size in bytes and the
+// buffers are lent to whoever copies or hashes: few of them serve many files. Large ones
+// spare the kernel work for each file that is written.
+var buffers = sync.Pool{New: func() any { return new([256 << 10]byte) }}
+
+// Copy is io.Copy with a large buffer, which it borrows.
+func Copy(to io.Writer, from io.Reader) (int64, error) {
+	buffer := buffers.Get().(*[256 << 10]byte) //nolint:forcetypeassert // nothing else is put
+	defer buffers.Put(buffer)
+	// The structs hide methods by which io would copy without the buffer.
+	return io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, buffer[:])
+}
+
+// HashReader reads r to its end, or until ctx ends. It returns the size in bytes and the
 // SHA-256 in lower-case hex. It copies everything to also.
-func hashOf(ctx context.Context, r io.Reader, also ...io.Writer) (size int64, sum string, err error) {
+func HashReader(ctx context.Context, r io.Reader, also ...io.Writer) (size int64, sum string, err error) {
 	h := sha256.New()
-	size, err = io.Copy(io.MultiWriter(append(also, h)...), ContextReader{ctx, r})
+	size, err = Copy(io.MultiWriter(append(also, h)...), ContextReader{ctx, r})
 	return size, hex.EncodeToString(h.Sum(nil)), err
 }
 
@@ -27,7 +40,7 @@ func HashFile(ctx context.Context, path string) (size int64, sum string, err err
 	if err := flush(flushHashed, f); err != nil {
 		return 0, "", WrapDisk("flush", path, err)
 	}
-	if size, sum, err = hashOf(ctx, f); err != nil && ctx.Err() == nil {
+	if size, sum, err = HashReader(ctx, f); err != nil && ctx.Err() == nil {
 		err = WrapDisk("read", path, err)
 	}
 	return size, sum, err
@@ -37,7 +50,7 @@ func HashFile(ctx context.Context, path string) (size int64, sum string, err err
 // copies everything to also.
 func HashOpen(ctx context.Context, f *os.File, also ...io.Writer) (size int64, sum string, err error) {
 	if _, err = f.Seek(0, io.SeekStart); err == nil {
-		size, sum, err = hashOf(ctx, f, also...)
+		size, sum, err = HashReader(ctx, f, also...)
 	}
 	if err != nil && ctx.Err() == nil {
 		err = WrapDisk("read", f.Name(), err)

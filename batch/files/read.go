@@ -115,7 +115,7 @@ func (o *Output) Hash(ctx context.Context, name string, also ...io.Writer) (stri
 
 // Digest is Hash for a file that Open opened. It also returns the size.
 func (o *Output) Digest(ctx context.Context, name string, f *os.File, also ...io.Writer) (size int64, sum string, err error) {
-	size, sum, err = hashOf(ctx, f, also...)
+	size, sum, err = HashReader(ctx, f, also...)
 	if err != nil && ctx.Err() == nil {
 		err = o.fail("read", name, err)
 	}

@@ -78,7 +78,7 @@ func (f *Folder) Check(context.Context) error {
 
 // Put writes the object. It is on disk when Flush has returned nil. A folder cannot keep
 // an object from being deleted, so Retain must be zero.
-func (f *Folder) Put(_ context.Context, o Object, opts PutOptions, content io.Reader) (stored Stored, err error) {
+func (f *Folder) Put(ctx context.Context, o Object, opts PutOptions, content io.Reader) (stored Stored, err error) {
 	if !opts.Retain.IsZero() {
 		return stored, fmt.Errorf("%s: %w", f.output.Name(), ErrNoLock)
 	}
@@ -87,12 +87,16 @@ func (f *Folder) Put(_ context.Context, o Object, opts PutOptions, content io.Re
 		return stored, f.classify(err)
 	}
 	defer temp.Discard()
-	from := newSource(o, content)
-	if _, err := io.Copy(temp, from); err != nil {
-		if failed := from.failed(); failed != nil {
-			return stored, failed
-		}
+	from := &original{Reader: files.ContextReader{Context: ctx, Source: io.LimitReader(content, o.Size+1)}}
+	_, err = files.Copy(temp, from)
+	switch {
+	case from.err != nil:
+		return stored, fmt.Errorf("%w: %w", ErrSource, from.err)
+	case err != nil:
 		return stored, f.classify(err)
+	}
+	if err := o.compare(temp.Size(), temp.SHA256()); err != nil { // the file hashed what was written
+		return stored, fmt.Errorf("%w: %w", ErrSource, err)
 	}
 	dir, name := f.folder(path.Dir(o.Key)), path.Base(o.Key)
 	stored.Already, err = dir.KeepExactly(temp, name)
@@ -107,6 +111,21 @@ func (f *Folder) Put(_ context.Context, o Object, opts PutOptions, content io.Re
 		err = dir.Touch()
 	}
 	return stored, f.classify(err)
+}
+
+// original keeps the error of a content, which is none of the folder.
+type original struct {
+	io.Reader
+	err error
+}
+
+// Read is part of io.Reader.
+func (o *original) Read(p []byte) (int, error) {
+	n, err := o.Reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		o.err = err
+	}
+	return n, err
 }
 
 // folder returns the open folder of a key.

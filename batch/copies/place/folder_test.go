@@ -2,7 +2,9 @@ package place
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -112,3 +114,35 @@ func TestAFolderIsLeftByNoLink(t *testing.T) {
 		t.Errorf("outside the folder lies %v", entries)
 	}
 }
+
+// A backup has many gigabytes.
+func TestAnInterruptionEndsACopyHalfWay(t *testing.T) {
+	t.Parallel()
+	f, dir := openFolder(t)
+	o := Object{Key: "backups/a.dump", Size: 1 << 40, SHA256: strings.Repeat("0", 64)}
+	for name, do := range map[string]func(context.Context, io.Reader) error{
+		"written": func(ctx context.Context, content io.Reader) error {
+			_, err := f.Put(ctx, o, PutOptions{}, content)
+			return err
+		},
+		"compared": func(ctx context.Context, content io.Reader) error { return Compare(ctx, o, content) },
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		read := 0
+		err := do(ctx, io.LimitReader(readerFunc(func(p []byte) (int, error) {
+			cancel()
+			read += len(p)
+			return len(p), nil
+		}), 100<<20))
+		if !errors.Is(err, context.Canceled) || read > 1<<20 {
+			t.Errorf("%s: after %d bytes: %v", name, read, err)
+		}
+	}
+	if entries, err := os.ReadDir(filepath.Join(dir, files.TempFolder)); err != nil || len(entries) > 0 {
+		t.Errorf("what was written stays: %v %v", entries, err)
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }

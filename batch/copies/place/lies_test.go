@@ -52,7 +52,7 @@ func TestAnAnswerWithoutEndIsCut(t *testing.T) {
 			}
 			back, err := s.Read(t.Context(), o)
 			if err == nil {
-				err = Compare(o, back)
+				err = Compare(t.Context(), o, back)
 				_ = back.Close()
 			}
 			if err == nil {

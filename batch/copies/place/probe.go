@@ -108,7 +108,7 @@ func (f *Folder) Try(ctx context.Context) error {
 		return err
 	}
 	defer files.Release(content)
-	if err := Compare(o, content); err != nil {
+	if err := Compare(ctx, o, content); err != nil {
 		return fmt.Errorf("%w: what was written is read back as something else: %w", ErrAway, err)
 	}
 	return f.Remove(ctx, o, "")

@@ -226,7 +226,7 @@ func (s *S3) readBack(ctx context.Context, o Object) error {
 		return err
 	}
 	defer files.Release(content)
-	return Compare(o, content)
+	return Compare(ctx, o, content)
 }
 
 func (s *S3) stat(ctx context.Context, o Object) (minio.ObjectInfo, error) {

@@ -75,7 +75,7 @@ func TestABucketGetsEachObjectOnceInOneRequest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := Compare(o, back); err != nil {
+		if err := Compare(t.Context(), o, back); err != nil {
 			t.Errorf("%d bytes back: %v", size, err)
 		}
 		files.Release(back)
@@ -118,7 +118,7 @@ func TestADamagedObjectIsReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Compare(o, back); !errors.Is(err, files.ErrDiffers) {
+	if err := Compare(t.Context(), o, back); !errors.Is(err, files.ErrDiffers) {
 		t.Errorf("a rotten object is read as %v", err)
 	}
 	files.Release(back)

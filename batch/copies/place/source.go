@@ -1,6 +1,7 @@
 package place
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -29,10 +30,18 @@ func (d *digest) add(p []byte) {
 
 // compare returns [files.ErrDiffers] unless what was added is the object's content.
 func (d *digest) compare(o Object) error {
-	if d.size != o.Size {
-		return fmt.Errorf("%w: %d bytes instead of %d", files.ErrDiffers, d.size, o.Size)
+	return o.compare(d.size, hex.EncodeToString(d.hash.Sum(nil)))
+}
+
+// compare returns [files.ErrDiffers] unless content of that size and SHA-256 is the object's.
+func (o Object) compare(size int64, sum string) error {
+	if size > o.Size {
+		return fmt.Errorf("%w: more than %d bytes", files.ErrDiffers, o.Size)
 	}
-	if sum := hex.EncodeToString(d.hash.Sum(nil)); sum != o.SHA256 {
+	if size != o.Size {
+		return fmt.Errorf("%w: %d bytes instead of %d", files.ErrDiffers, size, o.Size)
+	}
+	if sum != o.SHA256 {
 		return fmt.Errorf("%w: SHA-256 %s instead of %s", files.ErrDiffers, sum, o.SHA256)
 	}
 	return nil
@@ -104,23 +113,14 @@ func (s *source) failed() error {
 	return s.err
 }
 
-// Compare reads an object's content to its end. The error is [files.ErrDiffers] unless it
-// is the object's.
-func Compare(o Object, content io.Reader) error {
-	d := newDigest()
-	buffer := make([]byte, block)
-	for {
-		n, err := content.Read(buffer)
-		d.add(buffer[:n])
-		switch {
-		case d.size > o.Size:
-			return fmt.Errorf("%w: more than %d bytes", files.ErrDiffers, o.Size)
-		case errors.Is(err, io.EOF):
-			return d.compare(o)
-		case err != nil:
-			return err
-		}
+// Compare reads an object's content to its end, or until ctx ends. The error is
+// [files.ErrDiffers] unless it is the object's.
+func Compare(ctx context.Context, o Object, content io.Reader) error {
+	size, sum, err := files.HashReader(ctx, io.LimitReader(content, o.Size+1))
+	if err != nil {
+		return err
 	}
+	return o.compare(size, sum)
 }
 
 // CopyChecked writes an object's content to w. The error is [files.ErrDiffers] unless it
