@@ -176,12 +176,18 @@ func (a *Archiver) compareWhole(ctx context.Context, archive storage.Archive, at
 		return fmt.Errorf("%w: it has %d bytes instead of %d", format.ErrDamaged, info.Size(), archive.SizeBytes)
 	}
 	_ = unix.Fadvise(int(file.Fd()), 0, 0, unix.FADV_SEQUENTIAL) // the kernel reads further ahead
-	_, sum, err := files.HashOpen(ctx, file, counter(func(n int) { seen(0, int64(n)) }))
-	if err != nil || sum == archive.SHA256 && !deep {
-		return err
+	if !deep {
+		_, sum, err := files.HashOpen(ctx, file, counter(func(n int) { seen(0, int64(n)) }))
+		if err != nil || sum == archive.SHA256 {
+			return err
+		}
 	}
-	found, err := format.Verify(ctx, at, nil)
-	if err == nil && sum != archive.SHA256 {
+	var before int64
+	found, err := format.Verify(ctx, at, func(read format.Contents) {
+		seen(0, read.SourceBytes-before)
+		before = read.SourceBytes
+	})
+	if err == nil && found.SHA256 != archive.SHA256 {
 		err = fmt.Errorf("%w: SHA-256 %s instead of %s, although all its files are right", format.ErrDamaged, found.SHA256, archive.SHA256)
 	}
 	return err
