@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -365,6 +366,31 @@ func TestAnInterruptedRunKeepsWhatItCopied(t *testing.T) {
 	}
 	w.copier.Progress = nil
 	if s := w.run(); s.Copied != 7 || s.AlreadyThere != 0 {
+		t.Errorf("the next run: %+v", s)
+	}
+	w.checkTarget()
+}
+
+// While a batch is copied the one before is flushed and recorded.
+func TestARunOfManyBatchesRecordsWhatItCopied(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 300)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var done int64
+	w.copier.Progress = func(p Progress) {
+		if done = p.Done; done >= 2*batchSize+30 {
+			cancel()
+		}
+	}
+	if _, err := w.copier.Run(ctx, 1, 0); !errors.Is(err, context.Canceled) {
+		t.Errorf("an interrupted run: %v", err)
+	}
+	if n := w.Value(`SELECT count(*) FROM noggin_schema.copies`); n != strconv.FormatInt(done, 10) {
+		t.Errorf("%s copies are recorded of %d", n, done)
+	}
+	w.copier.Progress = nil
+	if s := w.run(); s.Copied != 900-done || s.AlreadyThere != 0 {
 		t.Errorf("the next run: %+v", s)
 	}
 	w.checkTarget()

@@ -116,8 +116,15 @@ func (r *runner) open(ctx context.Context) (err error) {
 	return nil
 }
 
-// copyDue copies until nothing is due and the walk is at its end.
-func (r *runner) copyDue(ctx context.Context, until time.Time) error {
+// copyDue copies until nothing is due and the walk is at its end. While a batch is copied,
+// the one before is flushed and recorded.
+func (r *runner) copyDue(ctx context.Context, until time.Time) (err error) {
+	recorded := func() error { return nil } // waits for the batch before
+	defer func() {
+		if failed := recorded(); err == nil {
+			err = failed
+		}
+	}()
 	walked, analysed := false, false
 	for {
 		if ctx.Err() != nil {
@@ -132,7 +139,12 @@ func (r *runner) copyDue(ctx context.Context, until time.Time) error {
 			return err
 		}
 		if len(due) > 0 {
-			if err := r.copyBatch(ctx, due); err != nil {
+			if recorded, err = r.copyBatch(ctx, due, recorded); err != nil {
+				return err
+			}
+		}
+		if len(due) < batchSize || !analysed { // the walk and the planner see what is recorded
+			if err := recorded(); err != nil {
 				return err
 			}
 		}
@@ -163,13 +175,14 @@ type result struct {
 	err    error  // ends the run
 }
 
-// copyBatch copies files that the run has taken, and records the results.
-func (r *runner) copyBatch(ctx context.Context, due []storage.DueCopy) error {
+// copyBatch copies files that the run has taken, waits for the batch before and begins to
+// record the results. The caller waits for recorded, which may be called twice.
+func (r *runner) copyBatch(ctx context.Context, due []storage.DueCopy, before func() error) (recorded func() error, err error) {
 	stop := r.keep(ctx, due)
-	defer stop()
 	known, err := r.known(ctx, due)
 	if err != nil {
-		return err
+		stop()
+		return before, err
 	}
 	working, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -197,7 +210,17 @@ func (r *runner) copyBatch(ctx context.Context, due []storage.DueCopy) error {
 		}
 		r.report(Progress{Phase: "copying", Done: r.summary.Copied, Bytes: r.summary.Bytes})
 	})
-	return r.record(ctx, results)
+	err = before()
+	done := make(chan error, 1)
+	go func() {
+		defer stop()
+		done <- r.record(ctx, results)
+	}()
+	recorded = sync.OnceValue(func() error { return <-done })
+	if err == nil && working.Err() != nil {
+		err = recorded()
+	}
+	return recorded, err
 }
 
 // record records results, also after the run was interrupted: what was copied need not be

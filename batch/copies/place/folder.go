@@ -28,7 +28,14 @@ type Folder struct {
 	output *files.Output
 
 	mu      sync.Mutex
-	folders map[string]*files.Folder // with names that may not be on disk yet
+	folders map[string]*opened // with names that may not be on disk yet
+	lost    error              // of a flush
+}
+
+// opened is an open folder.
+type opened struct {
+	*files.Folder
+	users int // Puts that are at work in it
 }
 
 // CreateMarker makes an existing folder a place for copies.
@@ -50,7 +57,7 @@ func OpenFolder(dir string) (*Folder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrAway, err)
 	}
-	return &Folder{output: output, folders: map[string]*files.Folder{}}, nil
+	return &Folder{output: output, folders: map[string]*opened{}}, nil
 }
 
 // Close closes the folder.
@@ -98,7 +105,8 @@ func (f *Folder) Put(ctx context.Context, o Object, opts PutOptions, content io.
 	if err := o.compare(temp.Size(), temp.SHA256()); err != nil { // the file hashed what was written
 		return stored, fmt.Errorf("%w: %w", ErrSource, err)
 	}
-	dir, name := f.folder(path.Dir(o.Key)), path.Base(o.Key)
+	dir, name := f.take(path.Dir(o.Key)), path.Base(o.Key)
+	defer f.giveBack(dir)
 	stored.Already, err = dir.KeepExactly(temp, name)
 	if errors.Is(err, files.ErrDiffers) {
 		stored.Already, stored.Mended = false, true
@@ -128,27 +136,36 @@ func (o *original) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// folder returns the open folder of a key.
-func (f *Folder) folder(dir string) *files.Folder {
+// take returns the open folder of a key. The caller gives it back.
+func (f *Folder) take(dir string) *opened {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.folders[dir] == nil {
-		f.folders[dir] = f.output.Folder(dir)
+		f.folders[dir] = &opened{Folder: f.output.Folder(dir)}
 	}
+	f.folders[dir].users++
 	return f.folders[dir]
 }
 
-// Flush flushes to disk the names of all objects that were put. No Put may be at work.
+func (f *Folder) giveBack(dir *opened) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	dir.users--
+}
+
+// Flush flushes to disk the names of all objects whose Put has returned. When it has failed
+// once it fails always, as the system tells only once of a write that is lost.
 func (f *Folder) Flush() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var errs []error
 	for dir, folder := range f.folders {
-		errs = append(errs, folder.Sync())
-		folder.Close()
-		delete(f.folders, dir)
+		f.lost = errors.Join(f.lost, folder.Sync())
+		if folder.users == 0 {
+			folder.Close()
+			delete(f.folders, dir)
+		}
 	}
-	return f.classify(errors.Join(errs...))
+	return f.classify(f.lost)
 }
 
 // Look compares presence and size. The SHA-256 shows only when the object is read.

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -146,3 +148,62 @@ func TestAnInterruptionEndsACopyHalfWay(t *testing.T) {
 type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// A batch is flushed while the next one is put.
+func TestAFlushCoversWhatIsPutBesideIt(t *testing.T) {
+	t.Parallel()
+	f, _ := openFolder(t)
+	dir := f.take("files/0")
+	if err := errors.Join(dir.Touch(), f.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	if f.folders["files/0"] != dir {
+		t.Error("a folder in which a Put is at work is closed, and no later flush covers it")
+	}
+	f.giveBack(dir)
+	var puts sync.WaitGroup
+	for n := range 4 {
+		puts.Go(func() {
+			for i := range 50 {
+				content := fmt.Appendf(nil, "photo %d of %d", i, n)
+				o := objectOf(fmt.Sprintf("files/%d/%d-%d.jpg", i%3, i, n), content)
+				if _, err := f.Put(t.Context(), o, PutOptions{}, bytes.NewReader(content)); err != nil {
+					t.Error(err)
+				} else if err := f.Look(t.Context(), o); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { puts.Wait(); close(done) }()
+	for ended := false; !ended; {
+		select {
+		case <-done:
+			ended = true
+		default:
+		}
+		if err := f.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(f.folders) > 0 {
+		t.Errorf("%d folders stay open after the last flush", len(f.folders))
+	}
+}
+
+func TestAFlushThatFailedOnceFailsAlways(t *testing.T) {
+	t.Parallel()
+	f, dir := openFolder(t)
+	content := []byte("photo")
+	put(t, f, objectOf("files/2025/a.jpg", content), content)
+	if err := os.RemoveAll(filepath.Join(dir, "files")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := f.Flush(); err == nil {
+			t.Error("a flush of a folder that is gone")
+		}
+		put(t, f, objectOf("others/b.jpg", content), content)
+	}
+}
