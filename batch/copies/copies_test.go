@@ -394,6 +394,12 @@ func TestARunOfManyBatchesRecordsWhatItCopied(t *testing.T) {
 		t.Errorf("the next run: %+v", s)
 	}
 	w.checkTarget()
+	if _, err := w.copier.Verify(t.Context(), 1, VerifyOptions{Deep: true}); err != nil {
+		t.Fatal(err)
+	}
+	if n := w.Value(`SELECT count(*) FROM noggin_schema.copies WHERE verified_at IS NOT NULL`); n != "900" {
+		t.Errorf("%s copies are recorded as verified", n)
+	}
 }
 
 func TestTheTargetIsReadFromTheConfiguration(t *testing.T) {

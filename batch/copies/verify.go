@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
+
 	"noggin/batch/copies/place"
 	"noggin/batch/files"
 	"noggin/storage"
@@ -39,6 +41,8 @@ func (c *Copier) Verify(ctx context.Context, run int64, opts VerifyOptions) (Ver
 		return summary, err
 	}
 	defer files.Release(to)
+	var saving errgroup.Group            // the results of a page, while the next one is verified
+	defer func() { _ = saving.Wait() }() // after an error, which counts more
 	var after storage.CopyKey
 	for {
 		page, err := c.DB.CopiesAfter(ctx, id, after, opts.Part, opts.Parts, batchSize)
@@ -49,18 +53,23 @@ func (c *Copier) Verify(ctx context.Context, run int64, opts VerifyOptions) (Ver
 			break
 		}
 		after = page[len(page)-1].CopyKey
-		if err := c.verifyPage(ctx, id, to, page, opts, &summary); err != nil {
+		checked, err := c.verifyPage(ctx, to, page, opts, &summary)
+		if err == nil {
+			err = saving.Wait()
+		}
+		if err != nil {
 			return summary, err
 		}
+		saving.Go(func() error { return c.DB.SaveChecked(ctx, id, checked) })
 	}
-	if opts.Parts > 0 {
-		return summary, nil
+	if err := saving.Wait(); err != nil || opts.Parts > 0 {
+		return summary, err
 	}
 	return summary, c.DB.WalkAgain(ctx, id) // for files that no trigger made due
 }
 
-// verifyPage verifies some copies and records what was found.
-func (c *Copier) verifyPage(ctx context.Context, id int64, to target, page []storage.Copy, opts VerifyOptions, summary *VerifySummary) error {
+// verifyPage verifies some copies and returns what was found, to be recorded.
+func (c *Copier) verifyPage(ctx context.Context, to target, page []storage.Copy, opts VerifyOptions, summary *VerifySummary) ([]storage.CheckedCopy, error) {
 	checked := make([]storage.CheckedCopy, len(page))
 	for i := range page {
 		checked[i].CopyKey, checked[i].Deep = page[i].CopyKey, opts.Deep
@@ -99,13 +108,10 @@ func (c *Copier) verifyPage(ctx context.Context, id int64, to target, page []sto
 		summary.add(c.Log, page[i].Path, "a copy: "+err.Error())
 	})
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if ended != nil {
-		return ended
+		return nil, context.Cause(ctx)
 	}
 	c.report(Progress{Phase: "verifying", Done: summary.Checked, Bytes: summary.Bytes})
-	return c.DB.SaveChecked(ctx, id, checked)
+	return checked, ended
 }
 
 func verifyOne(ctx context.Context, to target, o place.Object, deep bool) error {
