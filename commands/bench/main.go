@@ -73,6 +73,7 @@ func groups() []group {
 		{name: "archive", run: benchArchive},
 		{name: "copy", run: benchCopy},
 		{name: "verify", run: benchVerify},
+		{name: "folder", run: benchFolder},
 		{name: "prune", run: benchPrune},
 		{name: "reports", run: benchReports},
 		{name: "find", run: benchFind},

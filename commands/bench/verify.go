@@ -2,14 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
-	"strings"
 )
 
-// benchVerify compares archive verify with validate files --deep, which reads and hashes the
-// same photographs as single files.
+// benchVerify compares what reads every byte with openssl on both cores: validate files
+// --deep on single files, archive verify on archives. archive register also decompresses an
+// archive and hashes each of its files; openssl needs zstd for that.
 func benchVerify(ctx context.Context, b *bench) error {
 	m, err := b.newMirror(ctx, nil, "")
 	if err != nil {
@@ -18,46 +17,30 @@ func benchVerify(ctx context.Context, b *bench) error {
 	defer m.close()
 	const months = 6
 	records := b.size(500)
-	pristine := filepath.Join(m.folder, "pristine")
+	pristine, archives := filepath.Join(m.folder, "pristine"), filepath.Join(m.folder, "archive")
 	if err := m.photographed(ctx, pristine, records, months); err != nil {
 		return err
 	}
-	figures := map[string][]float64{}
-	rate := func(name string, args ...string) error {
-		if err := settle(ctx); err != nil {
-			return err
-		}
-		c, err := m.run(ctx, append(args, "--no-progress", "--format", "json")...)
-		if err != nil {
-			return err
-		}
-		if strings.Contains(c.stdout, `"ok": false`) {
-			return fmt.Errorf("%s found something:\n%s", strings.Join(args, " "), c.stdout)
-		}
-		megabytes := float64(records) * archivedPhotos * photoBytes / 1e6
-		figures[name] = append(figures[name], megabytes/c.wall.Seconds())
-		figures[name+" CPU"] = append(figures[name+" CPU"], c.cpu.Seconds()/megabytes*1000)
-		figures[name+" memory"] = append(figures[name+" memory"], float64(c.maxRSS)/(1<<20))
-		return nil
-	}
+	const record = archivedPhotos * photoBytes / 1e6
+	all, some := float64(records)*record, float64((records+months-1)/months)*record // some are of the first month
+	first := filepath.Join(archives, "noggin-2024-03.tar.zst")
+	r := m.newRates()
 	for range b.rounds {
-		if err := m.unarchived(ctx, pristine); err != nil {
+		r.do(func() error { return m.unarchived(ctx, pristine) })
+		r.noggin(ctx, "deep", all, `"ok": true`, "validate", "files", "--deep", "--format", "json")
+		r.shell(ctx, "files", all, hashed, filepath.Join(m.folder, "output"), "64")
+		r.do(func() error {
+			_, err := m.run(ctx, "archive", "create", "--before", "2100-01-01", "--no-progress")
 			return err
-		}
-		err := rate("deep", "validate", "files", "--deep")
-		if err == nil {
-			_, err = m.run(ctx, "archive", "create", "--before", "2100-01-01", "--no-progress")
-		}
-		if err := errors.Join(err, rate("warm up", "archive", "verify")); err != nil { // they were not in memory
-			return err
-		}
-		if err := rate("verify", "archive", "verify"); err != nil {
-			return err
-		}
+		})
+		r.shell(ctx, "warm up", all, hashed, archives, "1") // they were not in memory
+		r.noggin(ctx, "verify", all, `"ok": true`, "archive", "verify", "--format", "json")
+		r.shell(ctx, "archives", all, hashed, archives, "1")
+		r.noggin(ctx, "register", some, "", "archive", "register", first)
+		r.shell(ctx, "zstd", some, `openssl dgst -sha256 "$1" > /dev/null & zstd -dc "$1" | openssl dgst -sha256 > /dev/null && wait`, first)
 	}
-	what := fmt.Sprintf("archive verify, %d archives", months)
-	b.compare(what, "MB/s", figures["verify"], "validate files --deep", figures["deep"])
-	b.compare(what+", CPU a gigabyte", "s", figures["verify CPU"], "validate files --deep", figures["deep CPU"])
-	b.state(what+", peak memory", "MiB", figures["verify memory"])
-	return nil
+	r.beside("validate files --deep", "deep", [2]string{"files", "openssl, both cores"})
+	r.beside(fmt.Sprintf("archive verify, %d archives", months), "verify", [2]string{"archives", "openssl, both cores"})
+	r.beside("archive register, 1 archive", "register", [2]string{"zstd", "openssl beside zstd | openssl"})
+	return r.err
 }
