@@ -39,7 +39,7 @@ func peakOf(fn func()) uint64 {
 			case <-stop:
 				peak <- most
 				return
-			case <-time.After(2 * time.Millisecond):
+			case <-time.After(10 * time.Millisecond):
 			}
 		}
 	}()
@@ -96,7 +96,7 @@ func TestHostileAnswersAreRefusedBeforeTheyBecomeValues(t *testing.T) {
 	}
 }
 
-// Ten answers of 14 MB took 750 MB.
+// Ten answers of 14 MB took 750 MB, six would take 450.
 func TestLargeAnswersTakeTurns(t *testing.T) {
 	for name, field := range map[string]string{
 		"one text":     `"` + strings.Repeat("x", 14<<20) + `"`,
@@ -110,7 +110,7 @@ func TestLargeAnswersTakeTurns(t *testing.T) {
 		inHand, most := 0, 0
 		grew := peakOf(func() {
 			var wait sync.WaitGroup
-			for range 10 {
+			for range 6 {
 				wait.Go(func() {
 					ctx, release := Holding(t.Context())
 					defer release()
@@ -139,7 +139,7 @@ func TestLargeAnswersTakeTurns(t *testing.T) {
 			wait.Wait()
 		})
 		t.Logf("%s: %d MB, %d at once", name, grew>>20, most)
-		if grew > 512<<20 || most > 3 {
+		if grew > 300<<20 || most > 3 {
 			t.Errorf("%s: %d answers at once took %d MB", name, most, grew>>20)
 		}
 	}
