@@ -22,8 +22,8 @@ type Config struct {
 	Region   string `toml:"region"`
 	// PathStyle puts the bucket into the path of addresses.
 	PathStyle bool `toml:"path_style"`
-	// Retain is how long the target must refuse to delete attachments and former files,
-	// such as "7 years". Empty: it need not.
+	// Retain is how long the target must refuse to delete attachments, former files and
+	// the files of logs, such as "7 years". Empty: it need not.
 	Retain string `toml:"retain"`
 	// Concurrency is how many files one run copies or verifies at a time.
 	Concurrency int `toml:"concurrency"`

@@ -94,6 +94,7 @@ func (p *Problems) add(log *slog.Logger, path, what string) {
 const (
 	filesFolder   = "files"
 	backupsFolder = "backups"
+	logFolder     = "checkpoints"
 )
 
 // object returns what a file is in the target. The name before the SHA-256 is cut where

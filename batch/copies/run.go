@@ -34,6 +34,7 @@ type RunSummary struct {
 	AlreadyThere int64  `json:"already_there"` // of the copied: the target had them
 	Mended       int64  `json:"mended"`        // of the copied: the target had a damaged object in their place
 	Gone         int64  `json:"gone"`          // the database does not have them any more
+	Log          int64  `json:"log_files"`     // leaves and checkpoints, not counted as copied
 	Removed      int64  `json:"removed"`       // copies of replaced reports and removed backups
 	More         bool   `json:"more"`          // the time was over before all was copied
 	Problems
@@ -70,6 +71,9 @@ func (c *Copier) Run(ctx context.Context, run int64, maxTime time.Duration) (Run
 	var until time.Time
 	if maxTime > 0 {
 		until = time.Now().Add(maxTime)
+	}
+	if err := r.copyLog(ctx); err != nil {
+		return r.summary, err
 	}
 	if err := r.copyDue(ctx, until); err != nil {
 		return r.summary, err

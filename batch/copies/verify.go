@@ -62,7 +62,11 @@ func (c *Copier) Verify(ctx context.Context, run int64, opts VerifyOptions) (Ver
 		}
 		saving.Go(func() error { return c.DB.SaveChecked(ctx, id, checked) })
 	}
-	if err := saving.Wait(); err != nil || opts.Parts > 0 {
+	err = saving.Wait()
+	if err == nil && opts.Deep && opts.Part <= 1 { // without deep, every run looks for them
+		err = c.verifyLog(ctx, to, &summary)
+	}
+	if err != nil || opts.Parts > 0 {
 		return summary, err
 	}
 	return summary, c.DB.WalkAgain(ctx, id) // for files that no trigger made due

@@ -18,9 +18,9 @@ func Command(open *session.Opener) *cli.Command {
 		Name:  "copy",
 		Usage: "keep a copy of every file in a second place, and bring files back from there",
 		Description: `The target is [copy] to: a folder on another volume, or a bucket of S3. Attachments,
-former files, text reports and backups of the database are copied there, also those
-that are in archives. Each copy has the path of its file and ends in its SHA-256, so
-that nothing is ever overwritten.
+former files, text reports, backups of the database and the log of ` + "`noggin seal`" + ` are
+copied there, also files that are in archives. Each copy has the path of its file and
+ends in its SHA-256, so that nothing is ever overwritten.
 
 Examples:
   noggin copy run
@@ -28,7 +28,8 @@ Examples:
   noggin copy verify --deep --part day/30
   noggin copy restore --tip 'LCD - 045289' --to /tmp/look
   noggin copy restore                 # all that is missing in the output folder
-  noggin copy restore --backup newest # when the database is gone too`,
+  noggin copy restore --backup newest # when the database is gone too
+  noggin copy restore --checkpoints   # the log of ` + "`noggin seal`" + `, before the next seal`,
 		Subcommands: []*cli.Command{
 			runCommand(open),
 			statusCommand(open),

@@ -1,6 +1,7 @@
 package copies
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -25,18 +26,20 @@ func restoreCommand(open *session.Opener) *cli.Command {
 		Description: `Without --to, the missing files come back into the output folder. Files whose archive
 is there stay in it; where the archive is lost, they come back too, and the database
 is told so. Every file is compared with the hash in the database, and nothing is
-overwritten. --backup fetches a backup of the database, and needs no database.`,
+overwritten. --backup fetches a backup of the database, --checkpoints the leaves and
+checkpoints of ` + "`noggin seal`" + `; both need no database.`,
 		Flags: append(session.SelectorFlags(selectorFlags...),
 			&cli.StringFlag{Name: "to", Usage: "restore below the folder `DIR`, also what is in archives", TakesFile: true},
 			&cli.StringFlag{Name: "backup", Usage: "fetch the database backup `NAME`, or the newest, into --to or [paths] backups"},
+			&cli.BoolFlag{Name: "checkpoints", Usage: "fetch all leaves and checkpoints into --to or [paths] checkpoints"},
 			session.WaitFlag(),
 			cmdline.FormatFlag(show.Text, show.JSON),
 		),
 		Action: func(c *cli.Context) error {
-			if c.IsSet("backup") {
-				return restoreBackup(open, c)
+			if !c.IsSet("backup") && !c.Bool("checkpoints") {
+				return restoreFiles(open, c)
 			}
-			return restoreFiles(open, c)
+			return restoreState(open, c)
 		},
 	}
 }
@@ -94,9 +97,15 @@ func printRestored(s copies.RestoreSummary, out show.Output) error {
 	return err
 }
 
-func restoreBackup(open *session.Opener, c *cli.Context) error {
-	if i := slices.IndexFunc(selectorFlags, c.IsSet); i >= 0 {
-		return cmdline.Usagef("--backup cannot be combined with --%s", selectorFlags[i])
+// restoreState restores what is needed before a database is there.
+func restoreState(open *session.Opener, c *cli.Context) error {
+	flag := "backup"
+	if c.Bool("checkpoints") {
+		flag = "checkpoints"
+	}
+	others := append([]string{"backup"}, selectorFlags...)
+	if i := slices.IndexFunc(others, func(other string) bool { return other != flag && c.IsSet(other) }); i >= 0 {
+		return cmdline.Usagef("--%s cannot be combined with --%s", flag, others[i])
 	}
 	s, err := open.Session(c)
 	if err != nil {
@@ -107,19 +116,39 @@ func restoreBackup(open *session.Opener, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	folder, name := s.Config.Batch.Paths.Backups, c.String("backup")
+	defer bar.Finish()
+	folder := ""
 	if c.IsSet("to") {
 		if folder, err = filepath.Abs(c.String("to")); err != nil {
 			return err
 		}
 	}
+	if flag == "backup" {
+		return restoreBackup(c, copier, cmp.Or(folder, s.Config.Batch.Paths.Backups))
+	}
+	return restoreLog(c, copier, cmp.Or(folder, s.Config.Batch.Paths.Checkpoints))
+}
+
+func restoreBackup(c *cli.Context, copier *copies.Copier, folder string) error {
+	name := c.String("backup")
 	if name == "newest" {
 		name = ""
 	}
 	backup, err := copier.RestoreBackup(c.Context, name, folder)
-	bar.Finish()
 	if err != nil {
 		return err
 	}
 	return cmdline.Output(c).Line(fmt.Sprintf("restored  %s  %s, SHA-256 %s", show.Printable(backup.Path), show.Size(backup.Bytes).Human(), backup.SHA), backup)
+}
+
+func restoreLog(c *cli.Context, copier *copies.Copier, folder string) error {
+	log, err := copier.RestoreLog(c.Context, folder)
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	problemsText(&b, log.Problems)
+	fmt.Fprintf(&b, "restored  %s of leaves and checkpoints, %s, in %s", show.Plural(int(log.Files), "file"), show.Size(log.Bytes).Human(), show.Printable(log.Folder))
+	return errors.Join(cmdline.Output(c).Line(b.String(), log),
+		unfinished(log.Problems, "not restored", "look at the files that are named; `noggin seal` refuses what does not fit"))
 }

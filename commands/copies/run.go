@@ -71,6 +71,9 @@ func printRun(s copies.RunSummary, out show.Output) error {
 		fmt.Fprintf(&b, "; there already: %d", s.AlreadyThere)
 	}
 	b.WriteString("\n")
+	if s.Log > 0 {
+		fmt.Fprintf(&b, "log       %s of leaves and checkpoints\n", show.Plural(int(s.Log), "file"))
+	}
 	if s.Mended > 0 {
 		fmt.Fprintf(&b, "mended    %s in the target had other content\n", show.Plural(int(s.Mended), "object"))
 	}

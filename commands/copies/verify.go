@@ -22,7 +22,8 @@ func verifyCommand(open *session.Opener) *cli.Command {
 		Usage: "look whether every copy is there and as it should be",
 		Description: `Compares presence, size, and the SHA-256 that an S3 server keeps. A folder shows the
 SHA-256 only with --deep, which reads every copy back. A copy that is missing or
-damaged is copied again by the next ` + "`noggin copy run`" + `.`,
+damaged is copied again by the next ` + "`noggin copy run`" + `. --deep also reads the copies of
+the log of ` + "`noggin seal`" + `, in the first part, and replaces damaged ones at once.`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "deep", Usage: "read every copy back"},
 			cmdline.PartFlag("copies", ""),

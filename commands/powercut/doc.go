@@ -21,7 +21,8 @@
 //     served; so is a former file. A report is on disk with its hash, or newer where names
 //     changed. What the database has in an archive is there, or still on disk.
 //   - An archive that was read back is whole.
-//   - A copy that is recorded is in the folder of copies, whole.
+//   - A copy that is recorded is in the folder of copies, whole. So is each leaf and
+//     checkpoint after a `noggin copy run` that ended well.
 //   - The key of `noggin seal`, its leaves and its checkpoints are as the last run that
 //     ended well left them, and each checkpoint that is there is the one that was signed.
 //   - A folder of an export that has its declaration, which is written last, is whole. An

@@ -91,8 +91,25 @@ func (r *trial) fresh(due string) {
 
 func (r *trial) cutCopy() []string {
 	r.fresh("copies_due")
-	r.cutDuring("copy run")
+	if o := r.cutDuring("copy run"); o.ended && o.code == 0 {
+		return r.lacksOfLog()
+	}
 	return nil
+}
+
+// lacksOfLog names the leaves and checkpoints of runs of seal that ended well of which the
+// second place has no whole copy.
+func (r *trial) lacksOfLog() (damage []string) {
+	for path, sum := range r.sealed {
+		rel, below := strings.CutPrefix(path, r.checkpoints()+"/")
+		if !below || strings.HasSuffix(rel, ".pub") {
+			continue
+		}
+		if got, err := batchtest.HashFile(filepath.Join(r.second(), "checkpoints", rel) + "." + sum); got != sum {
+			damage = append(damage, fmt.Sprintf("the copy of %s: SHA-256 %s instead of %s (%v)", path, got, sum, err))
+		}
+	}
+	return damage
 }
 
 // checkCopies looks for each copy that the database has.

@@ -192,7 +192,7 @@ func (f *Folder) Remove(_ context.Context, o Object, _ string) error {
 }
 
 // List calls each with every object below the folder of the place.
-func (f *Folder) List(_ context.Context, folder string, each func(Found) error) error {
+func (f *Folder) List(ctx context.Context, folder string, each func(Found) error) error {
 	entries, err := f.output.Entries(folder)
 	if errors.Is(err, files.ErrMissing) {
 		return nil
@@ -201,6 +201,11 @@ func (f *Folder) List(_ context.Context, folder string, each func(Found) error) 
 		return f.classify(err)
 	}
 	for _, entry := range entries {
+		if entry.IsDir() {
+			if err := f.List(ctx, path.Join(folder, entry.Name()), each); err != nil {
+				return err
+			}
+		}
 		if !entry.Mode().IsRegular() {
 			continue
 		}
