@@ -64,11 +64,25 @@ func (k *keptLog) newest() *keptFile {
 	return &k.heads[len(k.heads)-1]
 }
 
-// readable returns an error if the disk refuses one of the checkpoints: it may be the newest.
+// readable returns an error if the disk refuses one of the checkpoints, or one is damaged,
+// and it may be the newest.
 func (k *keptLog) readable() error {
+	size := int64(-1)
+	if newest := k.newest(); newest != nil {
+		size = newest.N
+	}
 	for _, h := range k.heads {
 		if files.IsDiskError(h.err) || errors.Is(h.err, files.ErrMissing) { // a link that leads nowhere
 			return fmt.Errorf("nothing is sealed, as a checkpoint that was published cannot be read: %w", h.err)
+		}
+		_, forged := errors.AsType[*note.InvalidSignatureError](h.err)
+		if h.err == nil || errors.Is(h.err, errForeignKey) && !forged && size < 0 { // a log of another key
+			continue
+		}
+		named, err := strconv.ParseInt(strings.TrimPrefix(filepath.Base(h.path), checkpointPrefix), 10, 64)
+		if err == nil && named > size {
+			return fmt.Errorf("nothing is sealed, as %s may be the newest checkpoint and is damaged (%w): put a good copy in its place, such as `noggin copy restore --checkpoints --to /tmp/log` fetches; "+
+				"without one, if the database was not restored from an older backup, `mv %s %s` and seal again", h.path, h.err, files.ShellQuoted(h.path), files.ShellQuoted(h.path+".damaged"))
 		}
 	}
 	return nil

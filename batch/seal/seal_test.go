@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"noggin/api/apitest"
+	"noggin/batch/batchtest"
 	"noggin/batch/files"
 	"noggin/batch/process"
 )
@@ -427,5 +428,51 @@ func TestBytesOfAVersionThatWasSealedBeforeAreSealed(t *testing.T) {
 	s.seal()
 	if n := s.Value(unsealed); n != "0" {
 		t.Errorf("%s files are not in the log", n)
+	}
+}
+
+// After a restored backup, an older checkpoint would let the log go another way than the
+// published one.
+func TestADamagedNewestCheckpointIsRefused(t *testing.T) {
+	t.Parallel()
+	for what, damage := range map[string]func(text string) string{
+		"cut":     func(text string) string { return text[:40] },
+		"empty":   func(string) string { return "" },
+		"changed": func(text string) string { return strings.Replace(text, "\n9\n", "\n8\n", 1) },
+		"its key": func(text string) string { return strings.Replace(text, "\u2014 example.com", "\u2014 example.org", 1) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			s := newSealed(t, 6)
+			s.seal()
+			s.backUp()
+			s.edit(3)
+			newest := s.seal().Checkpoint
+			good := read(t, newest)
+			s.restore()
+			damaged := damage(good)
+			if damaged == good {
+				t.Fatal("nothing is damaged")
+			}
+			batchtest.Must(t, os.WriteFile(newest, []byte(damaged), 0o644))
+			leaves := s.published()
+			for range 2 {
+				if got, err := s.sealer.Run(t.Context(), 1, ""); err == nil || !strings.Contains(err.Error(), newest+" may be the newest checkpoint and is damaged") || got.Leaves != 0 {
+					t.Fatalf("%+v, %v", got, err)
+				}
+			}
+			if n := s.Value(`SELECT count(*) FROM noggin_schema.seal_leaves`); n != "6" || !slices.Equal(s.published(), leaves) {
+				t.Errorf("%s leaves, %q", n, s.published())
+			}
+			batchtest.Must(t, os.WriteFile(newest, []byte(good), 0o644))
+			if got := s.seal(); got.Restored != 3 || got.Size != 9 || !got.Complete() {
+				t.Errorf("with the good one: %+v", got)
+			}
+			// An older one that is damaged is not the newest.
+			batchtest.Must(t, os.WriteFile(filepath.Join(filepath.Dir(newest), checkpointName(6)), nil, 0o644))
+			if got := s.seal(); got.Size != 9 || !got.Complete() {
+				t.Errorf("%+v", got)
+			}
+		})
 	}
 }
