@@ -121,13 +121,19 @@ func runExport(c *cli.Context, s *session.Session, opts export.Options, out show
 	} else {
 		err = printExported(out, summary)
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case summary.Selected == 0:
+	}
+	return notExported(summary)
+}
+
+// notExported is the error of an export that lacks something.
+func notExported(s export.Summary) error {
+	switch {
+	case s.Selected == 0:
 		return cmdline.Partialf("no record that was fetched is selected: the export is empty")
-	case summary.ProblemCount > 0 || summary.Unanswered > 0:
-		return cmdline.Partialf("not exported: %s, %s", show.Plural(summary.ProblemCount, "file"), show.Plural(summary.Unanswered, "record"))
+	case s.ProblemCount > 0 || s.Unanswered > 0 || s.Gone > 0:
+		return cmdline.Partialf("not exported: %s, %s", show.Plural(s.ProblemCount, "file"), show.Plural(s.Unanswered+s.Gone, "record"))
 	}
 	return nil
 }
@@ -158,6 +164,9 @@ func printExported(w io.Writer, s export.Summary) error {
 	line("to", "%s", s.Target)
 	if s.Unanswered > 0 {
 		line("not yet", "%s that were not fetched yet: `noggin report queue`", show.Plural(s.Unanswered, "record"))
+	}
+	if s.Gone > 0 {
+		line("gone", "%s that were selected and then deleted from the database", show.Plural(s.Gone, "record"))
 	}
 	for _, problem := range slices.Compact(s.Problems) {
 		line("missing", "%s", problem)

@@ -57,6 +57,7 @@ type Summary struct {
 	Target       string   `json:"target"`
 	Selected     int      `json:"selected"`   // records with an answer
 	Unanswered   int      `json:"unanswered"` // records that were selected and have no answer yet
+	Gone         int      `json:"gone"`       // records that were selected and then deleted from the database
 	Records      int      `json:"records"`    // in the bag
 	Resumed      int      `json:"resumed"`    // of these were there from an earlier run
 	Files        int64    `json:"files"`      // of records
@@ -163,6 +164,7 @@ func (r *run) do(ctx context.Context) error {
 	if err := r.records(ctx); err != nil {
 		return err
 	}
+	r.summary.Gone = r.summary.Selected - r.summary.Records
 	r.Progress(Progress{Done: r.summary.Records, Total: r.summary.Selected, Bytes: r.summary.Bytes, Note: "writing the lists"})
 	if err := errors.Join(r.writeLists(r.view()), r.writePrint(r.view())); err != nil {
 		return err

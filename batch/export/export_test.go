@@ -548,3 +548,27 @@ func countUnanswered(t *testing.T, m *batchtest.Mirror, x *Exporter) {
 	}
 	checkBag(t, again)
 }
+
+func TestARecordThatIsDeletedAfterItWasSelectedIsCounted(t *testing.T) {
+	t.Parallel()
+	m, x := newMirror(t, apitest.Options{Records: 3, MediaBytes: apitest.Fixed(2000)})
+	opts := Options{Target: filepath.Join(t.TempDir(), "bag"), Selection: "all records"}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	x.Progress = func(Progress) { cancel() } // the selection is made
+	if _, err := x.Export(ctx, opts); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	x.Progress = func(Progress) {}
+	// As if it had ended before the first record.
+	batchtest.Must(t, os.Truncate(filepath.Join(opts.Target, scratchName, journalFile), 0), os.RemoveAll(filepath.Join(opts.Target, "data")))
+	last := `(SELECT max(tip) FROM noggin_schema.noggin_data)`
+	for _, table := range []string{"attachments", "former_files", "record_versions"} {
+		m.Execute(`DELETE FROM noggin_schema.` + table + ` WHERE record_tip = ` + last)
+	}
+	m.Execute(`DELETE FROM noggin_schema.noggin_data WHERE tip = ` + last)
+	if s := mustExport(t, x, opts); s.Selected != 3 || s.Records != 2 || s.Gone != 1 {
+		t.Errorf("%+v", s)
+	}
+	checkBag(t, opts.Target)
+}
