@@ -48,7 +48,7 @@ func (p *Processor) FetchNames(ctx context.Context, request NamesRequest) (names
 	if request.MaxTime > 0 {
 		defer time.AfterFunc(request.MaxTime, func() { stop(errTimeOver) }).Stop()
 	}
-	if err := r.connect(background, standing); err != nil {
+	if err := r.connect(standing); err != nil {
 		return names.FetchSummary{}, err
 	}
 	defer r.client.Close()
@@ -65,8 +65,6 @@ func (p *Processor) FetchNames(ctx context.Context, request NamesRequest) (names
 	r.gate.AskLast(work, asking)
 	endWork()
 	watchers.Wait()
-	r.store.close()
-	r.finish.close()
 	if fetchErr == nil {
 		fetchErr = p.DB.RememberAsked(background, refused)
 	}

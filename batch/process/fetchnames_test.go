@@ -3,6 +3,7 @@ package process_test
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -33,6 +34,22 @@ func fetchNames(m *batchtest.Mirror, request process.NamesRequest) (names.FetchS
 }
 
 const unknownLeft = `SELECT count(DISTINCT hash_value) FROM noggin_schema.unknown_hashes WHERE resolved_at IS NULL`
+
+// It runs while no parallel test does, as it counts goroutines.
+func TestAFetchOfNamesLeavesNoWriterBehind(t *testing.T) {
+	m := namesQueue(t, 2)
+	writers := func() int {
+		stacks := make([]byte, 4<<20)
+		return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "process.newGroup[")
+	}
+	before := writers()
+	if _, err := fetchNames(m, process.NamesRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	if after := writers(); after != before {
+		t.Errorf("%d grouped writers are at work, want %d", after, before)
+	}
+}
 
 func TestTheAPIGivesTheNamesOfUnknownHashes(t *testing.T) {
 	t.Parallel()

@@ -103,9 +103,18 @@ func (r *run) drain(ctx context.Context, standing storage.Standing) error {
 	defer stop(nil)
 	r.work, r.stop, r.closing = work, stop, claiming.Done()
 
-	if err := r.connect(writes, standing); err != nil {
+	if err := r.connect(standing); err != nil {
 		return err
 	}
+	r.store = newGroup(writes, r.db.RetryFor(), func(ctx context.Context, answers []storage.Answer) (map[storage.ClaimKey]storage.Stored, error) {
+		return r.db.Store(ctx, r.id, answers)
+	})
+	r.finish = newGroup(writes, r.db.RetryFor(), func(ctx context.Context, results []storage.Result) (map[storage.ClaimKey]storage.Finished, error) {
+		return finishedByKey(r.db.Finish(ctx, r.id, results, r.backoff()))
+	})
+	r.ask = newGroup(writes, r.db.RetryFor(), func(ctx context.Context, askings []storage.Asking) (map[storage.ClaimKey]storage.Finished, error) {
+		return finishedByKey(r.db.Asked(ctx, r.id, askings, r.backoff()))
+	})
 	grace := r.processor.Processing.StopGrace
 	defer context.AfterFunc(claiming, func() {
 		time.AfterFunc(grace, func() {
@@ -143,27 +152,15 @@ func (r *run) drain(ctx context.Context, standing storage.Standing) error {
 	return r.conclude(writes, ctx, claiming, claimErr)
 }
 
-// connect makes the client with its gate, and the grouped writers.
-func (r *run) connect(writes context.Context, standing storage.Standing) error {
+// connect makes the client with its gate.
+func (r *run) connect(standing storage.Standing) (err error) {
 	client := r.processor.API
 	client.UserAgent = fmt.Sprintf("noggin/%s run/%d", r.processor.Version, r.id) // the API's log tells runs apart by it
-	var err error
 	if r.gate, err = gate.New(r.forGate(), client, standing); err != nil {
 		return err
 	}
-	if r.client, err = api.New(client, r.gate); err != nil {
-		return err
-	}
-	r.store = newGroup(writes, r.db.RetryFor(), func(ctx context.Context, answers []storage.Answer) (map[storage.ClaimKey]storage.Stored, error) {
-		return r.db.Store(ctx, r.id, answers)
-	})
-	r.finish = newGroup(writes, r.db.RetryFor(), func(ctx context.Context, results []storage.Result) (map[storage.ClaimKey]storage.Finished, error) {
-		return finishedByKey(r.db.Finish(ctx, r.id, results, r.backoff()))
-	})
-	r.ask = newGroup(writes, r.db.RetryFor(), func(ctx context.Context, askings []storage.Asking) (map[storage.ClaimKey]storage.Finished, error) {
-		return finishedByKey(r.db.Asked(ctx, r.id, askings, r.backoff()))
-	})
-	return nil
+	r.client, err = api.New(client, r.gate)
+	return err
 }
 
 // forGate is what the gate knows of the run.
