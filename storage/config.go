@@ -37,7 +37,8 @@ type Config struct {
 	// commands fills it from the top-level key of the same name.
 	Timezone string `toml:"-"`
 
-	plain bool // sessions keep the role's own search_path and zone
+	silence time.Duration // 0: [silence]
+	plain   bool          // sessions keep the role's own search_path and zone
 }
 
 // DefaultConfig returns the defaults.

@@ -2,8 +2,11 @@ package storage
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -17,13 +20,20 @@ const cancelPatience = time.Second
 // readMargin is how much longer than statement_timeout a read waits for the server.
 const readMargin = 10 * time.Second
 
+// silence is how long a read without a limit waits for the server before it asks, over
+// another connection, whether the server is at work for this program at all.
+const silence = 30 * time.Second
+
 // deadPeer is how long a packet may stay without acknowledgement. The kernel then ends
 // the connection. Without it a vanished host holds a statement for a quarter of an hour.
 const deadPeer = 30 * time.Second
 
 // connector makes connections whose statements end soon after their context, whatever
 // the network does. lib/pq alone waits for the server's answer to a cancelled statement.
-type connector struct{ driver.Connector }
+type connector struct {
+	driver.Connector
+	silence time.Duration
+}
 
 type attemptKey struct{}
 
@@ -46,7 +56,25 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 		return nil, err
 	}
 	made.follow(context.Background(), cancelPatience)
+	if made.patience == 0 {
+		made.silence, made.atWork = c.silence, c.atWork
+	}
 	return &session{pgConn: conn.(pgConn), wire: made}, nil
+}
+
+// atWork asks the server whether it is at work for a session like this one: by the name of
+// the program and not by the process, which a pooler changes. A server that waits for
+// somebody to take its answer is not. Where it cannot be asked, it may be.
+func (c connector) atWork() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), c.silence/2)
+	defer cancel()
+	pool := sql.OpenDB(c)
+	defer func() { _ = pool.Close() }()
+	var working bool
+	err := pool.QueryRowContext(ctx, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND usename = current_user
+		AND application_name = current_setting('application_name') AND pid <> pg_backend_pid()
+		AND state = 'active' AND wait_event IS DISTINCT FROM 'ClientWrite')`).Scan(&working)
+	return working || err != nil
 }
 
 // pgConn is what lib/pq's connection can do and database/sql asks for.
@@ -181,6 +209,8 @@ func endWithDeadPeer(network, _ string, raw syscall.RawConn) error {
 type wire struct {
 	net.Conn
 	patience time.Duration // 0: no limit
+	silence  time.Duration // of a read without a limit, before atWork is asked; 0: never
+	atWork   func() bool
 	auth     authWatch
 	unsent   error // of a write that failed
 
@@ -234,10 +264,13 @@ func (w *wire) SetDeadline(t time.Time) error {
 
 // Read is part of net.Conn.
 func (w *wire) Read(p []byte) (int, error) {
-	if err := w.limited(w.SetReadDeadline); err != nil {
+	if err := w.limited(w.SetReadDeadline, w.silence); err != nil {
 		return 0, err
 	}
 	n, err := w.Conn.Read(p)
+	for n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && w.goesOn() {
+		n, err = w.Conn.Read(p)
+	}
 	if refused := w.auth.received(p[:n]); refused != nil {
 		_ = w.Close() // lib/pq may try another way and forget this connection
 		return 0, refused
@@ -247,7 +280,7 @@ func (w *wire) Read(p []byte) (int, error) {
 
 // Write is part of net.Conn.
 func (w *wire) Write(p []byte) (int, error) {
-	if err := w.limited(w.SetWriteDeadline); err != nil {
+	if err := w.limited(w.SetWriteDeadline, 0); err != nil {
 		return 0, err
 	}
 	w.auth.sent(p)
@@ -258,8 +291,25 @@ func (w *wire) Write(p []byte) (int, error) {
 	return n, err
 }
 
-func (w *wire) limited(set func(time.Time) error) error {
+// limited sets the limit, or one after the pause if that comes first.
+func (w *wire) limited(set func(time.Time) error, pause time.Duration) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return set(w.limit())
+	limit := w.limit()
+	if end := time.Now().Add(pause); pause > 0 && (limit.IsZero() || end.Before(limit)) {
+		limit = end
+	}
+	return set(limit)
+}
+
+// goesOn tells whether a read that got nothing for a while waits on: the answer may be
+// lost, and then nothing else would end it.
+func (w *wire) goesOn() bool {
+	w.mu.Lock()
+	limit := w.limit()
+	w.mu.Unlock()
+	if !limit.IsZero() && !time.Now().Before(limit) || !w.atWork() {
+		return false
+	}
+	return w.limited(w.SetReadDeadline, w.silence) == nil
 }

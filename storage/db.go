@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -63,7 +64,7 @@ func open(cfg Config, command, database string) (*DB, error) {
 		return nil, fmt.Errorf("prepare the database connection: %w", err)
 	}
 	libpq.Dialer(dialer{cfg.ConnectTimeout, cfg.StatementTimeout})
-	pool := sql.OpenDB(connector{libpq})
+	pool := sql.OpenDB(connector{libpq, cmp.Or(cfg.silence, silence)})
 	pool.SetMaxOpenConns(cfg.MaxConnections)
 	pool.SetMaxIdleConns(cfg.MaxConnections)
 	host, err := os.Hostname()

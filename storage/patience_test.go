@@ -72,6 +72,33 @@ func TestAnOperationEndsInTimeWhateverTheNetworkDoes(t *testing.T) {
 	}
 }
 
+// TestAStatementWithoutALimitEndsWhenItsAnswerIsLost is about maintenance and checks, whose
+// statements may take hours.
+func TestAStatementWithoutALimitEndsWhenItsAnswerIsLost(t *testing.T) {
+	t.Parallel()
+	direct := testDB(t)
+	proxy := storagetest.NewProxy(t, direct.cfg.URL)
+	cfg := direct.cfg
+	cfg.URL, cfg.StatementTimeout, cfg.silence = proxy.URL(cfg.URL), 0, 300*time.Millisecond
+	db := openDB(t, cfg)
+	if err := db.maintain(t.Context(), "sleep", `SELECT pg_sleep(1.5)`); err != nil {
+		t.Errorf("a server that is at work is not waited for: %v", err)
+	}
+	for name, fault := range map[string]func(){"answers": proxy.SwallowAnswers, "requests": proxy.SwallowRequests} {
+		if err := db.Ping(t.Context()); err != nil { // the connection is open
+			t.Fatal(err)
+		}
+		fault()
+		back := time.AfterFunc(100*time.Millisecond, proxy.Resume) // what was swallowed does not come back
+		err := within(t, 5*time.Second, func() error { return db.maintain(t.Context(), "sleep", `SELECT pg_sleep(0.01)`) })
+		if !errors.Is(err, ErrUnavailable) {
+			t.Errorf("%s are lost: %v", name, err)
+		}
+		back.Stop()
+		proxy.Resume()
+	}
+}
+
 func TestAStatementEndsSoonAfterItsContext(t *testing.T) {
 	t.Parallel()
 	db, proxy := patientDB(t, time.Minute)
@@ -155,7 +182,7 @@ func connectWith(t *testing.T, before func() error) error {
 		t.Fatal(err)
 	}
 	libpq.Dialer(passwordDialer{dialer{time.Minute, time.Minute}, before})
-	conn, err := connector{libpq}.Connect(t.Context())
+	conn, err := connector{libpq, 0}.Connect(t.Context())
 	if err == nil {
 		_ = conn.Close()
 	}
