@@ -8,11 +8,13 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"io"
 	"math"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -209,5 +211,40 @@ func TestAFrameWithImpossibleSizesIsNotReadOver(t *testing.T) {
 	summary, err := s.Restore(t.Context(), RestoreOptions{Target: archive.Name, To: t.TempDir()})
 	if err != nil || summary.LeftOutCount != 1 || !strings.Contains(summary.LeftOut[0].Reason, "far more than the record") {
 		t.Errorf("%+v, %v", summary, err)
+	}
+}
+
+// endsAfter is a context that is cancelled once it was asked a number of times.
+type endsAfter struct {
+	context.Context
+	left *atomic.Int32
+}
+
+func (c endsAfter) Err() error {
+	if c.left.Add(-1) < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// An archive that another run wrote is read back, and a file of it expands far.
+func TestASignalInsideAFileThatExpandsEndsTheReadingAndDamagesNothing(t *testing.T) {
+	t.Parallel()
+	s, archive, lines := forgeable(t)
+	var f forgery
+	lines[0].Size = 512 << 20
+	f.add(t, lines[0], lines[0].Size, zeros{})
+	f.replace(t, archive.Path)
+	known, err := s.DB.ArchiveByName(t.Context(), archive.Name)
+	batchtest.Must(t, err)
+	var left atomic.Int32
+	left.Store(50)
+	ctx := endsAfter{context.Background(), &left}
+	_, err = (&creation{Archiver: s.Archiver}).readBack(ctx, known, format.Contents{})
+	if !errors.Is(err, context.Canceled) || errors.Is(err, format.ErrDamaged) || left.Load() < -10 {
+		t.Errorf("%v, asked %d times more", err, -left.Load())
+	}
+	if _, err := os.Stat(archive.Path); err != nil {
+		t.Error(err)
 	}
 }

@@ -145,18 +145,28 @@ func Damaged(what string, err error) error {
 }
 
 // each reads the whole archive from raw and calls fn with every file in the order
-// of the manifest. fn reads the content to its end.
+// of the manifest. fn reads the content to its end. An interruption says nothing against
+// the archive: its error is the cause of ctx alone, also inside of a file.
 func (r *Reader) each(ctx context.Context, raw io.Reader, fn func(f File, content io.Reader) error) error {
+	err := r.eachFile(ctx, raw, fn)
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+func (r *Reader) eachFile(ctx context.Context, raw io.Reader, fn func(f File, content io.Reader) error) error {
 	manifest, end, err := r.openManifest()
 	if err != nil {
 		return err
 	}
 	defer end()
-	content, err := Decompress(raw)
+	expanded, err := Decompress(raw)
 	if err != nil {
 		return err
 	}
-	defer content.Close()
+	defer expanded.Close()
+	content := files.ContextReader{Context: ctx, Source: expanded} // a foreign archive may expand without end
 	members := tar.NewReader(content)
 	sums := sha256.New()
 	for {
