@@ -121,6 +121,9 @@ func openTray(key string, paths files.Paths, folder string) (*files.Tray, error)
 func (m *Importer) importNamed(ctx context.Context, opts Options, path string, before int64) (fileResult, error) {
 	result := fileResult{File: path, Kind: kindTips, Outcome: fileImported}
 	source, size, err := openNamed(ctx, path, opts.Stdin)
+	if ctx.Err() != nil && err != nil {
+		return result, result.settle(ctx, err)
+	}
 	if err != nil {
 		result.fail(err)
 		return result, nil
@@ -156,7 +159,7 @@ func openNamed(ctx context.Context, path string, stdin io.Reader) (io.ReadCloser
 	if path == stdinName {
 		return io.NopCloser(interruptible(ctx, stdin)), 0, nil
 	}
-	file, err := os.Open(path)
+	file, err := openWaiting(ctx, path)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -172,6 +175,20 @@ func openNamed(ctx context.Context, path string, stdin io.Reader) (io.ReadCloser
 	}
 	files.Release(file)
 	return nil, 0, err
+}
+
+// openWaiting opens a file. A named pipe may keep it waiting for its writer, until ctx ends.
+func openWaiting(ctx context.Context, path string) (*os.File, error) {
+	done := make(chan struct{})
+	var opened *os.File
+	var openErr error
+	go func() { opened, openErr = os.Open(path); close(done) }()
+	select {
+	case <-done:
+		return opened, openErr
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 // importInbox imports a file of the input folder and moves it.
@@ -265,6 +282,10 @@ func (r *rowImport) move(found inboxFile, info fs.FileInfo, unusable error) (err
 	if err == nil {
 		r.result.MovedTo = to
 		return unusable
+	}
+	if to == "" && r.result.RejectedFile != "" { // the next run that reads the file keeps its rows
+		_ = os.Remove(r.result.RejectedFile)
+		r.result.RejectedFile = ""
 	}
 	if reasonFile != "" {
 		_ = tray.Remove(filepath.Base(reasonFile)) // the file itself did not move

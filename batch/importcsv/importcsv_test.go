@@ -16,7 +16,10 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"noggin/batch/batchtest"
+	"noggin/batch/csvfile"
 	"noggin/batch/files"
 	"noggin/storage"
 	"noggin/storage/storagetest"
@@ -389,6 +392,58 @@ func TestAFileThatChangesWhileItIsReadIsNotMoved(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The last look at it still finds it unchanged.
+func TestAFileThatChangesBeforeItsMoveLeavesNoRejectedRows(t *testing.T) {
+	t.Parallel()
+	b := newInbox(t)
+	b.put("tips.csv", "tip\n"+tipA+"\n?\n")
+	info, err := os.Lstat(b.path("tips.csv"))
+	batchtest.Must(t, err)
+	result := fileResult{File: "tips.csv"}
+	r := b.rowImport(&result, Options{}, "tips.csv", 0)
+	defer r.rejects.discard()
+	batchtest.Must(t, r.rejects.add(&csvfile.RowError{Line: 3, Reason: "no tip", Raw: "?"}))
+	b.put("tips.csv", "tip\n"+tipA+"\n"+tipB+"\n")
+	if err := r.move(inboxFile{name: "tips.csv", path: b.path("tips.csv")}, info, nil); !errors.Is(err, errChanged) {
+		t.Errorf("%v", err)
+	}
+	b.wantTree("tips.csv")
+	if result.RejectedFile != "" || result.MovedTo != "" {
+		t.Errorf("%+v", result)
+	}
+}
+
+func TestASignalEndsTheWaitForTheWriterOfAPipe(t *testing.T) {
+	t.Parallel()
+	b := newInbox(t)
+	batchtest.Must(t, unix.Mkfifo(b.path("pipe"), 0o600))
+	ctx, cancel := context.WithCancel(t.Context())
+	began := make(chan struct{})
+	ended := make(chan error, 1)
+	go func() {
+		close(began)
+		result, err := b.importNamed(ctx, Options{}, b.path("pipe"), 0)
+		if result.Outcome != fileInterrupted {
+			t.Errorf("%+v", result)
+		}
+		ended <- err
+	}()
+	<-began
+	cancel()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the open of a pipe does not end")
+	}
+	// The goroutine that opens it ends as soon as somebody writes.
+	f, err := os.OpenFile(b.path("pipe"), os.O_RDWR, 0)
+	batchtest.Must(t, err)
+	files.Release(f)
 }
 
 func TestTwoImportsOfOneFolderHarmNothing(t *testing.T) {
