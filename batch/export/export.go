@@ -190,11 +190,16 @@ func (r *run) do(ctx context.Context) error {
 			return err
 		}
 	}
+	photographs := "yes"
+	if r.NoPhotos {
+		photographs = "no"
+	}
 	return r.bag.Finish([]bag.Field{
 		{Label: "Bagging-Date", Value: r.now().Format(time.DateOnly)},
 		{Label: "Bag-Software-Agent", Value: "noggin " + r.Version},
 		{Label: "External-Description", Value: "Inspection records, mirrored from the Noggin platform. Selection: " + oneLine(r.Selection)},
 		{Label: "Noggin-Records", Value: strconv.Itoa(r.summary.Records)},
+		{Label: "Noggin-Photographs", Value: photographs}, // the check of proofs asks for it
 		{Label: "Noggin-Missing", Value: strconv.Itoa(r.summary.ProblemCount)},
 	})
 }

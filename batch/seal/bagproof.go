@@ -10,6 +10,7 @@ import (
 	"path"
 	"strings"
 
+	"noggin/batch/files"
 	"noggin/storage"
 )
 
@@ -153,11 +154,29 @@ func CheckBag(ctx context.Context, bag Bag, publicKey string) (*BagProof, error)
 	}); err != nil {
 		return nil, err
 	}
-	if attachments > 0 { // else it is a bag without photographs
-		b.ProblemCount += absent.ProblemCount
-		b.Problems = append(b.Problems, absent.Problems[:min(len(absent.Problems), maxNamed-len(b.Problems))]...)
+	if attachments == 0 { // a bag without photographs may be meant so
+		if meant, err := saysPhotographs(bag); err != nil || !meant {
+			return b, err
+		}
 	}
+	b.ProblemCount += absent.ProblemCount
+	b.Problems = append(b.Problems, absent.Problems[:min(len(absent.Problems), maxNamed-len(b.Problems))]...)
 	return b, nil
+}
+
+// saysPhotographs tells whether bag-info.txt says that photographs were exported. An older
+// noggin did not say.
+func saysPhotographs(bag Bag) (bool, error) {
+	info, err := bag.Open("bag-info.txt")
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer files.Release(info)
+	text, err := io.ReadAll(io.LimitReader(info, 1<<20))
+	return strings.Contains("\n"+string(text), "\nNoggin-Photographs: yes\n"), err
 }
 
 // record checks the files of a record against its leaves. It adds the attachments of the

@@ -142,6 +142,12 @@ func TestABagProvesItsFilesWithThePublicKeyAlone(t *testing.T) {
 	if got, err := CheckBag(t.Context(), withoutPhotographs, key); err != nil || got.ProblemCount > 0 {
 		t.Errorf("without photographs: %+v, %v", got, err)
 	}
+	for meant, want := range map[string]bool{"no": false, "yes": true} {
+		withoutPhotographs["bag-info.txt"] = "Bag-Software-Agent: noggin\nNoggin-Photographs: " + meant + "\nPayload-Oxum: 1.1\n"
+		if got, err := CheckBag(t.Context(), withoutPhotographs, key); err != nil || (got.ProblemCount > 0) != want {
+			t.Errorf("without photographs, of which the bag says %s: %+v, %v", meant, got, err)
+		}
+	}
 	for kind, want := range map[string]int{"suspect": 0, "former": 1} {
 		more := maps.Clone(b)
 		more.replace("data/records.jsonl", `"files":[`, `"files":[{"path":"more.jpg","kind":"`+kind+`","attachment_tip":"`+strings.Repeat("a", 64)+`"},`)
