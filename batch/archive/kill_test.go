@@ -80,6 +80,10 @@ func (s *shelf) childAt(work string, step int, after time.Duration) (killed bool
 		defer timer.Stop()
 	}
 	err := command.Wait()
+	// What it had sent last may still be at work, and holds its rows.
+	for s.scalar(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'noggin archive create'`) > 0 {
+		time.Sleep(5 * time.Millisecond)
+	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL {
 		return true
