@@ -87,7 +87,7 @@ func (r *run) fault(err error) {
 // away there is no answer: the next claim waits for it.
 func (r *run) stopWhenPaused() (paused bool, err error) {
 	standing, err := r.db.Standing(r.work)
-	if errors.Is(err, storage.ErrUnavailable) {
+	if errors.Is(err, storage.ErrUnavailable) && !errors.Is(err, storage.ErrBusy) {
 		return false, nil
 	}
 	if err == nil && standing.Paused {

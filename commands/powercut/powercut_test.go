@@ -91,7 +91,8 @@ func (r *trial) finish() {
 			r.t.Errorf("restore %s: exit code %d\n%s", target, o.code, r.said())
 		}
 	}
-	r.mustRun("process", "--refresh", "--media", "--until-empty")
+	// A refresh that was cut may leave a file that no row knows, and the bytes changed again.
+	r.mustRun("process", "--refresh", "--media", "--adopt", "--until-empty")
 	r.finishRecords()
 	r.run("archive", "create", "--before", "2026-01-01") // leaves out what changed after an earlier run wrote it
 	r.mustRun("archive", "create", "--before", "2026-01-01")
