@@ -29,6 +29,7 @@ func TestVerification(t *testing.T) {
 	}{
 		{"what it finds stays until it is mended", findingsStay},
 		{"a changed file is found although the recorded hash was changed too", changedWithItsHashIsFound},
+		{"another recorded hash is found although every file is right", otherHashIsFound},
 		{"a folder that is not mounted is no damage", unmountedIsNoDamage},
 		{"the week's share is read once by all hosts", weeksShareIsReadOnce},
 		{"another archive of the same name is found", sameNameIsFound},
@@ -101,6 +102,20 @@ func changedWithItsHashIsFound(t *testing.T, s *shelf, archives []Created) {
 	flipBit(t, bad.Path, bad.SizeBytes/2)
 	s.exec(`UPDATE archives SET hash_sha256 = $2 WHERE name = $1`, bad.Name, bad.SHA256)
 	if v := s.verify(VerifyOptions{Name: bad.Name, Deep: true}).Archives; !v[0].OK {
+		t.Errorf("mended: %+v", v)
+	}
+}
+
+func otherHashIsFound(t *testing.T, s *shelf, archives []Created) {
+	other := archives[2]
+	s.exec(`UPDATE archives SET hash_sha256 = $2 WHERE name = $1`, other.Name, archives[3].SHA256)
+	for _, deep := range []bool{false, true} {
+		if v := s.verify(VerifyOptions{Name: other.Name, Deep: deep}).Archives; v[0].OK {
+			t.Errorf("deep %t: not found: %+v", deep, v)
+		}
+	}
+	s.exec(`UPDATE archives SET hash_sha256 = $2 WHERE name = $1`, other.Name, other.SHA256)
+	if v := s.verify(VerifyOptions{Name: other.Name}).Archives; !v[0].OK {
 		t.Errorf("mended: %+v", v)
 	}
 }
