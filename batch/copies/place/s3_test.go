@@ -104,6 +104,20 @@ func TestOtherContentNeverBecomesAnObject(t *testing.T) {
 	}
 }
 
+func TestAnObjectThatSomebodyReplacedIsFoundByItsChecksum(t *testing.T) {
+	t.Parallel()
+	server := s3test.Start(t)
+	s := bucketOn(t, server, "copies", false)
+	content, other := []byte("a photograph"), []byte("b photograph")
+	o, theirs := objectOf("files/a.jpg", content), objectOf("", other)
+	theirs.Key = o.Key
+	put(t, s, theirs, other)
+	before := server.Requests.Load()
+	if err := s.Look(t.Context(), o); !errors.Is(err, files.ErrDiffers) || server.Requests.Load() != before+1 {
+		t.Errorf("%v, %d requests", err, server.Requests.Load()-before)
+	}
+}
+
 func TestADamagedObjectIsReplaced(t *testing.T) {
 	t.Parallel()
 	server := s3test.Start(t)
