@@ -105,6 +105,29 @@ func TestWithoutReportsOnlyACompleteSetOfNamesIsAdopted(t *testing.T) {
 	m.CheckFiles()
 }
 
+// TestAWholePictureIsNotAdoptedWhereAnotherHashIsKnown has no report that says so.
+func TestAWholePictureIsNotAdoptedWhereAnotherHashIsKnown(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewMirror(t, apitest.Options{Records: 1, Forms: []string{"LCD"}, Photos: apitest.Fixed(2), Log: true})
+	m.ImportAll()
+	m.MustRun(process.Options{UntilEmpty: true})
+	if err := os.WriteFile(findFiles(m, "_inspection_data.txt")[0], []byte("Tip of the replaced service\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	photos := findFiles(m, ".jpg")
+	other, err := os.ReadFile(photos[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(photos[0], other, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m.Execute(`UPDATE noggin_schema.noggin_data SET processing_status = 'pending', processed_at = NULL`)
+	if s := m.MustRun(process.Options{UntilEmpty: true, Adopt: true}); s.AttachmentsDownloaded != 1 || s.Complete != 1 {
+		t.Errorf("%+v\n%s", s, m.Logged)
+	}
+}
+
 func TestAFolderOfAnotherRecordIsNotAdoptedNorTaken(t *testing.T) {
 	t.Parallel()
 	m := batchtest.NewMirror(t, apitest.Options{Records: 1, Forms: []string{"LCD"}, Photos: apitest.Fixed(2), Log: true})
