@@ -283,10 +283,6 @@ func (r *rowImport) move(found inboxFile, info fs.FileInfo, unusable error) (err
 		r.result.MovedTo = to
 		return unusable
 	}
-	if to == "" && r.result.RejectedFile != "" { // the next run that reads the file keeps its rows
-		_ = os.Remove(r.result.RejectedFile)
-		r.result.RejectedFile = ""
-	}
 	if reasonFile != "" {
 		_ = tray.Remove(filepath.Base(reasonFile)) // the file itself did not move
 	}

@@ -19,7 +19,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"noggin/batch/batchtest"
-	"noggin/batch/csvfile"
 	"noggin/batch/files"
 	"noggin/storage"
 	"noggin/storage/storagetest"
@@ -391,27 +390,6 @@ func TestAFileThatChangesWhileItIsReadIsNotMoved(t *testing.T) {
 				t.Errorf("the next run: %s", got)
 			}
 		})
-	}
-}
-
-// The last look at it still finds it unchanged.
-func TestAFileThatChangesBeforeItsMoveLeavesNoRejectedRows(t *testing.T) {
-	t.Parallel()
-	b := newInbox(t)
-	b.put("tips.csv", "tip\n"+tipA+"\n?\n")
-	info, err := os.Lstat(b.path("tips.csv"))
-	batchtest.Must(t, err)
-	result := fileResult{File: "tips.csv"}
-	r := b.rowImport(&result, Options{}, "tips.csv", 0)
-	defer r.rejects.discard()
-	batchtest.Must(t, r.rejects.add(&csvfile.RowError{Line: 3, Reason: "no tip", Raw: "?"}))
-	b.put("tips.csv", "tip\n"+tipA+"\n"+tipB+"\n")
-	if err := r.move(inboxFile{name: "tips.csv", path: b.path("tips.csv")}, info, nil); !errors.Is(err, errChanged) {
-		t.Errorf("%v", err)
-	}
-	b.wantTree("tips.csv")
-	if result.RejectedFile != "" || result.MovedTo != "" {
-		t.Errorf("%+v", result)
 	}
 }
 
