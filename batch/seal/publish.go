@@ -62,7 +62,7 @@ func (r *run) writeCheckpoint(head checkpoint) error {
 	if there, err := readSmall(at); err != nil || there != head.note {
 		return fmt.Errorf("another file has the name of the checkpoint: move %s elsewhere, the next run writes it", at)
 	}
-	return nil
+	return files.SyncFolder(filepath.Dir(at)) // a run that was killed may have named it and not flushed the name
 }
 
 // writeLeaves writes the leaves that the folder of the log lacks, if they give the root of
