@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -50,7 +51,7 @@ func (e *effects) disarm() (counts map[effect]int, acted bool) {
 	defer e.mu.Unlock()
 	acted, e.act = e.act == nil, nil
 	_ = e.watches.Close() // it was only read
-	return e.counts, acted
+	return maps.Clone(e.counts), acted // the last changes may still be counted
 }
 
 func (e *effects) count(kind effect) {
