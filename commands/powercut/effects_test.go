@@ -50,7 +50,7 @@ func (e *effects) disarm() (counts map[effect]int, acted bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	acted, e.act = e.act == nil, nil
-	_ = e.watches.Close() // it was only read
+	_ = e.watches.Close()              // it was only read
 	return maps.Clone(e.counts), acted // the last changes may still be counted
 }
 
