@@ -22,7 +22,7 @@ import (
 func TestChecksumLinesAreThoseOfSha256sum(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("sha256sum"); err != nil {
-		t.Skip("sha256sum is not installed; .ci/setup does it")
+		t.Skip("sha256sum is not installed: it is in the package coreutils")
 	}
 	dir := t.TempDir()
 	var all strings.Builder
