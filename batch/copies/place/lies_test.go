@@ -1,11 +1,16 @@
 package place
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +42,9 @@ func TestAnAnswerWithoutEndIsCut(t *testing.T) {
 			t.Parallel()
 			s := lying(t, func(w http.ResponseWriter, r *http.Request) {
 				begin(w)
+				if r.Method == http.MethodHead { // its answer has no body
+					return
+				}
 				for block := make([]byte, 1<<20); r.Context().Err() == nil; {
 					if _, err := w.Write(block); err != nil {
 						return
@@ -99,5 +107,71 @@ func TestAListingEnds(t *testing.T) {
 	})
 	if err := s.List(t.Context(), "backups", func(Found) error { return nil }); !errors.Is(err, errEndless) {
 		t.Error(err)
+	}
+}
+
+// A server that finds the key taken may answer and close while the content is still sent.
+// The client then sees a broken connection, each time.
+func TestARefusalThatIsLostIsLookedFor(t *testing.T) {
+	t.Parallel()
+	content, other := bytes.Repeat([]byte("photo"), block), bytes.Repeat([]byte("other"), block)
+	o := objectOf("files/a.jpg", content)
+	for name, there := range map[string][]byte{"the same": content, "another": other, "nothing": nil} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			puts := 0
+			s := lying(t, func(w http.ResponseWriter, r *http.Request) {
+				switch {
+				case r.Method == http.MethodPut && r.Header.Get("If-None-Match") == "":
+					got, err := io.ReadAll(r.Body)
+					if err != nil {
+						t.Error(err)
+					}
+					there = got
+				case r.Method == http.MethodPut:
+					puts++
+					panic(http.ErrAbortHandler)
+				case there == nil:
+					w.WriteHeader(http.StatusNotFound)
+				default:
+					sum := sha256.Sum256(there)
+					w.Header().Set("Last-Modified", "Mon, 02 Jan 2006 15:04:05 GMT")
+					w.Header().Set("Content-Length", strconv.Itoa(len(there)))
+					w.Header().Set("X-Amz-Checksum-Sha256", base64.StdEncoding.EncodeToString(sum[:]))
+				}
+			})
+			stored, err := s.Put(t.Context(), o, PutOptions{}, bytes.NewReader(content))
+			switch name {
+			case "the same":
+				if err != nil || !stored.Already || stored.Mended || puts != 1 {
+					t.Errorf("%+v, %v after %d requests", stored, err, puts)
+				}
+			case "another":
+				if err != nil || stored.Already || !stored.Mended || !bytes.Equal(there, content) {
+					t.Errorf("%+v, %v", stored, err)
+				}
+			default:
+				if !errors.Is(err, ErrAway) || stored.Already || puts != mostTries {
+					t.Errorf("%+v, %v after %d requests", stored, err, puts)
+				}
+			}
+		})
+	}
+}
+
+// Whatever follows the head of a request without content, a server may take for the next
+// request. The signature covers the content's hash, also without TLS.
+func TestARequestCarriesTheObjectAndNothingElse(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{0, 1, 2 * block} {
+		content := make([]byte, size)
+		o := objectOf("files/a.jpg", content)
+		s := lying(t, func(_ http.ResponseWriter, r *http.Request) {
+			body, err := io.ReadAll(r.Body)
+			if err != nil || !bytes.Equal(body, content) || r.ContentLength != o.Size || r.Header.Get("X-Amz-Content-Sha256") != o.SHA256 {
+				t.Errorf("%d bytes are sent as %d, said to be %d with the hash %s: %v", size, len(body), r.ContentLength, r.Header.Get("X-Amz-Content-Sha256"), err)
+			}
+		})
+		put(t, s, o, content)
 	}
 }

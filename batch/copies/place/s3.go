@@ -116,8 +116,9 @@ func (s *S3) CheckLock(ctx context.Context) error {
 }
 
 // Put sends the object in a single PUT, which the server refuses when the key is taken or
-// when the content has another SHA-256. Objects over 5 GB go in parts. With
-// Retain, the object cannot be deleted until then.
+// when the content has another SHA-256. A server that refuses while the content is still
+// sent may close the connection, and its answer is lost: Put then looks what is there.
+// Objects over 5 GB go in parts. With Retain, the object cannot be deleted until then.
 func (s *S3) Put(ctx context.Context, o Object, opts PutOptions, content io.Reader) (Stored, error) {
 	seeker, repeatable := content.(io.Seeker)
 	var stored Stored
@@ -147,14 +148,20 @@ func (s *S3) Put(ctx context.Context, o Object, opts PutOptions, content io.Read
 			return failed
 		}
 		stored.VersionID = version(info.VersionID)
-		if isTaken(err) {
-			stored.Already, stored.VersionID, err = true, "", s.looksLike(ctx, o, opts)
-			if errors.Is(err, files.ErrDiffers) { // the next try replaces it
-				stored.Already, stored.Mended, replace = false, true, true
-				return errAgain
-			}
+		taken := isTaken(err)
+		if !taken && (!isBroken(err) || ctx.Err() != nil) {
+			return err
 		}
-		return err
+		looked := s.looksLike(ctx, o, opts)
+		if errors.Is(looked, files.ErrDiffers) { // the next try replaces it
+			stored.Mended, replace = true, true
+			return errAgain
+		}
+		if taken || looked == nil {
+			stored.Already = looked == nil
+			return looked
+		}
+		return err // the connection broke, and the object is not there
 	})
 	return stored, err
 }
@@ -180,13 +187,13 @@ func (s *S3) put(ctx context.Context, o Object, retain time.Time, content io.Rea
 	if !replace {
 		opts.SetMatchETagExcept("*")
 	}
-	if o.Size == 0 {
-		// Go's client sends a body whose end it does not see at once in chunks, which servers
-		// refuse.
+	// The request is signed with the hash of the content, also without TLS. Signed chunks
+	// would end an empty object with bytes that some servers take for the next request.
+	opts.DisableContentSha256 = true
+	if o.Size == 0 { // it has no body, so nobody else finds that the original is longer
 		if _, err := io.Copy(io.Discard, content); err != nil {
 			return minio.UploadInfo{}, err
 		}
-		content = nil
 	}
 	return s.core.PutObject(ctx, s.bucket, s.prefix+o.Key, content, o.Size, "", o.SHA256, opts)
 }

@@ -35,9 +35,12 @@ func (s *S3) try(ctx context.Context, do func() error) error {
 
 // passes tells whether another try may succeed.
 func passes(err error) bool {
+	if isBroken(err) {
+		return true
+	}
 	response, ok := errors.AsType[minio.ErrorResponse](err)
-	if !ok || response.StatusCode == 0 {
-		return !known(err) // a broken connection
+	if !ok {
+		return false
 	}
 	switch response.Code {
 	// A body that was damaged on its way.
@@ -47,6 +50,12 @@ func passes(err error) bool {
 	}
 	return response.StatusCode >= http.StatusInternalServerError && response.StatusCode != http.StatusNotImplemented ||
 		response.StatusCode == http.StatusTooManyRequests
+}
+
+// isBroken tells whether a request ended without an answer.
+func isBroken(err error) bool {
+	response, ok := errors.AsType[minio.ErrorResponse](err)
+	return err != nil && (!ok || response.StatusCode == 0) && !known(err)
 }
 
 // known tells whether an error has its meaning already.
