@@ -1,7 +1,9 @@
 package media
 
 import (
+	"bytes"
 	"cmp"
+	"compress/gzip"
 	"io"
 	"mime"
 	"strings"
@@ -31,6 +33,9 @@ func (v Verdict) Page(document bool) bool { return v.page || v.text && !document
 
 // PageReason says what a page is, for people.
 func (v Verdict) PageReason() string {
+	if v.kind == kindGzip {
+		return "a page or text in gzip where a picture or document should be"
+	}
 	return cmp.Or(formatOf(v.kind).name, "a page") + " where a picture or document should be"
 }
 
@@ -48,6 +53,13 @@ func Judge(file io.ReaderAt, size int64, contentType string) (Verdict, error) {
 		v.Status, v.Reason = storage.ValidationFailed, "the file is empty"
 		return v, nil
 	}
+	return judgeContent(r, declared, gzipLayers)
+}
+
+// gzipLayers is how often what gzip holds is looked into.
+const gzipLayers = 3
+
+func judgeContent(r *reader, declared string, layers int) (Verdict, error) {
 	h := newHead(r)
 	f := detect(h)
 	v := Verdict{kind: f.kind, Ext: f.ext, MIME: f.mime, Status: storage.ValidationNone}
@@ -61,6 +73,9 @@ func Judge(file io.ReaderAt, size int64, contentType string) (Verdict, error) {
 		v.page = isError(h.text) || isPageType(declared)
 	}
 	v.text = f.text || f.kind == kindUnknown && isTextType(declared)
+	if f.kind == kindGzip && layers > 0 {
+		v.page, v.text = pageInGzip(r, layers)
+	}
 	if f.prove != nil {
 		r.seek(0)
 		end := f.prove(r)
@@ -72,6 +87,22 @@ func Judge(file io.ReaderAt, size int64, contentType string) (Verdict, error) {
 		}
 	}
 	return v, r.err
+}
+
+// pageInGzip tells whether the beginning of what gzip holds is that of a page or a text. A
+// server may compress a page and not say so.
+func pageInGzip(r *reader, layers int) (page, text bool) {
+	z, err := gzip.NewReader(io.NewSectionReader(r.file, 0, r.size))
+	if err != nil {
+		return false, false // whether it is whole is not for here
+	}
+	beginning := make([]byte, windowSize)
+	n, _ := io.ReadFull(z, beginning) // what a cut file holds counts as well
+	if n == 0 {
+		return false, false
+	}
+	v, _ := judgeContent(&reader{file: bytes.NewReader(beginning[:n]), size: int64(n)}, "", layers-1)
+	return v.page, v.text
 }
 
 // ofType takes the kind from the content type. The check fails if that names a format

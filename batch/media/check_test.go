@@ -3,6 +3,7 @@ package media
 import (
 	"archive/zip"
 	"bytes"
+	"compress/gzip"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
@@ -230,6 +231,22 @@ func utf16File(text string, order binary.AppendByteOrder, mark bool) []byte {
 	return file
 }
 
+func utf32File(text string, order binary.AppendByteOrder) []byte {
+	var file []byte
+	for _, letter := range "\ufeff" + text {
+		file = order.AppendUint32(file, uint32(letter))
+	}
+	return file
+}
+
+func gzipFile(data []byte) []byte {
+	var file bytes.Buffer
+	z := gzip.NewWriter(&file)
+	_, _ = z.Write(data)
+	_ = z.Close()
+	return file.Bytes()
+}
+
 // motionPhoto is a photograph with a video behind it.
 func motionPhoto() []byte { return slices.Concat(jpegFile(120), mp4File()) }
 
@@ -391,6 +408,13 @@ func TestPagesAreNoFiles(t *testing.T) {
 		"html of UTF-16":        {utf16File("\r\n \r\n"+page, binary.LittleEndian, true), "image/png"},
 		"html of big UTF-16":    {utf16File("\n"+page, binary.BigEndian, true), ""},
 		"html of UTF-16 unsaid": {utf16File(page, binary.LittleEndian, false), ""},
+		"html of UTF-32":        {utf32File("\r\n"+page, binary.LittleEndian), "image/png"},
+		"html of big UTF-32":    {utf32File(page, binary.BigEndian), ""},
+		"error of UTF-32":       {utf32File(`{"error":1}`, binary.LittleEndian), ""},
+		"html in gzip":          {gzipFile([]byte(page)), "image/jpeg"},
+		"html in gzip, twice":   {gzipFile(gzipFile([]byte(page))), ""},
+		"error in gzip":         {gzipFile([]byte("Service unavailable")), "application/gzip"},
+		"html in gzip, cut":     {gzipFile([]byte(page))[:45], ""},
 		"html in Latin-1":       {[]byte("<html><title>caf\xe9</title>"), ""},
 		"blank lines":           {[]byte(strings.Repeat("\r\n", 140_000) + page), "image/jpeg"},
 		"center":                {[]byte("<center>nginx</center>"), ""},
@@ -429,11 +453,15 @@ func TestPagesAreNoFiles(t *testing.T) {
 		"svg":                  {[]byte(`<svg xmlns="http://www.w3.org/2000/svg"/>`), "image/svg+xml", "svg"},
 		"json":                 {[]byte(`{"stops":[1,2],"note":"x"}`), "application/json", "json"},
 		"unicode":              {utf16File("Delivered at nine", binary.LittleEndian, true), "", "txt"},
+		"text in gzip":         {gzipFile([]byte("Delivered at nine")), "application/gzip", "gz"},
 		"odd code":             {[]byte("\x01\x02"), "text/plain", "txt"},
 	} {
 		if v := check(tt.data, tt.contentType); v.Page(true) || !v.Page(false) || v.Ext != tt.want {
 			t.Errorf("%s: %+v", name, v)
 		}
+	}
+	if v := check(gzipFile(jpegFile(16)), "image/jpeg"); v.Page(false) || v.Ext != "gz" {
+		t.Errorf("a picture in gzip is a page: %+v", v)
 	}
 	for name, data := range samples() {
 		if v := check(data, "text/html"); v.Page(false) || v.Page(true) {

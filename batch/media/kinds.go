@@ -20,6 +20,7 @@ const (
 	kindJSON    fileKind = "json"
 	kindXML     fileKind = "xml"
 	kindSVG     fileKind = "svg"
+	kindGzip    fileKind = "gz"
 )
 
 // format describes one kind of file.
@@ -70,6 +71,7 @@ var formats = []format{
 	{"pptx", "PowerPoint", "pptx", "application/vnd.openxmlformats-officedocument.presentationml.presentation", office("ppt/"), proveZIP, false},
 	{"odt", "OpenDocument text", "odt", "application/vnd.oasis.opendocument.text", detected("application/vnd.oasis.opendocument.text"), proveZIP, false},
 	{"ods", "OpenDocument table", "ods", "application/vnd.oasis.opendocument.spreadsheet", detected("application/vnd.oasis.opendocument.spreadsheet"), proveZIP, false},
+	{kindGzip, "gzip", "gz", "application/gzip", prefix("\x1f\x8b\x08"), nil, false},
 	{"zip", "ZIP", "zip", "application/zip", detected("application/zip"), proveZIP, false},
 	{"doc", "Word", "doc", "application/msword", stream("WordDocument"), nil, false},
 	{"xls", "Excel", "xls", "application/vnd.ms-excel", stream("Workbook", "Book"), nil, false},

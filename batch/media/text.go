@@ -12,7 +12,14 @@ import (
 // case and UTF-8, and whether all of it is text. The white space before it may be of any length.
 func textOf(r *reader, head []byte) (text []byte, ok bool) {
 	order, skip := byteOrder(head)
-	ok = isPlain(decode(head[skip:], order, len(head) == headSize))
+	decoded := func(b []byte, cut bool) []byte {
+		b = decode(b, order, cut)
+		if skip == utf32Mark { // every letter has a half that is 0
+			b = bytes.ReplaceAll(b, []byte{0}, nil)
+		}
+		return b
+	}
+	ok = isPlain(decoded(head[skip:], len(head) == headSize))
 	at := r.pos
 	defer func() { r.pos = at }()
 	if !r.skip(uint64(skip)) {
@@ -35,15 +42,23 @@ func textOf(r *reader, head []byte) (text []byte, ok bool) {
 		r.pos--
 	}
 	b := r.peek(int(min(headSize, r.left())))
-	return bytes.ToLower(bytes.Trim(decode(b, order, true), "\ufeff\u00a0 \t\r\n\f\v")), ok
+	return bytes.ToLower(bytes.Trim(decoded(b, true), "\ufeff\u00a0 \t\r\n\f\v")), ok
 }
 
-// byteOrder returns the order of the bytes of UTF-16, nil for other texts, and how many
-// bytes its mark takes. Without a mark every second byte of a Western text is 0.
+// utf32Mark is how many bytes the mark of UTF-32 takes, and no other mark.
+const utf32Mark = 4
+
+// byteOrder returns the order of the bytes of UTF-16 or UTF-32, nil for other texts, and
+// how many bytes its mark takes. Without a mark every second byte of a Western text in
+// UTF-16 is 0.
 func byteOrder(head []byte) (order binary.ByteOrder, mark int) {
 	switch {
 	case bytes.HasPrefix(head, []byte("\xef\xbb\xbf")):
 		return nil, 3
+	case bytes.HasPrefix(head, []byte("\xff\xfe\x00\x00")):
+		return binary.LittleEndian, utf32Mark
+	case bytes.HasPrefix(head, []byte("\x00\x00\xfe\xff")):
+		return binary.BigEndian, utf32Mark
 	case bytes.HasPrefix(head, []byte("\xff\xfe")):
 		return binary.LittleEndian, 2
 	case bytes.HasPrefix(head, []byte("\xfe\xff")):
