@@ -129,10 +129,10 @@ func proveZIP(r *reader) ending {
 func office(folder string) func(*head) bool {
 	ending := map[string]string{"word/": "wordprocessingml.document", "xl/": "spreadsheetml.sheet", "ppt/": "presentationml.presentation"}[folder]
 	return func(h *head) bool {
-		if h.library.Is("application/vnd.openxmlformats-officedocument." + ending) {
+		if h.library().Is("application/vnd.openxmlformats-officedocument." + ending) {
 			return true
 		}
-		if !h.library.Is("application/zip") {
+		if !h.library().Is("application/zip") {
 			return false
 		}
 		var types, found bool

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/gabriel-vasile/mimetype"
 )
@@ -115,12 +116,12 @@ func detect(h *head) format {
 	if f := findFormat(func(f format) bool { return f.begins != nil && f.begins(h) }); f.kind != "" {
 		return f
 	}
-	ext := strings.TrimPrefix(h.library.Extension(), ".")
-	if ext == "" || h.library.Is("application/octet-stream") {
+	ext := strings.TrimPrefix(h.library().Extension(), ".")
+	if ext == "" || h.library().Is("application/octet-stream") {
 		return format{kind: kindUnknown}
 	}
-	f := format{kind: fileKind(ext), name: strings.ToUpper(ext), ext: ext, mime: h.library.String()}
-	for parent := h.library.Parent(); parent != nil; parent = parent.Parent() {
+	f := format{kind: fileKind(ext), name: strings.ToUpper(ext), ext: ext, mime: h.library().String()}
+	for parent := h.library().Parent(); parent != nil; parent = parent.Parent() {
 		if parent.Is("application/zip") {
 			f.prove = proveZIP
 		}
@@ -135,15 +136,15 @@ const headSize = 3072
 type head struct {
 	bytes   []byte // the first headSize bytes, or all of a shorter file
 	isText  bool
-	text    []byte // the same in lower case and UTF-8, without byte order mark and outer white space
-	library *mimetype.MIME
-	file    *reader // for kinds that are told deeper in the file
+	text    []byte                // the same in lower case and UTF-8, without byte order mark and outer white space
+	library func() *mimetype.MIME // takes longer than the rows before the first that asks it
+	file    *reader               // for kinds that are told deeper in the file
 }
 
 func newHead(r *reader) *head {
 	h := &head{bytes: bytes.Clone(r.peek(int(min(headSize, r.left())))), file: r}
 	h.text, h.isText = textOf(r, h.bytes)
-	h.library = mimetype.Detect(h.bytes)
+	h.library = sync.OnceValue(func() *mimetype.MIME { return mimetype.Detect(h.bytes) })
 	return h
 }
 
@@ -156,7 +157,7 @@ func prefix(magics ...string) func(*head) bool {
 
 // detected recognises kinds by what the library says.
 func detected(mime string) func(*head) bool {
-	return func(h *head) bool { return h.library.Is(mime) }
+	return func(h *head) bool { return h.library().Is(mime) }
 }
 
 func isRIFF(kind string) func(*head) bool {
@@ -173,7 +174,7 @@ func isBMP(h *head) bool {
 func isPDF(h *head) bool { return bytes.Contains(h.bytes[:min(len(h.bytes), 1024)], []byte("%PDF-")) }
 
 func isMail(h *head) bool {
-	return h.library.Is("message/rfc822") && (bytes.HasPrefix(h.text, []byte("from: ")) || bytes.Contains(h.text, []byte("\nfrom: ")))
+	return h.library().Is("message/rfc822") && (bytes.HasPrefix(h.text, []byte("from: ")) || bytes.Contains(h.text, []byte("\nfrom: ")))
 }
 
 // brand recognises ISO base media files by the beginning of their first brand.
