@@ -91,7 +91,7 @@ func (c *Config) Client(hidden *Secrets, version string) (api.Config, error) {
 	client.BearerToken = string(token)
 	client.UserAgent = "noggin/" + version
 	if _, err := api.New(client, nil); err != nil {
-		return api.Config{}, cmdline.Hint(cmdline.Usagef("the API is not configured in %s", c.Source()), Messages(err)...)
+		return api.Config{}, cmdline.Hint(cmdline.Usagef("%w in %s", ErrNoAPI, c.Source()), Messages(err)...)
 	}
 	return client, nil
 }

@@ -46,6 +46,12 @@ func (c *Credentials) hide(s *Secrets) {
 	}
 }
 
+// ErrNoAPI and ErrNoToken say that nothing is set that a request needs.
+var (
+	ErrNoAPI   = errors.New("the API is not configured")
+	ErrNoToken = errors.New("no API token")
+)
+
 // Token finds the API's token: $NOGGIN_BEARER_TOKEN, [api] bearer_token_file,
 // systemd's credential directory, [api] bearer_token, in that order. A source that
 // is named but cannot be used is an error, not a reason to look further.
@@ -75,7 +81,7 @@ func (c *Credentials) find(key string) (token Secret, from string, err error) {
 		token, err = fromSource("[api] bearer_token", string(c.BearerToken))
 		return token, key, err
 	}
-	return "", "", cmdline.Hint(cmdline.Usagef("no API token"),
+	return "", "", cmdline.Hint(cmdline.Usagef("%w", ErrNoToken),
 		"put it into a file that only noggin can read and name that in [api] bearer_token_file, or set $NOGGIN_BEARER_TOKEN")
 }
 

@@ -99,7 +99,7 @@ func (o *Console) Confirm(question string, yes bool) error {
 func (o *Console) ReportError(command string, code int, err error) {
 	message, hints := oneLine(err.Error()), cmdline.Hints(err)
 	if kind, advice := judge(err); kind == code && advice != "" { // not what a signal broke off
-		if !repeated(command) {
+		if !repeated(command) || o.missing != "" || o.noDatabase {
 			advice = strings.TrimPrefix(advice, carriesOn)
 		}
 		hints = append(hints, advice)
@@ -134,8 +134,12 @@ func (o *Console) Palette() show.Palette { return show.NewPalette(o.stderr.w) }
 // firstContact says what an operator lacks who runs a command as another user, or on a
 // host without a configuration.
 func (o *Console) firstContact(command string, code int, err error) (hints []string) {
-	if o.missing != "" && code == cmdline.ExitDatabase {
+	noAPI := errors.Is(err, config.ErrNoAPI) || errors.Is(err, config.ErrNoToken)
+	if o.missing != "" && (code == cmdline.ExitDatabase || noAPI) {
 		hints = append(hints, "there is no configuration: noggin looked for "+o.missing+"; --config FILE or $NOGGIN_CONFIG names another")
+	}
+	if o.missing != "" && noAPI {
+		return append(hints, "`sudo noggin setup` asks for all that is needed, and writes it")
 	}
 	if o.noDatabase && code == cmdline.ExitDatabase {
 		return append(hints, "[database] url is not set: `sudo noggin setup` asks for it and for all else that is needed")

@@ -41,6 +41,7 @@ func TestAnErrorIsOneLineAndItsHints(t *testing.T) {
 func TestFirstContactSaysWhoRunsCommandsAndWhatWasLookedFor(t *testing.T) {
 	const sudo = "  commands run as the user noggin: `sudo -u noggin noggin report`\n"
 	const setup = "  [database] url is not set: `sudo noggin setup` asks for it and for all else that is needed\n"
+	const lookedFor = "  there is no configuration: noggin looked for /etc/x; --config FILE or $NOGGIN_CONFIG names another\n"
 	for _, test := range []struct {
 		command, missing string
 		code             int
@@ -54,6 +55,12 @@ func TestFirstContactSaysWhoRunsCommandsAndWhatWasLookedFor(t *testing.T) {
 		{"noggin report", "", 4, fmt.Errorf("%w: password", storage.ErrRefused), ""},
 		{"noggin report", "/etc/x", 4, storage.ErrUnavailable, "  `noggin validate database` looks at the server\n" +
 			"  there is no configuration: noggin looked for /etc/x; --config FILE or $NOGGIN_CONFIG names another\n"},
+		{"noggin archive list", "/etc/x", 4, storage.ErrUnavailable, "  `noggin validate database` looks at the server\n" + lookedFor},
+		{"noggin process", "/etc/x", 2, cmdline.Usagef("%w", config.ErrNoToken), lookedFor + "  `sudo noggin setup` asks for all that is needed, and writes it\n"},
+		{"noggin process", "/etc/x", 2, cmdline.Usagef("%w in the environment", config.ErrNoAPI), lookedFor + "  `sudo noggin setup` asks for all that is needed, and writes it\n"},
+		{"noggin process", "", 2, cmdline.Usagef("%w", config.ErrNoToken), ""},
+		{"noggin process", "/etc/x", 2, cmdline.Usagef("--batch 0"), ""},
+		{"noggin import-csv", "no database", 4, storage.ErrUnavailable, "  `noggin validate database` looks at the server\n" + setup},
 		{"noggin process", "", 4, storage.ErrUnavailable, "  nothing is lost, a later run carries on by itself; `noggin validate database` looks at the server\n"},
 	} {
 		var b bytes.Buffer
