@@ -60,6 +60,9 @@ Examples:
 			if err := refreshOptions(c, &opts); err != nil {
 				return err
 			}
+			if err := refuseLeftOut(c.Context, s.DB, opts.Selector); err != nil {
+				return err
+			}
 			if c.Bool("dry-run") {
 				return showDue(c.Context, s.DB, opts, cmdline.Output(c))
 			}
@@ -99,6 +102,20 @@ func refuseComplete(s storage.Selector) error {
 			"`noggin process --refresh` asks for complete records again; --tip, --object-type, --from and --vehicle choose them")
 	}
 	return nil
+}
+
+// refuseLeftOut refuses a selector that names a record by tip which its other conditions
+// leave out: it is neither taken nor claimed by another run.
+func refuseLeftOut(ctx context.Context, db *storage.DB, s storage.Selector) error {
+	if len(s.Tips) == 0 {
+		return nil
+	}
+	left, err := db.LeftOut(ctx, s)
+	if err != nil || len(left) == 0 {
+		return err
+	}
+	return cmdline.Hint(cmdline.Usagef("--tip %s: the other flags leave this record out, which is %s and %s", left[0].Tip, left[0].ObjectType, left[0].Status),
+		"`noggin process --tip "+left[0].Tip+"` takes it, whatever its status")
 }
 
 // processFlags are those that process and retry-failed share.
@@ -244,12 +261,27 @@ func showDue(ctx context.Context, db *storage.DB, opts process.Options, out show
 		take = due.Due
 	}
 	text := show.Textf("would take %d of %s due", take, show.Plural(due.Due, "record"))
+	if len(opts.Selector.Tips) > 0 {
+		var busy int64
+		if take, busy, err = db.CountNamed(ctx, opts.Selector); err != nil {
+			return err
+		}
+		text = "would take " + show.Plural(take, "record")
+		if busy > 0 {
+			text += ", and leave " + show.Plural(busy, "record") + " alone that a run is at work on"
+		}
+		return showWouldTake(out, text, take, due, refreshes)
+	}
 	if refreshes > 0 {
 		text += fmt.Sprintf(", and ask %s again", show.Plural(refreshes, "complete record"))
 	}
 	if due.NextAt != nil {
 		text += show.Textf("; %d more later, the next at %s", due.Later, show.Time(*due.NextAt))
 	}
+	return showWouldTake(out, text, take, due, refreshes)
+}
+
+func showWouldTake(out show.Output, text string, take int64, due storage.DueCounts, refreshes int64) error {
 	return out.Line(text, struct {
 		WouldTake int64 `json:"would_take"`
 		storage.DueCounts

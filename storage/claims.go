@@ -244,6 +244,36 @@ func (db *DB) CountDue(ctx context.Context, s Selector) (DueCounts, error) {
 	return c, err
 }
 
+// CountNamed counts the records named by tip that a run can claim now, whatever their
+// status, new ones included, and those that another run is at work on.
+func (db *DB) CountNamed(ctx context.Context, s Selector) (free, busy int64, err error) {
+	var n struct {
+		Free int64 `db:"free"`
+		Busy int64 `db:"busy"`
+	}
+	err = db.get(ctx, "count the named records", &n, `
+		SELECT count(*) FILTER (WHERE d.tip IS NULL OR `+unclaimed+`) AS free, count(*) FILTER (WHERE NOT `+unclaimed+`) AS busy
+		FROM (SELECT DISTINCT unnest($1::text[]) AS tip) AS named LEFT JOIN noggin_schema.noggin_data d USING (tip)`, pq.Array(s.Tips))
+	return n.Free, n.Busy, err
+}
+
+// LeftOut is a record that a selector names by tip and its other conditions leave out.
+type LeftOut struct {
+	Tip        string `db:"tip"`
+	ObjectType string `db:"object_type"`
+	Status     Status `db:"processing_status"`
+}
+
+// LeftOut returns the records that the selector names by tip and leaves out.
+func (db *DB) LeftOut(ctx context.Context, s Selector) (left []LeftOut, err error) {
+	selected, args := s.where(2)
+	err = db.selectAll(ctx, "look for named records that are left out", &left, `
+		SELECT n.tip, n.object_type, n.processing_status FROM noggin_schema.noggin_data n WHERE n.tip = ANY ($1::text[])
+		AND NOT EXISTS (SELECT FROM noggin_schema.noggin_data d WHERE d.tip = n.tip`+selected+`) ORDER BY n.tip`,
+		append([]any{pq.Array(s.Tips)}, args...)...)
+	return left, err
+}
+
 // CountRefreshes counts the complete records that a run asks for again now.
 func (db *DB) CountRefreshes(ctx context.Context, s Selector) (n int64, err error) {
 	selected, args := s.where(1)

@@ -124,7 +124,7 @@ func (s *Session) noEntity(ctx context.Context, what, entityType, given string, 
 		return cmdline.Hint(err, "one of: "+strings.Join(names, ", "))
 	}
 	err := cmdline.Usagef("%s %s: no %s is known by that name or hash", what, show.Quoted(given), entityType)
-	if len(given) > 0 && len(given) <= 100 {
+	if _, queryErr := search.Query(given); queryErr == nil && len(given) <= 100 {
 		err = cmdline.Hint(err, "`noggin report inspections --search "+files.ShellQuoted(show.Printable(given))+"` finds names that people typed")
 	}
 	types, names, nearErr := queue.NearEntities(ctx, s.DB, entityType, given)
