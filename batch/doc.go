@@ -63,7 +63,7 @@
 // imports this package; the commands do.
 //
 //	maintain    backups, rotation, reviews, emergencies           → archive health files forms
-//	seal        a signed log of what was mirrored, and its proof   → tree validate files forms
+//	seal        a signed log of what was mirrored, and its proof   → tree validate health files forms
 //	  tree      the log's Merkle tree
 //	export      records for people who have no noggin             → archive textreport bag files forms
 //	validate    finds what is wrong, and mends it                 → archive health files forms

@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"noggin/batch/health"
 	"noggin/batch/seal"
 	"noggin/commands/cmdline"
 	"noggin/commands/session"
@@ -106,7 +107,7 @@ func sealTroubles(s seal.Summary) (troubles []string) {
 		troubles = append(troubles, "a new log began: "+s.NewLog)
 	}
 	if s.DamagedCount > 0 {
-		troubles = append(troubles, fmt.Sprintf("%d versions were not sealed, as their stored body differs from its SHA-256", s.DamagedCount))
+		troubles = append(troubles, show.Plural(s.DamagedCount, "version") + " not sealed, as the stored body differs from its SHA-256")
 	}
 	if s.PublishError != "" {
 		troubles = append(troubles, "the checkpoint was not published: "+s.PublishError)
@@ -119,12 +120,12 @@ func printSeal(out show.Output, s seal.Summary) error {
 		return out.JSON(s)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "sealed      %d records, %d new leaves\n", s.Records, s.Leaves)
+	fmt.Fprintf(&b, "sealed      %s, %s\n", show.Plural(s.Records, "record"), health.Plural(int64(s.Leaves), "new leaf|new leaves"))
 	if s.Restored > 0 {
-		fmt.Fprintf(&b, "taken back  %d leaves from the published ones\n", s.Restored)
+		fmt.Fprintf(&b, "taken back  %s from the published ones\n", health.Plural(int64(s.Restored), "leaf|leaves"))
 	}
 	if s.Root != "" {
-		fmt.Fprintf(&b, "log         %s, %d leaves\nroot        %s\ncheckpoint  %s\n", s.Origin, s.Size, s.Root, s.Checkpoint)
+		fmt.Fprintf(&b, "log         %s, %s\nroot        %s\ncheckpoint  %s\n", s.Origin, health.Plural(int64(s.Size), "leaf|leaves"), s.Root, s.Checkpoint)
 	}
 	if s.Published {
 		b.WriteString("published   by [seal] publish\n")

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"noggin/batch/files"
+	"noggin/batch/health"
 	"noggin/batch/validate"
 	"noggin/storage"
 )
@@ -113,7 +114,7 @@ func (c *evidence) check(ctx context.Context) (err error) {
 		return err
 	}
 	if c.output != nil {
-		c.area.Fact(fmt.Sprintf("%d files on disk are as the log says, %d MB", c.files, c.bytes>>20))
+		c.area.Fact(fmt.Sprintf("%s on disk as the log says, %s", health.Plural(c.files, "file"), health.BytesText(c.bytes)))
 		return c.archives(ctx)
 	}
 	return nil
@@ -231,7 +232,7 @@ func (c *evidence) unsealed(ctx context.Context) error {
 		if state.Due == storage.SealDueMost {
 			many = "at least "
 		}
-		c.area.Fact(fmt.Sprintf("%s%d records wait for the next `noggin seal`", many, state.Due))
+		c.area.Fact("waiting for the next `noggin seal`: "+many+health.Plural(state.Due, "record"))
 	}
 	return err
 }

@@ -102,8 +102,8 @@ func TestWhatIsAsItWasSealedIsProved(t *testing.T) {
 	if len(area.Findings) > 0 || !area.Checked {
 		t.Errorf("found %+v", area.Findings)
 	}
-	if facts := strings.Join(area.Facts, "\n"); !strings.Contains(facts, "log example.com/inspections: 11 leaves, as 6 checkpoints say") ||
-		!strings.Contains(facts, "1 records wait for the next `noggin seal`") || !strings.Contains(facts, "files on disk are as the log says") {
+	if facts := strings.Join(area.Facts, "\n"); !strings.Contains(facts, "log example.com/inspections: 11 leaves, as in 6 checkpoints") ||
+		!strings.Contains(facts, "waiting for the next `noggin seal`: 1 record") || !strings.Contains(facts, "files on disk as the log says, ") {
 		t.Errorf("facts %q", facts)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"noggin/batch/health"
 	"noggin/batch/seal/tree"
 	"noggin/storage"
 )
@@ -160,7 +161,7 @@ func (w *walk) end() {
 			"if a backup was restored: `noggin seal` takes the leaves back from [paths] checkpoints, and says so if it cannot; else somebody cut the log")
 	}
 	if len(w.held) == 0 && !w.differ && !w.gap {
-		w.area.Fact(fmt.Sprintf("log %s: %d leaves, as %d checkpoints say", w.log.Origin, w.edge.Size, len(w.evidence.held[w.log.Origin])))
+		w.area.Fact(fmt.Sprintf("log %s: %s, as in %s", w.log.Origin, health.Plural(w.edge.Size, "leaf|leaves"), health.Plural(int64(len(w.evidence.held[w.log.Origin])), "checkpoint")))
 	}
 	if w.log.ID > 1 {
 		w.area.Fact(fmt.Sprintf("log %s began on %s with the key %s: %s", w.log.Origin, w.log.BegunAt.Format(time.DateOnly), w.log.Verifier, w.log.Reason))

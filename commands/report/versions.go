@@ -226,6 +226,9 @@ func runChanges(ctx context.Context, r *reporter, since time.Time, limit int) er
 	}
 	return r.out.Report(doc, t, func() show.Sheet {
 		section := show.Section{Title: "Changes since " + show.Time(since.In(r.now.Location())), Table: &t}
+		if len(t.Rows) == 0 {
+			section.Table, section.Lines = nil, []string{"None."}
+		}
 		if doc.Gone > 0 {
 			section.Notes = []string{show.Plural(doc.Gone, "record") + " gone at the platform; what was mirrored stays."}
 		}
