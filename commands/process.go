@@ -32,7 +32,9 @@ new.
 
 Complete records are asked for again when [refresh] after says so. --refresh asks
 now for those that the other flags choose, all of them unless --batch limits it.
-An answer that is older, reduced or missing never replaces what is mirrored.
+An answer that is older, reduced or missing never replaces what is mirrored. A file
+that a killed run left is used by the next run that asks for its record, or becomes a
+former file; --adopt --tip does so at once.
 
 Examples:
   noggin process --until-empty --max-time 4m    # what a timer does

@@ -205,8 +205,8 @@ func (db *DB) writeSuspects(ctx context.Context, tx *sqlx.Tx, suspects []Suspect
 	return err
 }
 
-// FoundFile is a file of a former version that is on disk, and that a restored database
-// does not know.
+// FoundFile is a file that is on disk and that the database does not know: a killed run
+// named it, or the database was restored.
 type FoundFile struct {
 	Path          string `json:"path"`
 	RecordTip     string `json:"record_tip"`

@@ -12,13 +12,14 @@ import (
 
 // Asking is how the asking of a complete record ended that changed nothing of it.
 type Asking struct {
-	Tip        string    `json:"tip"`
-	Token      int64     `json:"token"`
-	HTTPStatus int       `json:"http_status"` // 0: none came
-	Failed     bool      `json:"failed"`      // or the answer was older or reduced: it is asked for again the next day
-	Broken     bool      `json:"broken"`      // the run ended first: the record stays due
-	Failures   []Failure `json:"-"`
-	Suspects   []Suspect `json:"-"`
+	Tip        string      `json:"tip"`
+	Token      int64       `json:"token"`
+	HTTPStatus int         `json:"http_status"` // 0: none came
+	Failed     bool        `json:"failed"`      // or the answer was older or reduced: it is asked for again the next day
+	Broken     bool        `json:"broken"`      // the run ended first: the record stays due
+	Failures   []Failure   `json:"-"`
+	Suspects   []Suspect   `json:"-"`
+	Found      []FoundFile `json:"-"`
 }
 
 // The next step of [refresh] after. $1 are the seconds of each; f.version_at is known.
@@ -50,11 +51,15 @@ func (db *DB) Asked(ctx context.Context, run int64, askings []Asking, backoff Ba
 			return err
 		}
 		owned := slices.DeleteFunc(slices.Clone(askings), func(a Asking) bool { return !slices.Contains(keys, ClaimKey{a.Tip, a.Token}) })
-		tips, failures, suspects := make([]string, len(owned)), []Failure{}, []Suspect{}
+		tips, failures, suspects, found := make([]string, len(owned)), []Failure{}, []Suspect{}, []FoundFile{}
 		for i, a := range owned {
-			tips[i], failures, suspects = a.Tip, append(failures, a.Failures...), append(suspects, a.Suspects...)
+			tips[i], failures = a.Tip, append(failures, a.Failures...)
+			suspects, found = append(suspects, a.Suspects...), append(found, a.Found...)
 		}
 		if err := db.writeSuspects(ctx, tx, suspects); err != nil {
+			return err
+		}
+		if err := db.writeFound(ctx, tx, found); err != nil {
 			return err
 		}
 		if err := db.writeAskings(ctx, tx, owned, backoff.AskAgain); err != nil {

@@ -26,6 +26,7 @@ type LeftOut struct {
 	InspectionID string `json:"inspection_id"`
 	Path         string `json:"path"` // relative to the output folder
 	Reason       string `json:"reason"`
+	unknown      bool   // the database does not know the file
 }
 
 // leftAlone is the part of a summary that tells what a run left as it was.
@@ -43,6 +44,17 @@ func (l *leftAlone) add(log *slog.Logger, tip, inspectionID string, wrong []Left
 			l.LeftOut = append(l.LeftOut, w)
 		}
 	}
+}
+
+// UnknownTips are the tips of listed records in whose folders lie files that the database
+// does not know. `process --adopt` records those that a killed run left there.
+func (l *leftAlone) UnknownTips() (tips []string) {
+	for _, left := range l.LeftOut {
+		if left.unknown && !slices.Contains(tips, left.Tip) {
+			tips = append(tips, left.Tip)
+		}
+	}
+	return tips
 }
 
 // because names an error as the reason for which a file is left as it is.
@@ -116,7 +128,7 @@ func compareFolder(dir string, found []storage.File, entries []fs.FileInfo) (wro
 		case !entry.Mode().IsRegular():
 			wrong = append(wrong, LeftOut{Path: at, Reason: files.WhatIs(entry) + ", which noggin does not touch"})
 		case !ok:
-			wrong = append(wrong, LeftOut{Path: at, Reason: "the database does not know this file"})
+			wrong = append(wrong, LeftOut{Path: at, Reason: "the database does not know this file", unknown: true})
 		case entry.Size() != f.Size:
 			wrong = append(wrong, LeftOut{Path: at, Reason: fmt.Sprintf("%d bytes instead of %d", entry.Size(), f.Size)})
 		}

@@ -209,6 +209,32 @@ func (f *Folder) KeepExactly(t *TempFile, name string) (alreadyThere bool, err e
 	return true, err
 }
 
+// CopyExactly copies a file of the output folder that has this size and SHA-256, and gives
+// the copy its name as [Folder.KeepExactly] does. Errors: those of [Output.Verify].
+func (f *Folder) CopyExactly(from string, size int64, sum, name string) error {
+	if err := f.out.Verify(from, size, sum); err != nil {
+		return err
+	}
+	source, _, err := f.out.Open(from)
+	if err != nil {
+		return err
+	}
+	defer Release(source)
+	t, err := f.out.Temp()
+	if err != nil {
+		return err
+	}
+	defer t.Discard()
+	if _, err := io.Copy(t, source); err != nil {
+		return fmt.Errorf("copy %s: %w", f.out.full(from), err)
+	}
+	if t.SHA256() != sum {
+		return fmt.Errorf("copy %s: %w", f.out.full(from), ErrDiffers)
+	}
+	_, err = f.KeepExactly(t, name)
+	return err
+}
+
 // Replace writes one of noggin's own files, such as the text report, in the place of
 // its former version, in one atomic step. It leaves a file with the same content
 // untouched. It returns the size in bytes and the SHA-256 in hex. If anything but a

@@ -101,6 +101,24 @@ func (o *Output) compare(name string, f *os.File, info fs.FileInfo, size int64, 
 	return nil
 }
 
+// Agrees tells whether a file is there and has this size and SHA-256, as far as they are
+// known. An error is a fault of our own.
+func (o *Output) Agrees(name string, size *int64, sum *string) (bool, error) {
+	f, info, err := o.Open(name)
+	if err != nil {
+		return false, OwnFault(err)
+	}
+	defer Release(f)
+	if size != nil && info.Size() != *size {
+		return false, nil
+	}
+	if sum == nil {
+		return true, nil
+	}
+	err = o.compare(name, f, info, info.Size(), *sum)
+	return err == nil, OwnFault(err)
+}
+
 // Hash reads a file to its end, or until ctx ends, and returns its SHA-256 in
 // lower-case hex. It copies everything to also.
 func (o *Output) Hash(ctx context.Context, name string, also ...io.Writer) (string, error) {

@@ -10,9 +10,10 @@ import (
 
 var (
 	formerReport = regexp.MustCompile(`^(.*)\.v([0-9]+)(?:-[0-9]+)?\.txt$`)
-	// beside is what the stem of a file has that stands beside another of its attachment.
-	beside     = regexp.MustCompile(`-(v[0-9]+|suspect)(?:-[A-Za-z0-9_]{1,8})?$`)
-	fileNumber = regexp.MustCompile(`_([0-9]{3,})$`)
+	// attachmentFile is the name of an attachment's file without its extension: with a mark
+	// where it stands beside another one, with a suffix where another file had the name.
+	attachmentFile = regexp.MustCompile(`^(.*?_([0-9]{3,}))(?:-(v[0-9]+|suspect))?(?:-([A-Za-z0-9_]{1,8})(?:-[0-9]{1,2})?)?$`)
+	numberedStem   = regexp.MustCompile(`_[0-9]{3,}$`)
 )
 
 // FormerReportName is the file name of the text report of a former version. n above 1 is
@@ -40,21 +41,51 @@ func FormerReport(name string) (report string, version int) {
 // BesideName is the name of other bytes of an attachment, which stand beside its file. mark
 // is "suspect", or "v" and the version.
 func BesideName(name, mark string) string {
-	ext := path.Ext(name)
-	return strings.TrimSuffix(name, ext) + "-" + mark + ext
+	return Stem(name) + "-" + mark + path.Ext(name)
 }
 
-// NameParts are the stem that all files of an attachment share, the number in it (0: none),
-// and the mark of [BesideName].
-func NameParts(name string) (stem string, number int, mark string) {
-	stem = strings.TrimSuffix(name, path.Ext(name))
-	if m := beside.FindStringSubmatch(stem); m != nil {
-		stem, mark = strings.TrimSuffix(stem, m[0]), m[1]
+// FileParts are what the name of an attachment's file says.
+type FileParts struct {
+	Stem   string // that all files of the attachment share
+	Number int    // in the stem; 0: none
+	Mark   string // of [BesideName]
+	Suffix string // the beginning of the attachment's tip, where another file had the name
+}
+
+// NameParts takes the name of an attachment's file apart.
+func NameParts(name string) FileParts {
+	stem := Stem(name)
+	m := attachmentFile.FindStringSubmatch(stem)
+	if m == nil {
+		return FileParts{Stem: stem}
 	}
-	if m := fileNumber.FindStringSubmatch(stem); m != nil {
-		if n, err := strconv.Atoi(m[1]); err == nil && n < 1<<30 {
-			number = n
+	number, err := strconv.Atoi(m[2])
+	if err != nil || number >= 1<<30 {
+		number = 0
+	}
+	return FileParts{Stem: m[1], Number: number, Mark: m[3], Suffix: m[4]}
+}
+
+// Stem is a file name without its extension.
+func Stem(name string) string { return strings.TrimSuffix(name, path.Ext(name)) }
+
+// ByStem returns the file of each tip by its stem, or nothing unless the numbered files
+// match the stems one to one.
+func ByStem(stems map[string]string, names []string) map[string]string {
+	found := map[string]string{}
+	for _, name := range names {
+		stem := Stem(name)
+		if !numberedStem.MatchString(stem) {
+			continue
 		}
+		tip, planned := stems[stem]
+		if _, twice := found[tip]; !planned || twice {
+			return nil
+		}
+		found[tip] = name
 	}
-	return stem, number, mark
+	if len(found) != len(stems) {
+		return nil
+	}
+	return found
 }

@@ -11,19 +11,44 @@ func TestNamesOfFormerFilesAreReadBack(t *testing.T) {
 			t.Errorf("%s is read as %s, version %d", name, of, version)
 		}
 	}
-	for _, mark := range []string{"suspect", "v2", "v11"} {
-		for _, name := range []string{BesideName(file, mark), BesideName(file, mark+"-1a2b3c4d")} {
-			if stem, number, got := NameParts(name); stem != "LCD-1_20250917_photo_0042" || number != 42 || got != mark {
-				t.Errorf("%s is read as %s, %d, %s", name, stem, number, got)
-			}
+	for name, want := range map[string]FileParts{
+		file: {Number: 42}, BesideName(file, "v2"): {Number: 42, Mark: "v2"}, BesideName(file, "v11-1a2b3c4d"): {Number: 42, Mark: "v11", Suffix: "1a2b3c4d"},
+		BesideName(file, "suspect"): {Number: 42, Mark: "suspect"}, BesideName(file, "suspect-1a2b3c4d-17"): {Number: 42, Mark: "suspect", Suffix: "1a2b3c4d"},
+		BesideName(file, "1a2b3c4d"): {Number: 42, Suffix: "1a2b3c4d"}, BesideName(file, "1a2b3c4d-2"): {Number: 42, Suffix: "1a2b3c4d"},
+		BesideName(file, "ab_123"): {Number: 42, Suffix: "ab_123"}, BesideName(file, "edited"): {Number: 42, Suffix: "edited"},
+	} {
+		if want.Stem = "LCD-1_20250917_photo_0042"; NameParts(name) != want {
+			t.Errorf("%s is read as %+v, want %+v", name, NameParts(name), want)
 		}
 	}
-	if stem, number, mark := NameParts(file); stem != "LCD-1_20250917_photo_0042" || number != 42 || mark != "" {
-		t.Errorf("%s is read as %s, %d, %s", file, stem, number, mark)
+	for _, name := range []string{report, "LCD-1_20250917_photo_0042-v2.jpg.bak", "LCD-1_20250917_photo_0042 (copy).jpg", "LCD-1_20250917_photo_0042-1a2b3c4d5.jpg"} {
+		if got := NameParts(name); got != (FileParts{Stem: Stem(name)}) {
+			t.Errorf("%s is read as %+v", name, got)
+		}
 	}
 	for _, other := range []string{report, file, "a.v.txt", ".v99999999999999999999.txt"} {
 		if _, version := FormerReport(other); version != 0 {
 			t.Errorf("%s is read as a former report", other)
+		}
+	}
+}
+
+func TestNamesAreTakenOnlyAsAWholeSet(t *testing.T) {
+	t.Parallel()
+	stems := map[string]string{"a_20250917_photo_001": "t1", "a_20250917_photo_002": "t2"}
+	for name, c := range map[string]struct {
+		names []string
+		want  int
+	}{
+		"all":           {[]string{"a_20250917_photo_001.jpg", "a_20250917_photo_002.png", "a_inspection_data.txt"}, 2},
+		"one missing":   {[]string{"a_20250917_photo_001.jpg"}, 0},
+		"one too many":  {[]string{"a_20250917_photo_001.jpg", "a_20250917_photo_002.png", "a_20250917_photo_003.jpg"}, 0},
+		"one twice":     {[]string{"a_20250917_photo_001.jpg", "a_20250917_photo_001.png", "a_20250917_photo_002.png"}, 0},
+		"other strays":  {[]string{"a_20250917_photo_001.jpg", "a_20250917_photo_002.png", "notes.txt"}, 2},
+		"another field": {[]string{"a_20250917_load_001.jpg", "a_20250917_photo_002.png"}, 0},
+	} {
+		if got := ByStem(stems, c.names); len(got) != c.want {
+			t.Errorf("%s: %v", name, got)
 		}
 	}
 }

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"io"
 	"path"
-	"regexp"
 	"slices"
-	"strings"
 
 	"noggin/batch/files"
 	"noggin/batch/forms"
@@ -58,7 +56,7 @@ func (w *work) filesOnDisk(refs map[string]forms.AttachmentRef) (map[string][]fi
 	if err != nil { // the folder does not exist yet
 		return known, files.OwnFault(err)
 	}
-	switch tip, listed, err := w.reportIn(w.stored.Folder); {
+	switch tip, listed, err := w.readReport(w.stored.Folder, w.ownReport()); {
 	case err != nil:
 		return nil, err
 	case tip == w.claim.Tip:
@@ -72,29 +70,34 @@ func (w *work) filesOnDisk(refs map[string]forms.AttachmentRef) (map[string][]fi
 	names, byName := make([]string, len(entries)), make(map[string]string, len(entries))
 	for i, entry := range entries {
 		names[i] = entry.Name()
-		byName[stemOf(names[i])] = names[i]
+		byName[forms.Stem(names[i])] = names[i]
 	}
 	stems := make(map[string]string, len(w.stored.Attachments))
 	for i := range w.stored.Attachments {
 		a := &w.stored.Attachments[i]
-		stem := stemOf(w.nameOf(a, refs[a.Tip], ""))
+		stem := forms.Stem(w.nameOf(a, refs[a.Tip], ""))
 		stems[stem] = a.Tip
 		if name, ok := byName[stem]; ok && a.NotLookedAt() { // a run that died moved it here
 			known[a.Tip] = append(known[a.Tip], fileOnDisk{path: path.Join(w.stored.Folder, name), guessed: true})
 		}
 	}
 	if w.run.opts.Adopt {
-		for tip, name := range byStem(stems, names) {
+		for tip, name := range forms.ByStem(stems, names) {
 			known[tip] = append(known[tip], fileOnDisk{path: path.Join(w.stored.Folder, name)})
 		}
 	}
 	return known, nil
 }
 
-// reportIn reads the text report in a folder: the tip of its record ("" when noggin wrote
-// none), and the file of each attachment.
-func (w *work) reportIn(folder string) (tip string, found map[string]fileOnDisk, err error) {
-	report, _, err := w.run.output.Open(path.Join(folder, forms.ReportName(forms.RecordName(w.record.InspectionID, w.claim.Tip))))
+// ownReport is the name of the record's text report.
+func (w *work) ownReport() string {
+	return forms.ReportName(forms.RecordName(w.record.InspectionID, w.claim.Tip))
+}
+
+// readReport reads a text report: the tip of its record ("" when noggin wrote none), and the
+// file of each attachment.
+func (w *work) readReport(folder, name string) (tip string, found map[string]fileOnDisk, err error) {
+	report, _, err := w.run.output.Open(path.Join(folder, name))
 	if err != nil {
 		return "", nil, files.OwnFault(err)
 	}
@@ -107,7 +110,7 @@ func (w *work) reportIn(folder string) (tip string, found map[string]fileOnDisk,
 // report first, one that holds another record's last.
 func (w *work) foldersOnDisk(folders [3]string) [3]string {
 	place := func(folder string) int {
-		tip, _, err := w.reportIn(folder)
+		tip, _, err := w.readReport(folder, w.ownReport())
 		switch {
 		case err != nil, tip == "":
 			return 1
@@ -118,31 +121,6 @@ func (w *work) foldersOnDisk(folders [3]string) [3]string {
 	}
 	slices.SortStableFunc(folders[:], func(a, b string) int { return place(a) - place(b) })
 	return folders
-}
-
-func stemOf(name string) string { return strings.TrimSuffix(name, path.Ext(name)) }
-
-var numberedStem = regexp.MustCompile(`_[0-9]{3,}$`)
-
-// byStem returns the file of each tip by its stem, or nothing unless the numbered files
-// match the stems one to one.
-func byStem(stems map[string]string, names []string) map[string]string {
-	found := map[string]string{}
-	for _, name := range names {
-		stem := stemOf(name)
-		if !numberedStem.MatchString(stem) {
-			continue
-		}
-		tip, planned := stems[stem]
-		if _, twice := found[tip]; !planned || twice {
-			return nil
-		}
-		found[tip] = name
-	}
-	if len(found) != len(stems) {
-		return nil
-	}
-	return found
 }
 
 // readReportFiles reads from a text report the tip of its record ("" when it is none of

@@ -9,26 +9,6 @@ import (
 	"noggin/batch/files"
 )
 
-func TestNamesAreTakenOnlyAsAWholeSet(t *testing.T) {
-	t.Parallel()
-	stems := map[string]string{"a_20250917_photo_001": "t1", "a_20250917_photo_002": "t2"}
-	for name, c := range map[string]struct {
-		names []string
-		want  int
-	}{
-		"all":           {[]string{"a_20250917_photo_001.jpg", "a_20250917_photo_002.png", "a_inspection_data.txt"}, 2},
-		"one missing":   {[]string{"a_20250917_photo_001.jpg"}, 0},
-		"one too many":  {[]string{"a_20250917_photo_001.jpg", "a_20250917_photo_002.png", "a_20250917_photo_003.jpg"}, 0},
-		"one twice":     {[]string{"a_20250917_photo_001.jpg", "a_20250917_photo_001.png", "a_20250917_photo_002.png"}, 0},
-		"other strays":  {[]string{"a_20250917_photo_001.jpg", "a_20250917_photo_002.png", "notes.txt"}, 2},
-		"another field": {[]string{"a_20250917_load_001.jpg", "a_20250917_photo_002.png"}, 0},
-	} {
-		if got := byStem(stems, c.names); len(got) != c.want {
-			t.Errorf("%s: %v", name, got)
-		}
-	}
-}
-
 // FuzzReportFiles looks for a text that makes the reader panic or give a path out
 // of the record's folder.
 func FuzzReportFiles(f *testing.F) {

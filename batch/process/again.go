@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"path"
 	"slices"
 	"time"
@@ -47,7 +46,7 @@ func (w *work) untouched() bool {
 // asking returns what is recorded of an asking that changed nothing.
 func (w *work) asking() storage.Asking {
 	return storage.Asking{
-		Tip: w.claim.Tip, Token: w.claim.Token, HTTPStatus: w.result.HTTPStatus, Failures: w.result.Failures, Suspects: w.result.Suspects,
+		Tip: w.claim.Tip, Token: w.claim.Token, HTTPStatus: w.result.HTTPStatus, Failures: w.result.Failures, Suspects: w.result.Suspects, Found: w.result.Found,
 		Failed: w.result.Status != storage.StatusComplete || w.stale() || w.result.Again, Broken: w.result.Status == storage.StatusInterrupted,
 	}
 }
@@ -144,7 +143,7 @@ func (w *work) keepFormerReport() error {
 		err = w.run.output.Verify(former.Path, former.Size, former.SHA256)
 	}
 	if errors.Is(err, files.ErrMissing) {
-		err = w.copyReport(*m.ReportPath, &former)
+		err = w.folder.CopyExactly(*m.ReportPath, former.Size, former.SHA256, path.Base(former.Path))
 	}
 	switch {
 	case errors.Is(err, files.ErrMissing), errors.Is(err, files.ErrDiffers), errors.Is(err, files.ErrObstacle):
@@ -156,31 +155,6 @@ func (w *work) keepFormerReport() error {
 	}
 	w.result.FormerReport = &former
 	return w.folder.Touch()
-}
-
-// copyReport copies the report at from to the former report's path.
-func (w *work) copyReport(from string, former *storage.FormerFile) error {
-	if err := w.run.output.Verify(from, former.Size, former.SHA256); err != nil {
-		return err
-	}
-	source, _, err := w.run.output.Open(from)
-	if err != nil {
-		return err
-	}
-	defer files.Release(source)
-	temp, err := w.run.output.Temp()
-	if err != nil {
-		return err
-	}
-	defer temp.Discard()
-	if _, err := io.Copy(temp, source); err != nil {
-		return fmt.Errorf("copy %s: %w", from, err)
-	}
-	if temp.SHA256() != former.SHA256 {
-		return fmt.Errorf("copy %s: %w", from, files.ErrDiffers)
-	}
-	_, err = w.folder.KeepExactly(temp, path.Base(former.Path))
-	return err
 }
 
 // compareOne compares the bytes of an attachment that is whole with those that the API
@@ -252,7 +226,7 @@ func (w *work) notCompared(ctx context.Context, a *storage.Attachment, err error
 	}
 	if !errors.Is(err, files.ErrObstacle) && gate.ClassOf(err) == gate.Passing {
 		w.mu.Lock()
-		w.result.Again = true
+		w.result.Again, w.unsure = true, append(w.unsure, a.Tip)
 		w.mu.Unlock()
 	}
 	w.run.log.Warn("an attachment could not be compared; it stays as it is", "tip", w.claim.Tip, "attachment", a.Tip, "run_id", w.run.id, "error", err)

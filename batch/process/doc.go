@@ -25,7 +25,8 @@
 //   - A run never leaves a record claimed that it could work on: it takes its own claims
 //     again when the connection broke before it knew them.
 //   - Every answer with status 200 is kept as it was received, each version once.
-//   - No file that was mirrored is replaced or removed.
+//   - No file that was mirrored is replaced or removed. One that a killed run named is used
+//     by the next run, or becomes a former file.
 //   - An attachment is complete only when its file is whole, under its name and flushed
 //     to the disk.
 //   - A record is given up for failures that may pass only after [retry] give_up_after.

@@ -32,6 +32,9 @@ func (w *work) download(ctx context.Context) error {
 		limit = 1
 	}
 	onDisk, err := w.filesOnDisk(refs)
+	if err == nil {
+		err = w.listUnknown()
+	}
 	if err != nil {
 		return err
 	}
@@ -41,7 +44,7 @@ func (w *work) download(ctx context.Context) error {
 		a := &w.stored.Attachments[i]
 		whole := a.Status == storage.AttachmentComplete && a.Validation != storage.ValidationFailed && !a.NotLookedAt()
 		whole = whole && (w.stored.Settled || w.isThere(a)) // a refresh reads no file
-		compare := whole && (w.comparesMedia() || a.Validation == storage.ValidationSuspect)
+		compare := whole && (w.comparesMedia() || a.Validation == storage.ValidationSuspect || w.hasUnknown(a))
 		if whole && !compare {
 			continue
 		}

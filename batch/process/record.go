@@ -31,6 +31,7 @@ func (r *run) workOn(ctx context.Context, c storage.Claim) {
 	if w.fallBack(ctx, err) {
 		w.failure, err = err, nil
 	}
+	err = w.adoptOfGone(ctx, err)
 	if w.folder != nil {
 		if syncErr := w.folder.Sync(); syncErr != nil {
 			w.forgetFiles()
@@ -57,10 +58,13 @@ type work struct {
 	failure error
 	// unstored says that a fault of our own kept what came from being stored.
 	unstored bool
+	unknown  []unknownFile // in the record's folder
+	highest  int           // number in the name of a file there
 
 	mu             sync.Mutex // of the result, while attachments are downloaded
 	badReferences  []badReference
 	failedRequests []failedRequest
+	unsure         []string // tips of attachments that could not be compared
 }
 
 func (w *work) key() storage.ClaimKey {
@@ -100,7 +104,7 @@ func (w *work) do(ctx context.Context) error {
 		return err
 	}
 	if w.stored.Settled && len(w.result.Downloads) == 0 {
-		return nil
+		return w.recordUnknown(ctx)
 	}
 	if err := w.run.makeSure(ctx); err != nil {
 		return err
@@ -108,7 +112,7 @@ func (w *work) do(ctx context.Context) error {
 	if err := w.writeReport(); err != nil {
 		return err
 	}
-	return w.adoptFormer(ctx)
+	return w.recordUnknown(ctx)
 }
 
 // noteStatus notes the status of the answer for the record.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"path"
 
-	"noggin/batch/files"
 	"noggin/storage"
 )
 
@@ -106,7 +105,7 @@ func (r *run) matchLegacyFiles(ctx context.Context, paths map[string][]string) (
 			continue
 		}
 		for _, candidate := range paths[f.Filename] {
-			agrees, err := r.agrees(candidate, f)
+			agrees, err := r.output.Agrees(candidate, f.Size, f.SHA256)
 			if err != nil {
 				return 0, err
 			}
@@ -118,21 +117,4 @@ func (r *run) matchLegacyFiles(ctx context.Context, paths map[string][]string) (
 		}
 	}
 	return len(located), r.db.SetLegacyPaths(ctx, located)
-}
-
-// agrees tells whether a file of the tree has the recorded size and hash.
-func (r *run) agrees(name string, f storage.LegacyFile) (bool, error) {
-	file, info, err := r.output.Open(name)
-	if err != nil {
-		return false, files.OwnFault(err)
-	}
-	files.Release(file)
-	if f.Size != nil && info.Size() != *f.Size {
-		return false, nil
-	}
-	if f.SHA256 == nil {
-		return true, nil
-	}
-	err = r.output.Verify(name, info.Size(), *f.SHA256)
-	return err == nil, files.OwnFault(err)
 }

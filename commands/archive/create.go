@@ -23,8 +23,9 @@ func createCommand(open *session.Opener) *cli.Command {
 		Description: `Takes complete records by their inspection date. Every file is compared with the
 database while it is written; the archive is read back whole; only then the
 originals are removed. Whatever differs from the database, or is unknown to it, is
-reported and left alone. A run that is killed loses nothing: the next one carries
-on where it was.`,
+reported and left alone; of unknown files, process --adopt records those that a
+killed process left. A run that is killed loses nothing: the next one carries on
+where it was.`,
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "older-than", Usage: "inspections of more than `AGE` ago: 2y, 18m, 90d (default: 2y)"},
 			&cli.StringFlag{Name: "before", Usage: "inspections before `DATE`, such as 2024-07-01"},
@@ -100,7 +101,7 @@ func verdict(summary archive.CreateSummary, err error) error {
 		return err
 	case summary.LeftOutCount+len(summary.Problems) > 0:
 		return cmdline.Hint(cmdline.Partialf("%s: nothing that they concern was changed", show.Plural(summary.LeftOutCount+len(summary.Problems), "finding")),
-			"`noggin validate files` looks closer; what it mends is archived by the next run")
+			append(adoptUnknown(summary.UnknownTips()), "`noggin validate files` looks closer; what it mends is archived by the next run")...)
 	case summary.Uncopied > 0 && (summary.FreeReached == nil || !*summary.FreeReached):
 		return cmdline.Hint(cmdline.Partialf("[archive] require_copy: %s without a verified copy of each file: nothing of it left the disk", show.Plural(summary.Uncopied, "record")),
 			"`noggin copy run`, then `noggin copy verify`; `noggin copy status` says what is missing")
@@ -108,6 +109,16 @@ func verdict(summary archive.CreateSummary, err error) error {
 		return cmdline.Partialf("only %s of the output volume are free, although everything before %s is archived", show.Percent(summary.FreePercent).Human(), summary.Before)
 	}
 	return nil
+}
+
+// adoptUnknown names the command for records with files that the database does not know. Of
+// many, it names the first ones; the next archive create names the others.
+func adoptUnknown(tips []string) []string {
+	if len(tips) == 0 {
+		return nil
+	}
+	command := "noggin process --adopt --tip " + strings.Join(tips[:min(len(tips), 10)], " --tip ")
+	return []string{"`" + command + "` records unknown files that a killed run left; move other ones elsewhere"}
 }
 
 // sameVolume warns where archives relieve nothing.

@@ -1,0 +1,183 @@
+package process_test
+
+import (
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"noggin/api/apitest"
+	"noggin/batch/batchtest"
+	"noggin/batch/process"
+	"noggin/storage"
+)
+
+// dieBeforeTheResult runs as a run that is killed after it named a file and before the
+// database knew: the database refuses the result at this event, and the lease ends.
+func dieBeforeTheResult(m *batchtest.Mirror, event string, opts process.Options) {
+	m.T.Helper()
+	m.Execute(`CREATE FUNCTION noggin_schema.refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'killed' USING ERRCODE = '22000'; END$$;
+		CREATE TRIGGER refuse BEFORE ` + event + ` FOR EACH ROW EXECUTE FUNCTION noggin_schema.refuse()`)
+	if s := m.MustRun(opts); s.Unrecorded != 1 {
+		m.T.Fatalf("the result was recorded: %+v\n%s", s, m.Logged)
+	}
+	m.Execute(`DROP FUNCTION noggin_schema.refuse CASCADE; UPDATE noggin_schema.noggin_data SET claim_expires_at = now() - interval '1 second'`)
+}
+
+// everyFileIsRecorded compares the output folder with the database.
+func everyFileIsRecorded(t *testing.T, m *batchtest.Mirror) {
+	t.Helper()
+	if got, want := m.Value(recordedFiles), strings.Join(slices.Sorted(maps.Keys(contents(t, m))), "\n"); got != want {
+		t.Errorf("the database knows\n%s\nand on disk are\n%s\n%s", got, want, m.Logged)
+	}
+	lost := m.Value(`SELECT coalesce(string_agg(path, ', '), '') FROM noggin_schema.former_files WHERE size_bytes <= 0 OR length(hash_sha256) <> 64 OR attachment_tip = '' AND kind <> 'report'`)
+	if lost != "" {
+		t.Errorf("former files without size, hash or attachment: %s", lost)
+	}
+}
+
+func TestAFileThatAKilledRunNamedIsRecordedByTheNext(t *testing.T) {
+	t.Parallel()
+	compare := process.Options{Refresh: true, Media: true, UntilEmpty: true}
+	for name, test := range map[string]struct {
+		change func(m *batchtest.Mirror, record, attachment string)
+		next   process.Options
+		former int // attachments that are former files
+	}{
+		"the bytes are the same":     {next: compare, former: 1},
+		"the bytes are not compared": {next: process.Options{Refresh: true, UntilEmpty: true}, former: 1},
+		"the bytes change again": {func(m *batchtest.Mirror, record, attachment string) {
+			m.Server.Edit(record, apitest.Edit{Replace: []string{attachment}})
+		}, compare, 2},
+		"a cache serves the former bytes": {func(m *batchtest.Mirror, _, _ string) {
+			m.Server.AddFault(apitest.Fault{Kind: "stale", On: apitest.OnMedia})
+		}, compare, 1},
+		"the attachment is removed": {func(m *batchtest.Mirror, record, attachment string) {
+			m.Server.Edit(record, apitest.Edit{Remove: []string{attachment}})
+		}, process.Options{Refresh: true, UntilEmpty: true}, 2},
+		"the attachment is not found": {func(m *batchtest.Mirror, _, attachment string) {
+			m.Server.AddFault(apitest.Fault{Status: 404, On: apitest.OnMedia, Tips: []string{attachment}})
+		}, compare, 1},
+		"it is asked for by hand": {next: process.Options{Adopt: true}, former: 1},
+		"the record is gone": {func(m *batchtest.Mirror, record, _ string) {
+			m.Server.AddFault(apitest.Fault{Status: 404, On: apitest.OnRecord, Tips: []string{record}})
+		}, process.Options{Adopt: true, Refresh: true, UntilEmpty: true}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newComplete(t, photoWorld(3, 2))
+			record := m.Server.Record(0)
+			changed := record.Attachments[0].Tip
+			m.Server.Edit(record.Tip, apitest.Edit{Replace: []string{changed}})
+			m.MustRun(process.Options{Refresh: true, UntilEmpty: true}) // the new version, without a comparison
+			dieBeforeTheResult(m, "INSERT ON noggin_schema.former_files", compare)
+			before := contents(t, m)
+			if test.change != nil {
+				test.change(m, record.Tip, changed)
+			}
+			if test.next.Selector = only(m, 0); test.next.Refresh {
+				test.next.Selector = storage.Selector{}
+			}
+			if s := m.MustRun(test.next); s.Unrecorded != 0 {
+				t.Errorf("summary %+v\n%s", s, m.Logged)
+			}
+			everyFileIsRecorded(t, m)
+			if n := m.Value(`SELECT count(*) FROM noggin_schema.former_files WHERE kind = 'attachment' AND attachment_tip = '` + changed + `'`); n != string(rune('0'+test.former)) {
+				t.Errorf("%s files of the attachment are former ones, want %d", n, test.former)
+			}
+			after := contents(t, m)
+			for path, content := range before {
+				if after[path] != content && !strings.HasSuffix(path, "_inspection_data.txt") {
+					t.Errorf("%s was replaced or removed", path)
+				}
+			}
+		})
+	}
+}
+
+// Bytes that the platform may still serve are not recorded as former ones: they would never
+// become current.
+func TestAFileThatAKilledRunNamedWaitsForTheAPI(t *testing.T) {
+	t.Parallel()
+	m := newComplete(t, photoWorld(2, 1))
+	record := m.Server.Record(0)
+	compare := process.Options{Refresh: true, Media: true, UntilEmpty: true}
+	m.Server.Edit(record.Tip, apitest.Edit{Replace: []string{record.Attachments[0].Tip}})
+	m.MustRun(process.Options{Refresh: true, UntilEmpty: true})
+	dieBeforeTheResult(m, "INSERT ON noggin_schema.former_files", compare)
+	known := m.Value(recordedFiles)
+	unavailable := apitest.Fault{Status: 503, On: apitest.OnMedia, Tips: []string{record.Attachments[0].Tip}}
+	for _, step := range []struct {
+		fault apitest.Fault
+		opts  process.Options
+	}{
+		{apitest.Fault{Kind: "reduced", Tips: []string{record.Tip}}, compare},
+		{unavailable, compare},
+		{unavailable, process.Options{Adopt: true, Refresh: true, UntilEmpty: true}},
+	} {
+		m.Server.SetFaults(step.fault)
+		m.MustRun(step.opts)
+		if now := m.Value(recordedFiles); now != known {
+			t.Errorf("the database knows\n%s\nand before\n%s", now, known)
+		}
+	}
+	m.Server.ClearFaults()
+	passDays(m, "2")
+	m.MustRun(process.Options{UntilEmpty: true})
+	everyFileIsRecorded(t, m)
+	if at := m.Value(`SELECT file_path FROM noggin_schema.attachments WHERE record_tip = '` + record.Tip + `'`); !strings.HasSuffix(at, "-v2.jpg") {
+		t.Errorf("the attachment is %s", at)
+	}
+}
+
+func TestAFileOfAKilledFirstDownloadIsRecordedWhenTheBytesChange(t *testing.T) {
+	t.Parallel()
+	m := newQueue(t, photoWorld(1, 2))
+	record := m.Server.Record(0)
+	dieBeforeTheResult(m, "UPDATE OF file_path ON noggin_schema.attachments", process.Options{Batch: 1})
+	m.Server.Edit(record.Tip, apitest.Edit{Replace: []string{record.Attachments[1].Tip}})
+	makeDue(m)
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 1 {
+		t.Errorf("summary %+v\n%s", s, m.Logged)
+	}
+	everyFileIsRecorded(t, m)
+}
+
+// What an operator put beside the files of a record is no evidence, whatever its name
+// resembles.
+func TestFilesThatNogginDidNotNameAreLeftAlone(t *testing.T) {
+	t.Parallel()
+	m := newComplete(t, photoWorld(1, 2))
+	at := m.Value(`SELECT file_path FROM noggin_schema.attachments WHERE attachment_sequence = 1`)
+	content, err := os.ReadFile(filepath.Join(m.Output, at))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stem := strings.TrimSuffix(at, filepath.Ext(at))
+	for _, foreign := range []string{"-edited.jpg", "-2.jpg", "-v7.jpg", "-v1-00000000.jpg", " (copy).jpg", ".xmp", "-v1.tif", "-v1.jpg.bak", ".orig.jpg"} {
+		if err := os.WriteFile(filepath.Join(m.Output, stem+foreign), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if os.Geteuid() == 0 { // only root can give files away
+		anothers := filepath.Join(m.Output, stem+"-v1.jpg")
+		if err := errors.Join(os.WriteFile(anothers, content, 0o600), os.Chown(anothers, 65534, 65534)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	known := m.Value(recordedFiles)
+	m.MustRun(process.Options{Refresh: true, UntilEmpty: true})
+	m.MustRun(process.Options{Refresh: true, Media: true, UntilEmpty: true})
+	m.MustRun(process.Options{Selector: only(m, 0)})
+	if now := m.Value(recordedFiles); now != known {
+		t.Errorf("the database knows\n%s\nand before\n%s", now, known)
+	}
+	_ = os.Remove(filepath.Join(m.Output, stem+"-v1.jpg"))
+	m.MustRun(process.Options{Adopt: true, Selector: only(m, 0)}) // the names that a lost database may have known
+	if now := m.Value(`SELECT coalesce(string_agg(path, ', '), '') FROM noggin_schema.former_files`); now != stem+"-v7.jpg" {
+		t.Errorf("with --adopt the former files are %s", now)
+	}
+}
