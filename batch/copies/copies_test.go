@@ -371,6 +371,21 @@ func TestAnInterruptedRunKeepsWhatItCopied(t *testing.T) {
 	w.checkTarget()
 }
 
+// The next run need not wait for the end of a lease.
+func TestCopiesThatCouldNotBeRecordedAreDueAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2)
+	w.Execute(`ALTER TABLE noggin_schema.copies ADD CONSTRAINT none CHECK (false) NOT VALID`)
+	if _, err := w.copier.Run(t.Context(), 1, 0); err == nil {
+		t.Error("the run recorded its copies")
+	}
+	w.Execute(`ALTER TABLE noggin_schema.copies DROP CONSTRAINT none`)
+	if s := w.run(); s.Copied != 6 || s.AlreadyThere != 6 {
+		t.Errorf("the next run: %+v", s)
+	}
+	w.checkTarget()
+}
+
 // While a batch is copied the one before is flushed and recorded.
 func TestARunOfManyBatchesRecordsWhatItCopied(t *testing.T) {
 	t.Parallel()

@@ -257,8 +257,11 @@ func (r *runner) record(ctx context.Context, results []result) error {
 		return errors.Join(err, r.DB.PostponeCopies(ending, r.id, keysOf(results), 0))
 	}
 	err := r.DB.FinishCopies(ending, r.id, all)
-	if err == nil && len(back) > 0 {
-		err = r.DB.PostponeCopies(ending, r.id, back, 0)
+	if err != nil { // the next run finds them due, and in the target
+		back = keysOf(results)
+	}
+	if len(back) > 0 {
+		err = errors.Join(err, r.DB.PostponeCopies(ending, r.id, back, 0))
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
