@@ -296,8 +296,9 @@ func askedAgain(s process.Summary) string {
 	if s.AskedAgain == 0 {
 		return ""
 	}
+	unanswered := s.AskedAgain - s.Unchanged - s.Changed - s.Reduced - s.Older - s.Gone
 	return show.Textf("%d: %s", s.AskedAgain, strings.Join(append([]string{show.Textf("%d unchanged", s.Unchanged), show.Textf("%d changed", s.Changed)},
-		counted(counts{{s.Reduced, "reduced"}, {s.Older, "older"}, {s.Gone, "gone"}})...), ", "))
+		counted(counts{{s.Reduced, "reduced"}, {s.Older, "older"}, {s.Gone, "gone"}, {unanswered, "without an answer"}})...), ", "))
 }
 
 // counts are numbers of things, each with its word.

@@ -107,7 +107,7 @@ func sealTroubles(s seal.Summary) (troubles []string) {
 		troubles = append(troubles, "a new log began: "+s.NewLog)
 	}
 	if s.DamagedCount > 0 {
-		troubles = append(troubles, show.Plural(s.DamagedCount, "version") + " not sealed, as the stored body differs from its SHA-256")
+		troubles = append(troubles, show.Plural(s.DamagedCount, "version")+" not sealed, as the stored body differs from its SHA-256")
 	}
 	if s.PublishError != "" {
 		troubles = append(troubles, "the checkpoint was not published: "+s.PublishError)

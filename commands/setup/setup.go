@@ -60,6 +60,7 @@ type setup struct {
 	talk      *talk
 	secrets   *config.Secrets
 	path      string // of the configuration
+	named     string // the same, where it is not the one that noggin reads by itself
 	text      string // of it, as it is now, or of the example
 	tokenFile string
 	owner     owner
@@ -83,6 +84,9 @@ func prepare(c *cli.Context, open *session.Opener, example string) (*setup, erro
 	}
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target // a link stays one
+	}
+	if s.path != config.DefaultPath {
+		s.named = path
 	}
 	s.path = path
 	text, err := os.ReadFile(s.path)
@@ -256,5 +260,5 @@ func (s *setup) finish(out show.Output) error {
 	}
 	s.talk.say("", "", "")
 	return out.Facts(done, show.Fact{"configuration", s.path + ", " + done.Owner}, show.Fact{"token", s.tokenFile + ", " + done.Owner},
-		show.Fact{"next", s.owner.initDB() + ", then `sudo systemctl enable --now noggin.target`"})
+		show.Fact{"next", s.owner.initDB(s.named) + ", then `sudo systemctl enable --now noggin.target`"})
 }

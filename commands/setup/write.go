@@ -43,12 +43,17 @@ func newOwner() owner {
 // String is owner and mode for people: root:noggin, mode 640.
 func (o owner) String() string { return fmt.Sprintf("%s, mode %o", o.text, o.mode) }
 
-// initDB is how the owner's next command is run.
-func (o owner) initDB() string {
-	if o.mode == 0o640 {
-		return "`sudo -u noggin noggin init-db`"
+// initDB is how the owner's next command is run. named is the configuration file, where
+// it is not the one that noggin reads by itself.
+func (o owner) initDB(named string) string {
+	command := "noggin init-db"
+	if named != "" {
+		command = "noggin --config " + files.ShellQuoted(named) + " init-db"
 	}
-	return "`noggin init-db`"
+	if o.mode == 0o640 {
+		command = "sudo -u noggin " + command
+	}
+	return "`" + command + "`"
 }
 
 // canWrite tells before the questions that a file could not be written after them.
