@@ -120,12 +120,12 @@ func printSeal(out show.Output, s seal.Summary) error {
 		return out.JSON(s)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "sealed      %s, %s\n", show.Plural(s.Records, "record"), health.Plural(int64(s.Leaves), "new leaf|new leaves"))
+	fmt.Fprintf(&b, "sealed      %s, %s\n", show.Plural(s.Records, "record"), health.Plural(s.Leaves, "new leaf|new leaves"))
 	if s.Restored > 0 {
-		fmt.Fprintf(&b, "taken back  %s from the published ones\n", health.Plural(int64(s.Restored), "leaf|leaves"))
+		fmt.Fprintf(&b, "taken back  %s from the published ones\n", health.Plural(s.Restored, "leaf|leaves"))
 	}
 	if s.Root != "" {
-		fmt.Fprintf(&b, "log         %s, %s\nroot        %s\ncheckpoint  %s\n", s.Origin, health.Plural(int64(s.Size), "leaf|leaves"), s.Root, s.Checkpoint)
+		fmt.Fprintf(&b, "log         %s, %s\nroot        %s\ncheckpoint  %s\n", s.Origin, health.Plural(s.Size, "leaf|leaves"), s.Root, s.Checkpoint)
 	}
 	if s.Published {
 		b.WriteString("published   by [seal] publish\n")

@@ -232,7 +232,7 @@ func (c *evidence) unsealed(ctx context.Context) error {
 		if state.Due == storage.SealDueMost {
 			many = "at least "
 		}
-		c.area.Fact("waiting for the next `noggin seal`: "+many+health.Plural(state.Due, "record"))
+		c.area.Fact("waiting for the next `noggin seal`: " + many + health.Plural(state.Due, "record"))
 	}
 	return err
 }
