@@ -70,7 +70,7 @@ func InspectionColumns(attachments bool) []string {
 // moreFields are the further columns that Fields may name, of records and of attachments.
 var moreFields = map[bool][]string{
 	false: {
-		"vehicle_hash", "trailer_hash", "trailer2", "trailer2_hash", "trailer3", "trailer3_hash", "department_hash", "team_hash",
+		"inspection_id", "vehicle_hash", "trailer_hash", "trailer2", "trailer2_hash", "trailer3", "trailer3_hash", "department_hash", "team_hash",
 		"inspected_by", "driver_loader_name", "job_number", "run_number", "completed_attachment_count", "has_unknown_hashes",
 		"expected_inspection_id", "folder", "report_path", "api_created_at", "api_modified_at", "processed_at", "updated_at",
 		"permanently_failed", "last_error_message", "source_filename", "archived",

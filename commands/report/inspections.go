@@ -90,6 +90,9 @@ func inspectionFields(c *cli.Context, types *forms.ObjectTypes, attachments bool
 			}
 			return nil, cmdline.Hint(err, "columns are: "+strings.Join(storage.InspectionFields(attachments), ", "))
 		}
+		if slices.Contains(names, name) {
+			return nil, cmdline.Usagef("--fields: %s stands there twice", name)
+		}
 		names = append(names, name)
 	}
 	if len(names) > mostFields {
@@ -121,15 +124,21 @@ func runInspections(ctx context.Context, db *storage.DB, f storage.InspectionFil
 	if out.Format == show.Text {
 		return printInspections(ctx, db, f, columns, out)
 	}
-	numeric := make([]bool, len(columns))
+	bare := make([]bool, len(columns)) // numbers, and true or false
 	for i, name := range columns {
-		numeric[i] = slices.Contains([]string{"total_attachments", "completed_attachment_count", "attachment_sequence", "file_size_bytes", "size_mb"}, name)
+		bare[i] = slices.Contains(bareColumns, name)
 	}
 	rows := show.NewRowStream(out, columns)
-	if err := db.EachInspection(ctx, f, func(values [][]byte) error { return rows.Text(values, numeric) }); err != nil {
+	if err := db.EachInspection(ctx, f, func(values [][]byte) error { return rows.Text(values, bare) }); err != nil {
 		return err
 	}
 	return rows.End()
+}
+
+// bareColumns are the columns whose values JSON has without quotes.
+var bareColumns = []string{
+	"total_attachments", "completed_attachment_count", "attachment_sequence", "file_size_bytes", "size_mb",
+	"has_unknown_hashes", "permanently_failed", "archived",
 }
 
 // pageRows is how many rows of text are laid out together: widths may change

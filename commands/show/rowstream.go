@@ -53,18 +53,18 @@ func (s *RowStream) Write(row []any) error {
 	return s.raw(fields)
 }
 
-// Text prints a row of texts; nil is no value. numeric tells which of them are
-// numbers.
-func (s *RowStream) Text(row [][]byte, numeric []bool) error {
+// Text prints a row of texts; nil is no value. bare tells which of them are numbers, or
+// true and false.
+func (s *RowStream) Text(row [][]byte, bare []bool) error {
 	for i, value := range row {
 		switch {
 		case !s.json:
-			if value != nil && !numeric[i] && !s.out.Raw {
+			if value != nil && !bare[i] && !s.out.Raw {
 				row[i] = []byte(csvText(string(value)))
 			}
 		case value == nil:
 			row[i] = []byte("null")
-		case !numeric[i]:
+		case !bare[i]:
 			row[i] = appendJSON(nil, string(value))
 		}
 	}
