@@ -47,6 +47,7 @@ func (v Verdict) Unknown() bool { return v.kind == kindUnknown }
 // error is one of reading the file.
 func Judge(file io.ReaderAt, size int64, contentType string) (Verdict, error) {
 	r := &reader{file: file, size: size}
+	defer r.close()
 	declared, _, _ := mime.ParseMediaType(contentType)
 	if size == 0 {
 		v := ofType(kindEmpty, declared)
@@ -66,11 +67,11 @@ func judgeContent(r *reader, declared string, layers int) (Verdict, error) {
 	switch f.kind {
 	case kindUnknown, kindText:
 		v = ofType(f.kind, declared)
-		v.page = isPageType(declared) || f.kind == kindText && isError(h.text)
+		v.page = isPageType(declared) || f.kind == kindText && isError(h.lowerText())
 	case kindHTML:
 		v.page = true
 	case kindJSON, kindXML, kindSVG:
-		v.page = isError(h.text) || isPageType(declared)
+		v.page = isError(h.lowerText()) || isPageType(declared)
 	}
 	v.text = f.text || f.kind == kindUnknown && isTextType(declared)
 	if f.kind == kindGzip && layers > 0 {

@@ -87,7 +87,7 @@ var formats = []format{
 	{kindJSON, "JSON", "json", "application/json", isJSON, nil, true},
 	{"vcf", "vCard", "vcf", "text/vcard", detected("text/vcard"), nil, true},
 	{"ics", "calendar", "ics", "text/calendar", detected("text/calendar"), nil, true},
-	{kindText, "text", "txt", "text/plain", func(h *head) bool { return h.isText }, nil, true},
+	{kindText, "text", "txt", "text/plain", isText, nil, true},
 	{"csv", "CSV", "csv", "text/csv", nil, nil, true},
 }
 
@@ -132,20 +132,31 @@ func detect(h *head) format {
 // headSize is how many bytes at the beginning of a file decide its kind.
 const headSize = 3072
 
-// head is the beginning of a file.
+// head is the beginning of a file. What takes longer than the rows of pictures is found
+// when the first row asks for it.
 type head struct {
-	bytes   []byte // the first headSize bytes, or all of a shorter file
-	isText  bool
-	text    []byte                // the same in lower case and UTF-8, without byte order mark and outer white space
-	library func() *mimetype.MIME // takes longer than the rows before the first that asks it
-	file    *reader               // for kinds that are told deeper in the file
+	bytes   []byte                // the first headSize bytes, or all of a shorter file
+	text    func() ([]byte, bool) // see textOf
+	library func() *mimetype.MIME
+	file    *reader // for kinds that are told deeper in the file
 }
 
 func newHead(r *reader) *head {
 	h := &head{bytes: bytes.Clone(r.peek(int(min(headSize, r.left())))), file: r}
-	h.text, h.isText = textOf(r, h.bytes)
+	h.text = sync.OnceValues(func() ([]byte, bool) { return textOf(r, h.bytes) })
 	h.library = sync.OnceValue(func() *mimetype.MIME { return mimetype.Detect(h.bytes) })
 	return h
+}
+
+func isText(h *head) bool {
+	_, ok := h.text()
+	return ok
+}
+
+// lowerText is the text, or what a file without text begins with.
+func (h *head) lowerText() []byte {
+	text, _ := h.text()
+	return text
 }
 
 // prefix recognises kinds that begin with one of the magics.
@@ -174,7 +185,7 @@ func isBMP(h *head) bool {
 func isPDF(h *head) bool { return bytes.Contains(h.bytes[:min(len(h.bytes), 1024)], []byte("%PDF-")) }
 
 func isMail(h *head) bool {
-	return h.library().Is("message/rfc822") && (bytes.HasPrefix(h.text, []byte("from: ")) || bytes.Contains(h.text, []byte("\nfrom: ")))
+	return h.library().Is("message/rfc822") && (bytes.HasPrefix(h.lowerText(), []byte("from: ")) || bytes.Contains(h.lowerText(), []byte("\nfrom: ")))
 }
 
 // brand recognises ISO base media files by the beginning of their first brand.
@@ -203,7 +214,7 @@ func isHEIC(h *head) bool {
 
 // isQuickTime also recognises files without brands, which begin with any of their parts.
 func isQuickTime(h *head) bool {
-	if len(h.bytes) < 12 || h.isText {
+	if len(h.bytes) < 12 || isText(h) {
 		return brand("qt  ")(h)
 	}
 	size := binary.BigEndian.Uint32(h.bytes)

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"io"
+	"sync"
 )
 
 // windowSize is how much of a file is in memory: more than any segment of a JPEG has.
@@ -15,9 +16,21 @@ type reader struct {
 	file   io.ReaderAt
 	size   int64
 	pos    int64
-	window []byte // the bytes from at on
+	window []byte            // the bytes from at on
+	memory *[windowSize]byte // of window
 	at     int64
 	err    error // the file could not be read; everything looks like its end then
+}
+
+// windows hold memory for the windows of files, as a run judges thousands.
+var windows = sync.Pool{New: func() any { return new([windowSize]byte) }}
+
+// close gives the window back: nothing that the reader returned is valid any more.
+func (r *reader) close() {
+	if r.memory != nil {
+		windows.Put(r.memory)
+	}
+	*r = reader{err: io.ErrClosedPipe}
 }
 
 func (r *reader) left() uint64 { return uint64(max(0, r.size-r.pos)) }
@@ -31,7 +44,8 @@ func (r *reader) peek(n int) []byte {
 	from := r.pos - r.at
 	if from < 0 || from+int64(n) > int64(len(r.window)) {
 		if r.window == nil {
-			r.window = make([]byte, 0, min(windowSize, r.size))
+			r.memory = windows.Get().(*[windowSize]byte)
+			r.window = r.memory[:0:min(windowSize, r.size)]
 		}
 		r.window = r.window[:min(uint64(cap(r.window)), r.left())]
 		got, err := r.file.ReadAt(r.window, r.pos)

@@ -8,8 +8,9 @@ import (
 	"unicode/utf16"
 )
 
-// textOf returns the first headSize bytes of a text from its first letter on, in lower
-// case and UTF-8, and whether all of it is text. The white space before it may be of any length.
+// textOf returns the first headSize bytes of a file from its first letter on, in lower case
+// and UTF-8, without byte order mark and outer white space, and whether the head is text.
+// The white space before the first letter may be of any length.
 func textOf(r *reader, head []byte) (text []byte, ok bool) {
 	order, skip := byteOrder(head)
 	decoded := func(b []byte, cut bool) []byte {
@@ -22,7 +23,7 @@ func textOf(r *reader, head []byte) (text []byte, ok bool) {
 	ok = isPlain(decoded(head[skip:], len(head) == headSize))
 	at := r.pos
 	defer func() { r.pos = at }()
-	if !r.skip(uint64(skip)) {
+	if !r.seek(uint64(skip)) {
 		return nil, ok
 	}
 	// Blank and NUL bytes are white space in UTF-16 as well.
@@ -38,7 +39,7 @@ func textOf(r *reader, head []byte) (text []byte, ok bool) {
 			break
 		}
 	}
-	if order != nil && (r.pos-at-int64(skip))%2 == 1 { // the NUL of a letter was passed
+	if order != nil && (r.pos-int64(skip))%2 == 1 { // the NUL of a letter was passed
 		r.pos--
 	}
 	b := r.peek(int(min(headSize, r.left())))
@@ -137,13 +138,14 @@ func needed(expression string) func() *regexp.Regexp {
 
 // isHTML recognises pages, also those with control characters. XHTML begins as XML does.
 func isHTML(h *head) bool {
-	text := h.text[len(comments().Find(h.text)):]
-	return htmlStart().Match(text) || len(text) == 0 && len(h.text) > 0 || xmlStart().Match(text) && htmlRoot().Match(text)
+	all := h.lowerText()
+	text := all[len(comments().Find(all)):]
+	return htmlStart().Match(text) || len(text) == 0 && len(all) > 0 || xmlStart().Match(text) && htmlRoot().Match(text)
 }
 
-func isXML(h *head) bool { return h.isText && xmlStart().Match(h.text) }
+func isXML(h *head) bool { return isText(h) && xmlStart().Match(h.lowerText()) }
 
-func isJSON(h *head) bool { return h.isText && jsonStart().Match(h.text) }
+func isJSON(h *head) bool { return isText(h) && jsonStart().Match(h.lowerText()) }
 
 // isError tells whether a text, in lower case, is an error of a server.
 func isError(text []byte) bool { return errorStart().Match(text) }

@@ -144,6 +144,7 @@ func (w *tiffWalk) inside(places, sizes tiffList) (fault string) {
 	}
 	other := *w
 	other.reader = &reader{file: w.file, size: w.size}
+	defer other.close()
 	w.each(places, func(i, place uint64) bool {
 		size := uint64(0)
 		other.each(tiffList{sizes.at + i*uint64(sizes.size), 1, sizes.size}, func(_, n uint64) bool { size = n; return true })

@@ -78,6 +78,9 @@ var lineBreaks = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\u2028", "\n", "
 // marks that turn the direction of text are written out as [U+001B]. Line breaks of every
 // kind become LF, and media references lose their namespace.
 func cleanText(s string) string {
+	if isPlain(s) { // almost every text
+		return forms.WithoutNamespace(s)
+	}
 	s = lineBreaks.Replace(forms.WithoutNamespace(strings.ToValidUTF8(s, "\uFFFD")))
 	if !strings.ContainsFunc(s, isHarmful) {
 		return s
@@ -91,6 +94,16 @@ func cleanText(s string) string {
 		}
 	}
 	return b.String()
+}
+
+// isPlain tells whether a text is of ASCII without control characters, except for LF.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if (s[i] < ' ' || s[i] > '~') && s[i] != '\n' {
+			return false
+		}
+	}
+	return true
 }
 
 func isHarmful(r rune) bool {
