@@ -26,9 +26,9 @@ func (db *DB) planAttachments(ctx context.Context, tx *sqlx.Tx, answers []Answer
 		Tip     string `json:"record_tip"`
 		Version int    `json:"version"`
 	}
-	rows, records := []row{}, make([]record, len(answers))
+	rows, records, tips := []row{}, make([]record, len(answers)), make([]string, len(answers))
 	for i, a := range answers {
-		records[i] = record{a.Tip, a.version}
+		records[i], tips[i] = record{a.Tip, a.version}, a.Tip
 		for n, p := range a.Attachments {
 			rows = append(rows, row{a.Tip, n, p})
 		}
@@ -45,7 +45,15 @@ func (db *DB) planAttachments(ctx context.Context, tx *sqlx.Tx, answers []Answer
 		namedRows  = `jsonb_to_recordset($1::jsonb) AS v (record_tip text, n integer, attachment_tip text, field_name text)`
 		recordRows = `jsonb_to_recordset($2::jsonb) AS r (record_tip text, version integer)`
 	)
-	if _, err := tx.ExecContext(ctx, db.sql(`
+	// A new record has neither, and both statements take long even where they change nothing.
+	var has struct{ Attachments, Former bool }
+	if err := tx.GetContext(ctx, &has, db.sql(`
+		SELECT EXISTS (SELECT FROM noggin_schema.attachments a WHERE a.record_tip = ANY($1::text[])) AS attachments,
+		       EXISTS (SELECT FROM noggin_schema.former_files f WHERE f.record_tip = ANY($1::text[])) AS former`), pq.Array(tips)); err != nil {
+		return err
+	}
+	if has.Attachments {
+		if _, err := tx.ExecContext(ctx, db.sql(`
 		WITH v AS MATERIALIZED (SELECT v.record_tip, v.attachment_tip FROM `+namedRows+`),
 		gone AS (DELETE FROM noggin_schema.attachments a USING `+recordRows+`
 			WHERE a.record_tip = r.record_tip AND NOT (`+notLookedAt+`)
@@ -57,12 +65,14 @@ func (db *DB) planAttachments(ctx context.Context, tx *sqlx.Tx, answers []Answer
 		INSERT INTO noggin_schema.former_files AS f (`+formerColumns+`)
 		SELECT `+formerOf+`, greatest(g.version - 1, coalesce(g.first_version, 1))
 		FROM gone g WHERE g.attachment_status = 'complete' AND g.file_path IS NOT NULL `+onFormerTwice), string(named), string(of)); err != nil {
-		return err
+			return err
+		}
 	}
 	if len(rows) == 0 {
 		return nil
 	}
-	if _, err := tx.ExecContext(ctx, db.sql(`
+	if has.Former {
+		if _, err := tx.ExecContext(ctx, db.sql(`
 		WITH v AS MATERIALIZED (SELECT DISTINCT ON (v.record_tip, v.attachment_tip) v.field_name AS named, f.*
 			FROM `+namedRows+` JOIN noggin_schema.former_files f
 			  ON f.record_tip = v.record_tip AND f.attachment_tip = v.attachment_tip AND f.kind <> 'report'
@@ -76,7 +86,8 @@ func (db *DB) planAttachments(ctx context.Context, tx *sqlx.Tx, answers []Answer
 		       coalesce(nullif(v.validation, ''), 'not_validated'), v.size_bytes, v.hash_sha256, nullif(v.content_type, ''), v.archive_id,
 		       v.downloaded_at, v.downloaded_at, 0, v.first_version
 		FROM v`), string(named)); err != nil {
-		return err
+			return err
+		}
 	}
 	_, err = tx.ExecContext(ctx, db.sql(`
 		WITH v AS (SELECT v.*, r.version FROM `+namedRows+` JOIN `+recordRows+` ON r.record_tip = v.record_tip
