@@ -50,6 +50,12 @@ func (db *DB) CopyTargets(ctx context.Context) ([]CopyTarget, error) {
 	return targets, err
 }
 
+// HasCopies tells whether any target has copies.
+func (db *DB) HasCopies(ctx context.Context) (has bool, err error) {
+	err = db.get(ctx, "look for targets of copies", &has, `SELECT EXISTS (SELECT FROM noggin_schema.copy_targets WHERE copied_files > 0)`)
+	return has, err
+}
+
 // FilesToHave returns how many files the database has, of which every target should have
 // a copy.
 func (db *DB) FilesToHave(ctx context.Context) (files int64, err error) {

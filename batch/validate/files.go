@@ -95,6 +95,7 @@ type fileCheck struct {
 	files, records int64        // so far; files that should exist
 	bytes          atomic.Int64 // read so far
 	missing        []missingFile
+	copied         bool              // a second place has copies
 	holding        map[string]string // the archive of each missing file that is in one, by their paths
 	lost           []storage.LostFiles
 	lostAt         map[string]int // in lost, by tip
@@ -151,6 +152,9 @@ func (c *fileCheck) open(a *Area) error {
 func (c *fileCheck) compare(ctx context.Context) error {
 	total, err := c.DB.CountFiled(ctx)
 	if err != nil {
+		return err
+	}
+	if c.copied, err = c.DB.HasCopies(ctx); err != nil {
 		return err
 	}
 	if c.total = total; c.opts.Parts > 1 {

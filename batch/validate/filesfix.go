@@ -38,9 +38,15 @@ func (c *fileCheck) conclude(a *Area) {
 			if p == fileHash { // which only --deep finds
 				f.Remedy = "`noggin validate files --deep --fix` (fetches them again)"
 			}
+			if c.copied {
+				f.Remedy = "`noggin copy restore` (brings them back from the second place; move damaged ones elsewhere first), else " + f.Remedy
+			}
 			if c.opts.Root != "" {
 				f.Remedy = "copy them again from " + c.Paths.Output
 			}
+		}
+		if p == fileFormer && c.copied && c.opts.Root == "" {
+			f.Remedy = "`noggin copy restore` (brings them back from the second place; move damaged ones elsewhere first); else " + f.Remedy
 		}
 		if p == fileTemporary && c.opts.Root != "" {
 			f.Remedy = "remove them"
@@ -58,7 +64,7 @@ func (c *fileCheck) fix(ctx context.Context, a *Area) error {
 	missing, known := c.found[fileMissing].count, c.files
 	if missing > fewFiles && float64(missing) > manyMissing*float64(known) {
 		a.Error("unmounted", fmt.Sprintf("%d of %d files are missing: the volume is probably the wrong one, or not mounted; nothing was mended", missing, known),
-			"mount the right volume; after a real loss copy the files back from a backup: `noggin validate files --root DIR` compares the backup")
+			"mount the right volume; after a real loss `noggin copy restore` brings the files back from a second place; those of a backup copy back yourself: `noggin validate files --root DIR` compares it")
 		return nil
 	}
 	if len(c.lost) > 0 {

@@ -64,7 +64,7 @@ func restoreFiles(open *session.Opener, c *cli.Context) error {
 		return err
 	})
 	if err == nil {
-		err = unfinished(summary.Problems, "not restored", "`noggin validate files --fix` queues what is missing, to be fetched from the platform again")
+		err = unfinished(summary.Problems, "not restored", "move what is in the way elsewhere, and restore again; `noggin validate files --deep --fix` queues what is missing or damaged, to be fetched from the platform again")
 	}
 	if err == nil && summary.Busy > 0 {
 		err = cmdline.Partialf("%s in the hands of another run: restore again", show.Plural(int(summary.Busy), "record"))
