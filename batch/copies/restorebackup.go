@@ -59,6 +59,9 @@ func (c *Copier) RestoreBackup(ctx context.Context, name, folder string) (Restor
 	if err != nil {
 		return RestoredBackup{}, err
 	}
+	if len(dumps) == 0 && name == "" {
+		return RestoredBackup{}, fmt.Errorf("%w: %s has none at all", ErrNoBackup, c.Config.url())
+	}
 	if len(dumps) == 0 {
 		return RestoredBackup{}, fmt.Errorf("%w: %s in %s", ErrNoBackup, name, c.Config.url())
 	}

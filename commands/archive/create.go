@@ -38,16 +38,18 @@ where it was.`,
 		}, session.SelectorFlags(append(session.InspectionFlags(), "object-type")...)...),
 		Action: func(c *cli.Context) error {
 			var summary archive.CreateSummary
+			var failed error
 			err := archiving(open, c, func(s *session.Session, archiver *archive.Archiver) (int64, any, error) {
 				opts, err := createOptions(c, s)
 				if err != nil {
 					return 0, nil, err
 				}
 				summary, err = archiver.Create(c.Context, opts)
+				failed = err
 				return summary.RunID, summary, verdict(summary, err)
 			})
-			if err != nil && summary.RunID == 0 && !summary.DryRun {
-				return err
+			if err != nil && summary.RunID == 0 && (!summary.DryRun || failed != nil && len(summary.Archives) == 0) {
+				return err // it began nothing and planned nothing
 			}
 			printErr := printCreated(summary, cmdline.Output(c))
 			return cmp.Or(err, printErr)
