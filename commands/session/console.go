@@ -106,7 +106,7 @@ func (o *Console) ReportError(command string, code int, err error) {
 	}
 	hints = append(hints, o.firstContact(command, code, err)...)
 	if o.json {
-		o.Error(message, "command", command, "exit_code", code, "hints", hints)
+		o.Error(message, "command", command, "exit_code", code, "hints", append([]string{}, hints...)) // a list, also an empty one
 		return
 	}
 	var b strings.Builder

@@ -34,6 +34,10 @@ func TestAnErrorIsOneLineAndItsHints(t *testing.T) {
 	if !bytes.Contains(b.Bytes(), []byte(`"command":"noggin process","exit_code":4,"hints":["inner","outer"]`)) {
 		t.Errorf("got %s", b.Bytes())
 	}
+	o.ReportError("noggin process", 1, errors.New("no advice"))
+	if !bytes.Contains(b.Bytes(), []byte(`"exit_code":1,"hints":[]}`)) {
+		t.Errorf("got %s", b.Bytes())
+	}
 }
 
 // What a stranger to the host is told: who runs the commands, and which file was looked
