@@ -94,7 +94,7 @@ func runEvidence(c *cli.Context, open *session.Opener) error {
 			v, err := archiver.Verify(ctx, archive.VerifyOptions{Deep: true})
 			for _, a := range v.Archives {
 				if found.Compared++; !a.OK {
-					found.Wrong = append(found.Wrong, a.Problem)
+					found.Wrong = append(found.Wrong, a.Name+": "+a.Problem)
 				}
 			}
 			for _, a := range v.Unmounted {
