@@ -102,20 +102,7 @@ const finishedColumns = "d.tip, d.processing_status, d.permanently_failed, coale
 // held. It may be repeated: the token finds a result that an earlier try wrote. It
 // returns [ErrBusy] soon when another session holds a lock.
 func (db *DB) Finish(ctx context.Context, run int64, results []Result, backoff Backoff) ([]Finished, error) {
-	claims := make([]Claim, len(results))
-	for i, r := range results {
-		claims[i] = Claim{Tip: r.Tip, Token: r.Token}
-	}
-	var finished []Finished
-	err := db.txUnlessBusy(ctx, "record the results", func(tx *sqlx.Tx) error {
-		finished = finished[:0]
-		keys, err := db.lockOwnedKeys(ctx, tx, run, claims)
-		if err != nil {
-			return err
-		}
-		owned := slices.DeleteFunc(slices.Clone(results), func(r Result) bool {
-			return !slices.Contains(keys, ClaimKey{r.Tip, r.Token})
-		})
+	return settle(ctx, db, "record the results", run, results, func(tx *sqlx.Tx, owned []Result) error {
 		var downloads []Download
 		var failures []Failure
 		var suspects []Suspect
@@ -185,18 +172,43 @@ func (db *DB) Finish(ctx context.Context, run int64, results []Result, backoff B
 		if err := db.writeFailures(ctx, tx, run, failures); err != nil {
 			return err
 		}
-		if err := db.scheduleRefreshes(ctx, tx, owned, backoff.AskAgain); err != nil {
+		return db.scheduleRefreshes(ctx, tx, owned, backoff.AskAgain)
+	})
+}
+
+// claimed is the outcome of work under a claim.
+type claimed interface{ key() ClaimKey }
+
+func (r Result) key() ClaimKey { return ClaimKey{r.Tip, r.Token} }
+
+func (a Asking) key() ClaimKey { return ClaimKey{a.Tip, a.Token} }
+
+// settle has write record the outcomes whose claims the run still has, in one transaction,
+// and end those claims. It returns the records of all outcomes whose claims ended so, also
+// in an earlier try, whose COMMIT's reply was lost: their tokens tell.
+func settle[O claimed](ctx context.Context, db *DB, what string, run int64, outcomes []O, write func(*sqlx.Tx, []O) error) ([]Finished, error) {
+	claims := make([]Claim, len(outcomes))
+	for i, o := range outcomes {
+		claims[i] = Claim{Tip: o.key().Tip, Token: o.key().Token}
+	}
+	var ended []Finished
+	err := db.txUnlessBusy(ctx, what, func(tx *sqlx.Tx) error {
+		ended = ended[:0]
+		keys, err := db.lockOwnedKeys(ctx, tx, run, claims)
+		if err != nil {
 			return err
 		}
-		// Read by token: an earlier try, whose COMMIT's reply was lost, may have done the
-		// update.
+		owned := slices.DeleteFunc(slices.Clone(outcomes), func(o O) bool { return !slices.Contains(keys, o.key()) })
+		if err := write(tx, owned); err != nil {
+			return err
+		}
 		tips, tokens := tipsAndTokens(claims)
-		return tx.SelectContext(ctx, &finished, db.sql(`
+		return tx.SelectContext(ctx, &ended, db.sql(`
 			SELECT d.claim_token, `+finishedColumns+` FROM noggin_schema.noggin_data d
 			JOIN unnest($1::text[], $2::bigint[]) AS v (tip, token) ON d.tip = v.tip AND d.claim_token = v.token
 			WHERE d.claimed_by IS NULL`), tips, tokens)
 	})
-	return finished, err
+	return ended, err
 }
 
 // lockOwned locks the records whose claims the run still has, and returns their tips.

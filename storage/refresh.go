@@ -39,18 +39,7 @@ func seconds(steps []time.Duration) any {
 // Asked records askings that changed nothing and frees the claims. It returns the
 // records whose claim still held and may be repeated.
 func (db *DB) Asked(ctx context.Context, run int64, askings []Asking, backoff Backoff) ([]Finished, error) {
-	claims := make([]Claim, len(askings))
-	for i, a := range askings {
-		claims[i] = Claim{Tip: a.Tip, Token: a.Token}
-	}
-	var asked []Finished
-	err := db.txUnlessBusy(ctx, "record the askings", func(tx *sqlx.Tx) error {
-		asked = asked[:0]
-		keys, err := db.lockOwnedKeys(ctx, tx, run, claims)
-		if err != nil {
-			return err
-		}
-		owned := slices.DeleteFunc(slices.Clone(askings), func(a Asking) bool { return !slices.Contains(keys, ClaimKey{a.Tip, a.Token}) })
+	return settle(ctx, db, "record the askings", run, askings, func(tx *sqlx.Tx, owned []Asking) error {
 		tips, failures, suspects, found := make([]string, len(owned)), []Failure{}, []Suspect{}, []FoundFile{}
 		for i, a := range owned {
 			tips[i], failures = a.Tip, append(failures, a.Failures...)
@@ -68,18 +57,11 @@ func (db *DB) Asked(ctx context.Context, run int64, askings []Asking, backoff Ba
 		if err := db.writeFailures(ctx, tx, run, failures); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, db.sql(`
+		_, err := tx.ExecContext(ctx, db.sql(`
 			UPDATE noggin_schema.noggin_data d SET claimed_by = NULL, claim_expires_at = NULL, crash_count = 0
-			WHERE d.tip = ANY($1::text[])`), pq.Array(tips)); err != nil {
-			return err
-		}
-		all, tokens := tipsAndTokens(claims)
-		return tx.SelectContext(ctx, &asked, db.sql(`
-			SELECT d.claim_token, `+finishedColumns+` FROM noggin_schema.noggin_data d
-			JOIN unnest($1::text[], $2::bigint[]) AS v (tip, token) ON d.tip = v.tip AND d.claim_token = v.token
-			WHERE d.claimed_by IS NULL`), all, tokens)
+			WHERE d.tip = ANY($1::text[])`), pq.Array(tips))
+		return err
 	})
-	return asked, err
 }
 
 func (db *DB) writeAskings(ctx context.Context, tx *sqlx.Tx, askings []Asking, steps []time.Duration) error {
