@@ -134,15 +134,9 @@ func maxTimeFlag() cli.Flag {
 	return cmdline.DurationFlag("max-time", "claim nothing more after `DURATION`, such as 4m", 1)
 }
 
-// openRun opens the session of a run that must end in time. --max-time wins over
-// [database] retry_for.
+// openRun opens the session of a run that must end in time.
 func openRun(c *cli.Context, open *session.Opener) (*session.Session, error) {
-	return open.With(c, func(cfg *config.Config) {
-		if limit := c.Duration("max-time"); limit > 0 {
-			cfg.Storage.RetryFor = min(cfg.Storage.RetryFor, limit)
-		}
-		cfg.Storage = cfg.Storage.ForRuns()
-	})
+	return open.With(c, func(cfg *config.Config) { cfg.Storage = cfg.Storage.ForRuns() })
 }
 
 func processOptions(c *cli.Context, s *session.Session) process.Options {

@@ -83,11 +83,15 @@ func (o *Opener) Ready(c *cli.Context) (*Session, error) {
 	return s, nil
 }
 
-// With opens a session after change has changed the configuration.
+// With opens a session after change has changed the configuration. --max-time of the
+// command wins over [database] retry_for.
 func (o *Opener) With(c *cli.Context, change func(*config.Config)) (*Session, error) {
 	cfg, err := o.Config(c)
 	if err != nil {
 		return nil, err
+	}
+	if limit := c.Duration("max-time"); limit > 0 {
+		cfg.Storage.RetryFor = min(cfg.Storage.RetryFor, limit)
 	}
 	change(cfg)
 	return o.Configured(cfg, cmdline.CommandName(c))
