@@ -119,8 +119,8 @@ func adoptUnknown(tips []string) []string {
 	if len(tips) == 0 {
 		return nil
 	}
-	command := "noggin process --adopt --tip " + strings.Join(tips[:min(len(tips), 10)], " --tip ")
-	return []string{"`" + command + "` records unknown files that a killed run left; move other ones elsewhere"}
+	return []string{"`noggin process --adopt --tip " + strings.Join(tips[:min(len(tips), 10)], " --tip ") +
+		"` records unknown files that a killed run left; move other ones elsewhere"}
 }
 
 // sameVolume warns where archives relieve nothing.

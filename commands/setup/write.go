@@ -46,14 +46,17 @@ func (o owner) String() string { return fmt.Sprintf("%s, mode %o", o.text, o.mod
 // initDB is how the owner's next command is run. named is the configuration file, where
 // it is not the one that noggin reads by itself.
 func (o owner) initDB(named string) string {
-	command := "noggin init-db"
-	if named != "" {
-		command = "noggin --config " + files.ShellQuoted(named) + " init-db"
+	service := o.mode == 0o640
+	switch {
+	case named == "" && service:
+		return "`sudo -u noggin noggin init-db`"
+	case named == "":
+		return "`noggin init-db`"
+	case service:
+		return "`sudo -u noggin noggin --config " + files.ShellQuoted(named) + " init-db`"
+	default:
+		return "`noggin --config " + files.ShellQuoted(named) + " init-db`"
 	}
-	if o.mode == 0o640 {
-		command = "sudo -u noggin " + command
-	}
-	return "`" + command + "`"
 }
 
 // canWrite tells before the questions that a file could not be written after them.
