@@ -55,8 +55,9 @@ func newHostileWalk(t *testing.T) *hostileWalk {
 	}
 	w.server = apitest.Start(t, apitest.Options{Records: 12, Photos: apitest.Fixed(1), MediaBytes: apitest.Fixed(600), Unnamed: 0.5})
 	config := scriptConfig(w.folder) + fmt.Sprintf("[import]\nsettle = 0\n[database]\nurl = %q\n[refresh]\nafter = []\n"+
-		"[api]\nbase_url = %q\nmedia_service_url = %q\nnamespace = %q\nbearer_token = %q\ntimeout = 30\n[processing]\nmax_api_retries = 0\n[circuit_breaker]\nsample_size = 1000\n",
-		w.url, w.server.URL(), w.server.URL()+"/media", w.server.Namespace(), w.server.Token())
+		"[api]\nbase_url = %q\nmedia_service_url = %q\nnamespace = %q\nbearer_token = %q\ntimeout = 30\n[processing]\nmax_api_retries = 0\n[circuit_breaker]\nsample_size = 1000\n"+
+		"[seal]\nkey_file = %q\n",
+		w.url, w.server.URL(), w.server.URL()+"/media", w.server.Namespace(), w.server.Token(), filepath.Join(w.folder, "seal.key"))
 	if err := os.WriteFile(w.config, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
