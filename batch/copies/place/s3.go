@@ -144,7 +144,7 @@ func (s *S3) Put(ctx context.Context, o Object, opts PutOptions, content io.Read
 		}
 		from := newSource(o, content)
 		info, err := s.put(ctx, o, opts.Retain, from, replace)
-		if failed := from.failed(); failed != nil {
+		if failed := from.end(); failed != nil {
 			return failed
 		}
 		stored.VersionID = version(info.VersionID)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"sync"
 
 	"noggin/batch/files"
 )
@@ -49,8 +50,10 @@ func (o Object) compare(size int64, sum string) error {
 
 // source is content that is checked while it is read. It holds its last block back until
 // all of it has the right size and SHA-256, so that a request with a longer or damaged
-// body is cut off before its end.
+// body is cut off before its end. A request that was answered early, or whose connection
+// broke, may still be sent by a goroutine of the client's, until end.
 type source struct {
+	mu      sync.Mutex
 	content io.Reader
 	object  Object
 	digest  digest
@@ -67,6 +70,8 @@ func newSource(o Object, content io.Reader) *source {
 
 // Read hands out content, or the error that is in err.
 func (s *source) Read(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for len(s.ready) == 0 {
 		if s.err != nil {
 			return 0, s.err
@@ -105,12 +110,19 @@ func (s *source) fill() {
 
 func (s *source) wrap(err error) error { return fmt.Errorf("%w: %w", ErrSource, err) }
 
-// failed is what is wrong with the content, as far as it was read; nil: nothing is.
-func (s *source) failed() error {
-	if errors.Is(s.err, io.EOF) {
+var errEnded = errors.New("the request has ended")
+
+// end returns what is wrong with the content, as far as it was read; nil: nothing is. From
+// then on nothing reads the content, which the next try may read from its beginning.
+func (s *source) end() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	wrong := s.err
+	s.ready, s.held, s.err = nil, nil, errEnded
+	if errors.Is(wrong, io.EOF) {
 		return nil
 	}
-	return s.err
+	return wrong
 }
 
 // Compare reads an object's content to its end, or until ctx ends. The error is
@@ -128,7 +140,7 @@ func Compare(ctx context.Context, o Object, content io.Reader) error {
 func CopyChecked(w io.Writer, o Object, content io.Reader) error {
 	from := newSource(o, content)
 	_, err := io.Copy(w, from)
-	if failed := from.failed(); failed != nil {
+	if failed := from.end(); failed != nil {
 		return failed
 	}
 	return err
