@@ -257,7 +257,13 @@ func showDue(ctx context.Context, db *storage.DB, opts process.Options, out show
 		take = due.Due
 	}
 	text := show.Textf("would take %d of %s due", take, show.Plural(due.Due, "record"))
-	if len(opts.Selector.Tips) > 0 {
+	if refreshes > 0 {
+		text += fmt.Sprintf(", and ask %s again", show.Plural(refreshes, "complete record"))
+	}
+	if due.NextAt != nil {
+		text += show.Textf("; %d more later, the next at %s", due.Later, show.Time(*due.NextAt))
+	}
+	if len(opts.Selector.Tips) > 0 { // these are taken whatever their status
 		var busy int64
 		if take, busy, err = db.CountNamed(ctx, opts.Selector); err != nil {
 			return err
@@ -266,18 +272,7 @@ func showDue(ctx context.Context, db *storage.DB, opts process.Options, out show
 		if busy > 0 {
 			text += ", and leave " + show.Plural(busy, "record") + " alone that a run is at work on"
 		}
-		return showWouldTake(out, text, take, due, refreshes)
 	}
-	if refreshes > 0 {
-		text += fmt.Sprintf(", and ask %s again", show.Plural(refreshes, "complete record"))
-	}
-	if due.NextAt != nil {
-		text += show.Textf("; %d more later, the next at %s", due.Later, show.Time(*due.NextAt))
-	}
-	return showWouldTake(out, text, take, due, refreshes)
-}
-
-func showWouldTake(out show.Output, text string, take int64, due storage.DueCounts, refreshes int64) error {
 	return out.Line(text, struct {
 		WouldTake int64 `json:"would_take"`
 		storage.DueCounts

@@ -12,6 +12,9 @@ import (
 	"noggin/storage"
 )
 
+// fromCopies stands before the remedy of files that a second place may have.
+const fromCopies = "`noggin copy restore` (brings them back from the second place; move damaged ones elsewhere first), else "
+
 // conclude adds the facts and findings.
 func (c *fileCheck) conclude(a *Area) {
 	c.report()
@@ -39,14 +42,14 @@ func (c *fileCheck) conclude(a *Area) {
 				f.Remedy = "`noggin validate files --deep --fix` (fetches them again)"
 			}
 			if c.copied {
-				f.Remedy = "`noggin copy restore` (brings them back from the second place; move damaged ones elsewhere first), else " + f.Remedy
+				f.Remedy = fromCopies + f.Remedy
 			}
 			if c.opts.Root != "" {
 				f.Remedy = "copy them again from " + c.Paths.Output
 			}
 		}
 		if p == fileFormer && c.copied && c.opts.Root == "" {
-			f.Remedy = "`noggin copy restore` (brings them back from the second place; move damaged ones elsewhere first); else " + f.Remedy
+			f.Remedy = fromCopies + f.Remedy
 		}
 		if p == fileTemporary && c.opts.Root != "" {
 			f.Remedy = "remove them"

@@ -8,12 +8,16 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
 )
 
 // lying opens a bucket on a server of the test's own.
@@ -110,13 +114,13 @@ func TestAListingEnds(t *testing.T) {
 	}
 }
 
-// A server that finds the key taken may answer and close while the content is still sent.
+// A server that finds the key taken, or forbids the request, may answer and close while the content is still sent.
 // The client then sees a broken connection, each time.
 func TestARefusalThatIsLostIsLookedFor(t *testing.T) {
 	t.Parallel()
 	content, other := bytes.Repeat([]byte("photo"), block), bytes.Repeat([]byte("other"), block)
 	o := objectOf("files/a.jpg", content)
-	for name, there := range map[string][]byte{"the same": content, "another": other, "nothing": nil} {
+	for name, there := range map[string][]byte{"the same": content, "another": other, "nothing": nil, "what is forbidden": nil} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			puts := 0
@@ -131,6 +135,8 @@ func TestARefusalThatIsLostIsLookedFor(t *testing.T) {
 				case r.Method == http.MethodPut:
 					puts++
 					panic(http.ErrAbortHandler)
+				case name == "what is forbidden":
+					w.WriteHeader(http.StatusForbidden)
 				case there == nil:
 					w.WriteHeader(http.StatusNotFound)
 				default:
@@ -149,6 +155,10 @@ func TestARefusalThatIsLostIsLookedFor(t *testing.T) {
 			case "another":
 				if err != nil || stored.Already || !stored.Mended || !bytes.Equal(there, content) {
 					t.Errorf("%+v, %v", stored, err)
+				}
+			case "what is forbidden":
+				if !errors.Is(err, ErrAway) || !strings.Contains(err.Error(), "403") || puts != 1 {
+					t.Errorf("%v after %d requests", err, puts)
 				}
 			default:
 				if !errors.Is(err, ErrAway) || stored.Already || puts != mostTries {
@@ -173,5 +183,34 @@ func TestARequestCarriesTheObjectAndNothingElse(t *testing.T) {
 			}
 		})
 		put(t, s, o, content)
+	}
+}
+
+// transport answers requests without a network.
+type transport func(*http.Request) (*http.Response, error)
+
+func (t transport) RoundTrip(r *http.Request) (*http.Response, error) { return t(r) }
+
+// Each wait for a server that cannot be reached takes long: nothing is looked for there.
+func TestNothingIsLookedForOnAServerThatIsAway(t *testing.T) {
+	t.Parallel()
+	asked := map[string]int{}
+	core, err := minio.NewCore("127.0.0.1:1", &minio.Options{
+		Creds: credentials.NewStaticV4("id", "secret", ""), Region: "us-east-1", MaxRetries: 1,
+		Transport: transport(func(r *http.Request) (*http.Response, error) {
+			asked[r.Method]++
+			return nil, &net.OpError{Op: "dial", Err: errors.New("no route")}
+		}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &S3{core: core, bucket: "copies", pause: time.Millisecond, single: mostSingle}
+	content := []byte("photo")
+	if _, err := s.Put(t.Context(), objectOf("a", content), PutOptions{}, bytes.NewReader(content)); !errors.Is(err, ErrAway) {
+		t.Error(err)
+	}
+	if asked[http.MethodHead] > 0 || asked[http.MethodPut] != mostTries {
+		t.Errorf("asked %v", asked)
 	}
 }

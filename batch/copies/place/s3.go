@@ -149,16 +149,18 @@ func (s *S3) Put(ctx context.Context, o Object, opts PutOptions, content io.Read
 		}
 		stored.VersionID = version(info.VersionID)
 		taken := isTaken(err)
-		if !taken && (!isBroken(err) || ctx.Err() != nil) {
+		refused := isBroken(err) && from.digest.size > 0 && ctx.Err() == nil // perhaps: something was sent
+		if !taken && !refused {
 			return err
 		}
-		looked := s.looksLike(ctx, o, opts)
-		if errors.Is(looked, files.ErrDiffers) { // the next try replaces it
+		switch looked := s.looksLike(ctx, o, opts); {
+		case looked == nil:
+			stored.Already = true
+			return nil
+		case errors.Is(looked, files.ErrDiffers): // the next try replaces it
 			stored.Mended, replace = true, true
 			return errAgain
-		}
-		if taken || looked == nil {
-			stored.Already = looked == nil
+		case taken, !isBroken(looked) && !errors.Is(s.classify(ctx, looked), files.ErrMissing): // such as 403
 			return looked
 		}
 		return err // the connection broke, and the object is not there
