@@ -28,7 +28,7 @@ func TestTheCircuitFollowsTheLastRequests(t *testing.T) {
 	closed := storage.Circuit{State: storage.CircuitClosed, Generation: 4}
 	halfOpen := storage.Circuit{State: storage.CircuitHalfOpen, Generation: 6, ProbesLeased: 10, Probing: storage.ProbingAny}
 	openUntil := circuitStart.Add(time.Minute)
-	open := storage.Circuit{State: storage.CircuitOpen, Generation: 5, OpenUntil: &openUntil}
+	open := storage.Circuit{State: storage.CircuitOpen, Generation: 5, OpenUntil: &openUntil, Probing: storage.ProbingAny} // it was half-open before
 	for name, test := range map[string]struct {
 		from       storage.Circuit
 		generation int64
@@ -63,6 +63,9 @@ func TestTheCircuitFollowsTheLastRequests(t *testing.T) {
 			}
 			if failures := int64(strings.Count(test.marks, "1")); got.TotalFailures != failures {
 				t.Errorf("%d failures counted, want %d", got.TotalFailures, failures)
+			}
+			if got.State == storage.CircuitHalfOpen && test.moves > 0 && got.Probing != "" {
+				t.Error("requests probe before the witness was asked")
 			}
 			if (got.Generation != test.from.Generation) != (test.moves > 0) {
 				t.Error("the generation moves with the state and only then")

@@ -138,11 +138,9 @@ func (g *Gate) Done(ctx context.Context, o api.Outcome) {
 	g.failures.see(ctx, ticketOf(ctx).subject(o.Media), o)
 }
 
-// pause makes this run and, through the database, every other one wait.
+// pause makes this run and, through the database, every other one wait. The client says how
+// long, also where a 429 does not.
 func (g *Gate) pause(ctx context.Context, retryAfter time.Duration) {
-	if retryAfter <= 0 {
-		retryAfter = g.run.TooManyRequestsSleep
-	}
 	until := time.Now().Add(retryAfter)
 	g.mu.Lock()
 	// Requests in flight together get the same 429 within moments.

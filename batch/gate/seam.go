@@ -22,9 +22,8 @@ type Run struct {
 	Backoff storage.Backoff // of records whose failures count
 	// DefaultObjectType is the subject of requests that are for no record.
 	DefaultObjectType    string
-	Concurrency          int           // requests in flight at most
-	MaxRequestsPerSecond float64       // of all runs together; 0: no limit
-	TooManyRequestsSleep time.Duration // after a 429 without Retry-After
+	Concurrency          int     // requests in flight at most
+	MaxRequestsPerSecond float64 // of all runs together; 0: no limit
 
 	Closing  <-chan struct{} // closed when the run claims nothing more
 	Stop     func(error)     // ends claiming

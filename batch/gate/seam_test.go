@@ -1,10 +1,13 @@
 package gate
 
 import (
+	"context"
 	"log/slog"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"noggin/api"
 	"noggin/storage"
 )
 
@@ -25,4 +28,33 @@ func TestTheLastLookAtMediaMeetsTheJudge(t *testing.T) {
 	}()
 	g.lookAtMedia(t.Context(), t.Context())
 	<-judged
+}
+
+func TestTheWitnessWaitsForAPauseLikeEveryRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &Gate{run: Run{Requested: func() {}, TimeLeft: func() time.Duration { return time.Hour }}, pausedUntil: time.Now().Add(time.Minute)}
+		g.breaker = newBreaker(g, storage.Standing{})
+		began, asked := time.Now(), time.Time{}
+		w := &witness{gate: g}
+		if err := w.try(t.Context(), candidate{ask: func(context.Context) error { asked = time.Now(); return nil }}); err != nil {
+			t.Fatal(err)
+		}
+		if wait := asked.Sub(began); wait < time.Minute {
+			t.Errorf("it was asked %s into a pause of a minute", wait)
+		}
+	})
+}
+
+func TestAHostWithoutNetworkWritesNoFailureAfterItIsKnown(t *testing.T) {
+	read := 0
+	g := &Gate{run: Run{Circuit: DefaultCircuit(), Standing: func(context.Context) (storage.Standing, error) { read++; return storage.Standing{}, nil }}}
+	b := newBreaker(g, storage.Standing{Circuit: storage.Circuit{State: storage.CircuitClosed}})
+	b.muted = true
+	b.observe(t.Context(), api.Outcome{Class: api.ClassTransient, Kind: api.KindConnection}) // it was on its way
+	if err := b.flush(t.Context()); err != nil {                                             // a write would need the database
+		t.Fatal(err)
+	}
+	if read != 1 || len(b.ended) > 0 {
+		t.Errorf("the circuit was read %d times, %d requests are left to be written", read, len(b.ended))
+	}
 }

@@ -169,8 +169,7 @@ func (r *run) forGate() gate.Run {
 	return gate.Run{
 		ID: r.id, DB: r.db, Log: r.log, Types: p.Types, Circuit: p.Circuit, DefaultObjectType: p.DefaultObjectType, Backoff: r.backoff(),
 		Concurrency: p.Processing.Concurrency, MaxRequestsPerSecond: p.Processing.MaxRequestsPerSecond,
-		TooManyRequestsSleep: p.Processing.TooManyRequestsSleep,
-		Closing:              r.closing, Stop: r.stop, TimeLeft: r.timeLeft, MakeSure: r.makeSure, FreshLeft: r.freshLeft, Standing: p.standing,
+		Closing: r.closing, Stop: r.stop, TimeLeft: r.timeLeft, MakeSure: r.makeSure, FreshLeft: r.freshLeft, Standing: p.standing,
 		Receive: func(ctx context.Context, client *api.Client, ref forms.AttachmentRef) (sum, flaw string, err error) {
 			got, err := receive(ctx, client, r.output, ref)
 			if err != nil {
