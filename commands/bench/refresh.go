@@ -1,11 +1,16 @@
 package main
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 
 	"noggin/api/apitest"
 	"noggin/storage/storagetest"
@@ -114,11 +119,19 @@ func (b *bench) refreshedMirror(ctx context.Context, fill storagetest.FillOption
 	return m, simulated, nil
 }
 
-// addVersions keeps the generated answers as first versions.
+// addVersions keeps a first version of each generated answer. All have one body, as the
+// server cannot compress.
 func (m *mirror) addVersions(ctx context.Context) error {
-	if err := m.exec(ctx, bulk+`INSERT INTO noggin_schema.record_versions (record_tip, version, kind, payload_sha256, answer, size_bytes, hash_sha256)
-		SELECT tip, 1, 'version', sha256(convert_to(payload::text, 'UTF8')), convert_to(payload::text, 'UTF8'), length(payload::text), md5(tip)
-		FROM noggin_schema.noggin_data WHERE processing_status = 'complete' ON CONFLICT DO NOTHING`); err != nil {
+	body := []byte(`{"$meta": {"modifiedDate": "2026-01-02T03:04:05.678Z"}, "filler": "` + strings.Repeat("0123456789abcdef", 24) + `"}`)
+	var compressed bytes.Buffer
+	w := gzip.NewWriter(&compressed)
+	_, err := w.Write(body)
+	if err := errors.Join(err, w.Close()); err != nil {
+		return err
+	}
+	if err := m.exec(ctx, fmt.Sprintf(bulk+`INSERT INTO noggin_schema.record_versions (record_tip, version, kind, payload_sha256, answer, size_bytes, hash_sha256)
+		SELECT tip, 1, 'version', sha256(convert_to(payload::text, 'UTF8')), decode('%x', 'hex'), %d, '%x'
+		FROM noggin_schema.noggin_data WHERE processing_status = 'complete' ON CONFLICT DO NOTHING`, compressed.Bytes(), len(body), sha256.Sum256(body))); err != nil {
 		return err
 	}
 	return m.exec(ctx, `VACUUM (ANALYZE) noggin_schema.record_versions`)

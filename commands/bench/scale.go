@@ -2,16 +2,12 @@ package main
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"os/exec"
-	"path/filepath"
 	"time"
 
-	"noggin/api/apitest"
 	"noggin/storage"
-	"noggin/storage/storagetest"
 )
 
 // scaleStep is something that the group scale times on each database.
@@ -26,6 +22,10 @@ type scaleStep struct {
 func benchScale(ctx context.Context, b *bench) error {
 	sizes := [2]int{b.size(b.records), 10_000}
 	var mirrors [2]*mirror
+	// Large indexes are filled in memory, or it would take days.
+	if err := b.settings(ctx, `fsync = off`, `full_page_writes = off`, `autovacuum = off`, `max_wal_size = '8GB'`, `checkpoint_timeout = '1h'`, `shared_buffers = '6GB'`); err != nil {
+		return err
+	}
 	for i, records := range sizes {
 		started := time.Now()
 		m, simulated, err := b.scaleMirror(ctx, records)
@@ -41,6 +41,9 @@ func benchScale(ctx context.Context, b *bench) error {
 		}
 		b.state(fmt.Sprintf("%d records generated", records), "s", []float64{time.Since(started).Seconds()})
 		b.state(fmt.Sprintf("%d records, size of the database", records), "GB", []float64{bytes / 1e9})
+	}
+	if err := b.settings(ctx); err != nil {
+		return err
 	}
 	for _, step := range scaleSteps() {
 		var figures [2][]float64
@@ -170,93 +173,4 @@ func sealFew(ctx context.Context, m *mirror) (float64, error) {
 	}
 	c, err := m.run(ctx, "seal", "--no-progress")
 	return c.wall.Seconds() * 1e3, err
-}
-
-// scaleMirror makes an installation in which every table has the rows that so many
-// records would have left in it. The records were completed, copied and sealed; a
-// thirtieth was skipped. The simulated API knows a few records more.
-func (b *bench) scaleMirror(ctx context.Context, records int) (*mirror, *apitest.Server, error) {
-	if err := b.settings(ctx, `fsync = off`, `full_page_writes = off`, `max_wal_size = '16GB'`); err != nil {
-		return nil, nil, err
-	}
-	m, simulated, err := b.refreshedMirror(ctx, storagetest.FillOptions{Records: records, Attachments: 3 * records, Errors: records / 5, Bulk: true}, 10)
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, fill := range []func(context.Context) error{
-		func(ctx context.Context) error { return m.addWords(ctx, records) },
-		m.addCopies, m.recount, m.sealAll,
-		func(ctx context.Context) error { return b.settings(ctx) },
-		func(ctx context.Context) error { return m.exec(ctx, `CHECKPOINT`) },
-	} {
-		if err := fill(ctx); err != nil {
-			return nil, nil, errors.Join(err, m.db.Close())
-		}
-	}
-	return m, simulated, nil
-}
-
-// settings changes settings of the server. Without any it has those again with which the
-// benchmark started it.
-func (b *bench) settings(ctx context.Context, settings ...string) error {
-	db, err := sql.Open("postgres", b.server.URL("postgres"))
-	if err != nil {
-		return err
-	}
-	statements := []string{`ALTER SYSTEM RESET ALL`}
-	for _, s := range settings {
-		statements = append(statements, `ALTER SYSTEM SET `+s)
-	}
-	for _, s := range append(statements, `SELECT pg_reload_conf()`) {
-		if _, err := db.ExecContext(ctx, s); err != nil {
-			return errors.Join(fmt.Errorf("%s: %w", s, err), db.Close())
-		}
-	}
-	return db.Close()
-}
-
-// addCopies makes a verified copy of every file.
-func (m *mirror) addCopies(ctx context.Context) error {
-	for _, statement := range []string{
-		bulk + `INSERT INTO noggin_schema.copies (target_id, path, hash_sha256, size_bytes, kind, record_tip, copied_at, verified_at)
-		 SELECT 1, file_path, file_hash_sha256, file_size_bytes, 'attachment', record_tip, download_completed_at, download_completed_at
-		 FROM noggin_schema.attachments WHERE attachment_status = 'complete'`,
-		`INSERT INTO noggin_schema.copy_targets (url, walk_after, walked_at, copied_files, copied_bytes)
-		 SELECT '` + filepath.Join(m.folder, "copies") + `', NULL, now(), count(*), sum(size_bytes) FROM noggin_schema.copies`,
-		`VACUUM (ANALYZE) noggin_schema.copies`,
-	} {
-		if err := m.exec(ctx, statement); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// recount makes the counts right, which no trigger kept.
-func (m *mirror) recount(ctx context.Context) error {
-	cfg := storage.DefaultConfig()
-	cfg.URL, cfg.StatementTimeout = m.database, 0
-	db, err := storage.Open(cfg, "bench")
-	if err != nil {
-		return err
-	}
-	for _, check := range storage.Checks(nil, nil) {
-		if check.Name == "record_counts" {
-			_, err = db.Fix(ctx, check, "")
-		}
-	}
-	return errors.Join(err, db.Close(), m.exec(ctx, `VACUUM (ANALYZE) noggin_schema.record_counts, noggin_schema.file_counts`))
-}
-
-// sealAll seals every complete record.
-func (m *mirror) sealAll(ctx context.Context) error {
-	if err := m.exec(ctx, `INSERT INTO noggin_schema.seal_due (record_tip) SELECT tip FROM noggin_schema.noggin_data
-		WHERE processing_status = 'complete' ORDER BY tip ON CONFLICT DO NOTHING`); err != nil {
-		return err
-	}
-	if err := m.initSeal(ctx); err != nil {
-		return err
-	}
-	_, err := m.run(ctx, "seal", "--no-progress")
-	return err
 }
