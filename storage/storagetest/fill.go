@@ -93,7 +93,7 @@ var fillStatements = []string{
 			(ARRAY['LCD - ', 'LCS - ', 'C - ', 'FL - Inspection - ', 'SO - ', 'TA - '])[1 + i % 6] || to_char(i, 'FM0000000') AS id,
 			CASE WHEN i % 100 < :pending THEN 'pending' WHEN i % 100 >= 98 THEN 'api_failed' WHEN i % 100 = 97 THEN 'partial' ELSE 'complete' END AS status,
 			i % 100 >= 97 AS failed, i % 100 >= :pending AND i % 100 < 98 AS fetched,
-			now() - (:records - i) * (:days * interval '1 day') / :records AS at
+			now() - ((:records - i)::float8 / :records) * (:days * interval '1 day') AS at
 		FROM generate_series(1, :records) AS i) AS n ORDER BY i`,
 	`INSERT INTO noggin_schema.attachments (record_tip, attachment_tip, attachment_sequence, field_name, filename, file_path, attachment_status,
 		attachment_validation_status, file_size_bytes, file_hash_sha256, content_type, download_started_at, download_completed_at,
@@ -108,7 +108,7 @@ var fillStatements = []string{
 	`INSERT INTO noggin_schema.processing_errors (tip, error_type, error_message, error_details, created_at)
 	SELECT encode(sha256((i % :records + 1)::text::bytea), 'hex'), (ARRAY['server_error', 'timeout', 'connection', 'not_found', 'rate_limit'])[1 + i % 5],
 		(ARRAY['answered 503 Service Unavailable (after 6 attempts)', 'the answer came to a halt', 'connection reset by peer', 'answered 404 Not Found',
-			'answered 429 Too Many Requests'])[1 + i % 5], '{"status": 503}', now() - (:errors - i) * (:days * interval '1 day') / :errors
+			'answered 429 Too Many Requests'])[1 + i % 5], '{"status": 503}', now() - ((:errors - i)::float8 / :errors) * (:days * interval '1 day')
 	FROM generate_series(1, :errors) AS i`,
 	`INSERT INTO noggin_schema.unknown_hashes (hash_value, entity_type, first_seen_at, occurrence_count)
 	SELECT md5(i::text), (ARRAY['vehicle', 'trailer', 'team'])[1 + i % 3], now() - i * interval '1 hour', i FROM generate_series(1, 200) AS i`,
