@@ -94,7 +94,7 @@ var fillStatements = []string{
 			CASE WHEN i % 100 < :pending THEN 'pending' WHEN i % 100 >= 98 THEN 'api_failed' WHEN i % 100 = 97 THEN 'partial' ELSE 'complete' END AS status,
 			i % 100 >= 97 AS failed, i % 100 >= :pending AND i % 100 < 98 AS fetched,
 			now() - ((:records - i)::float8 / :records) * (:days * interval '1 day') AS at
-		FROM generate_series(1, :records) AS i) AS n ORDER BY i`,
+		FROM generate_series(1, :records) AS i) AS n`,
 	`INSERT INTO noggin_schema.attachments (record_tip, attachment_tip, attachment_sequence, field_name, filename, file_path, attachment_status,
 		attachment_validation_status, file_size_bytes, file_hash_sha256, content_type, download_started_at, download_completed_at,
 		download_duration_seconds, last_error_message, created_at)
