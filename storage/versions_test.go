@@ -2,6 +2,7 @@ package storage
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -159,4 +160,47 @@ func TestABodyIsNoLongerThanItsRowSays(t *testing.T) {
 	if body, err := decompress(stored, 100); err == nil || body != nil {
 		t.Errorf("a body that is longer than its row says: %d bytes, %v", len(body), err)
 	}
+}
+
+// What an answer names no longer becomes a former file, a doubtful one too, whatever other
+// records of the batch name. Its number does not return.
+func TestWhatAnAnswerNamesNoLongerIsKeptAsItWas(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 2)
+	store := func(n string, attachments ...[]PlannedAttachment) (answers []Answer) {
+		t.Helper()
+		foreign(t, db, `UPDATE noggin_schema.noggin_data SET processing_status = 'pending', claimed_by = NULL, claim_expires_at = NULL`)
+		claims := claim(t, db, 1, len(attachments))
+		slices.SortFunc(claims, func(a, b Claim) int { return strings.Compare(a.Tip, b.Tip) })
+		for i, c := range claims {
+			a := answer(c)
+			a.Payload, a.SID, a.Folders, a.Attachments = []byte(`{"n":`+n+`}`), n, [3]string{"f/" + c.Tip}, attachments[i]
+			answers = append(answers, a)
+		}
+		if stored, err := db.Store(t.Context(), 1, answers); err != nil || len(stored) != len(attachments) {
+			t.Fatalf("stored %v, %v", stored, err)
+		}
+		return answers
+	}
+	both := []PlannedAttachment{{Tip: "p1", Field: "attachments"}, {Tip: "p2", Field: "attachments"}}
+	for _, a := range store("1", both, both) {
+		finish(t, db, 1, Result{Tip: a.Tip, Token: a.Token, Status: StatusComplete, Downloads: []Download{
+			{RecordTip: a.Tip, Tip: "p1", Status: AttachmentComplete, Validation: ValidationValid, Path: ptr(a.Tip + "/1.jpg"), SHA256: ptr("01"), Size: ptr(int64(1)), ContentType: ptr("image/jpeg")},
+			{RecordTip: a.Tip, Tip: "p2", Status: AttachmentComplete, Validation: ValidationSuspect, Path: ptr(a.Tip + "/2.jpg"), SHA256: ptr("02"), Size: ptr(int64(1)), ContentType: ptr("image/jpeg")},
+		}})
+	}
+	edited := store("2", both[:1], both)[0].Tip
+	expect := func(query, want string) {
+		t.Helper()
+		if got := scalar[string](t, db, query+` WHERE record_tip = $1`, edited); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	const current = `SELECT string_agg(attachment_tip || ' ' || attachment_sequence, ', ') FROM noggin_schema.attachments`
+	expect(current, "p1 1")
+	store("3", nil)
+	store("4", []PlannedAttachment{{Tip: "p3", Field: "attachments"}})
+	expect(current, "p3 3")
+	expect(`SELECT string_agg(attachment_tip || ' ' || kind || ' ' || hash_sha256, ', ' ORDER BY path) FROM noggin_schema.former_files`, "p1 attachment 01, p2 suspect 02")
 }
