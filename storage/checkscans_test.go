@@ -2,6 +2,7 @@ package storage
 
 import (
 	"testing"
+	"time"
 
 	"noggin/storage/storagetest"
 )
@@ -74,5 +75,25 @@ func TestSessionsCompileNoStatements(t *testing.T) {
 	t.Parallel()
 	if jit := scalar[string](t, testDB(t), `SHOW jit`); jit != "off" {
 		t.Errorf("jit is %s", jit)
+	}
+}
+
+func TestASessionIsBoundAsConfigured(t *testing.T) {
+	t.Parallel()
+	cfg := DefaultConfig()
+	cfg.URL, cfg.Timezone, cfg.StatementTimeout, cfg.RetryFor = storagetest.Database(t), "Asia/Tokyo", 7*time.Second, 8*time.Second
+	runs := cfg.ForRuns()
+	for _, test := range []struct {
+		cfg  Config
+		lock string
+	}{{cfg, "2666ms"}, {runs, "1s"}} {
+		db := openDB(t, test.cfg)
+		for setting, want := range map[string]string{
+			"statement_timeout": "7s", "lock_timeout": test.lock, "search_path": `"noggin_schema"`, "TimeZone": "Asia/Tokyo", "application_name": "noggin test",
+		} {
+			if got := scalar[string](t, db, `SELECT current_setting($1)`, setting); got != want {
+				t.Errorf("%s is %s, want %s", setting, got, want)
+			}
+		}
 	}
 }

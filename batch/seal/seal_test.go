@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -366,6 +367,15 @@ func TestTheKeyIsItsOwnersAlone(t *testing.T) {
 	}
 	if _, err := publicKeys(filepath.Join(dir, "checkpoints")); !errors.Is(err, files.ErrObstacle) {
 		t.Errorf("a pipe beside the checkpoints: %v", err)
+	}
+}
+
+func TestWhatABatchHasNoRoomForIsSealedWithTheNext(t *testing.T) {
+	t.Parallel()
+	s := newSealed(t, 5)
+	s.Execute(`UPDATE noggin_schema.record_versions SET size_bytes = ` + strconv.Itoa(bodyBudget*2/3))
+	if got := s.seal(); got.Records != 5 || got.Leaves != 5 || got.Size != 5 {
+		t.Errorf("%+v", got)
 	}
 }
 
