@@ -17,6 +17,7 @@ import (
 
 	"noggin/api/apitest"
 	"noggin/batch/archive"
+	"noggin/batch/archive/shelf"
 	"noggin/batch/batchtest"
 	"noggin/batch/claims"
 	"noggin/batch/copies/place"
@@ -387,6 +388,28 @@ func TestCopiesThatCouldNotBeRecordedAreDueAtOnce(t *testing.T) {
 }
 
 // While a batch is copied the one before is flushed and recorded.
+// unflushed is a target that cannot bring to disk what it took.
+type unflushed struct{ target }
+
+func (unflushed) Flush() error { return errors.New("the flush failed") }
+
+func TestWhatWasNotFlushedIsNotRecordedAndDueAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2)
+	r := &runner{Copier: w.copier, shelf: &shelf.Shelf{DB: w.DB, Paths: w.paths}}
+	output, err := files.OpenOutput(w.Output)
+	batchtest.Must(t, err, r.open(t.Context()))
+	defer files.Release(output)
+	defer files.Release(r.to)
+	r.output, r.to = output, unflushed{r.to}
+	if err := r.copyDue(t.Context(), time.Time{}); err == nil || !strings.Contains(err.Error(), "the flush failed") {
+		t.Errorf("error %v", err)
+	}
+	if n := w.Value(`SELECT (SELECT count(*) FROM noggin_schema.copies) || ' ' || count(*) FROM noggin_schema.copies_due WHERE due_at <= now()`); n != "0 6" {
+		t.Errorf("copies and files that are due: %s, want 0 6", n)
+	}
+}
+
 func TestARunOfManyBatchesRecordsWhatItCopied(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 300)
@@ -575,7 +598,7 @@ func TestAManifestIsCopiedWholeOrNotAtAll(t *testing.T) {
 	sum := sha256.Sum256([]byte("dump"))
 	batchtest.Must(t, os.WriteFile(at, []byte("dump"), 0o644), os.WriteFile(at+".json", make([]byte, mostManifest+1), 0o644),
 		w.DB.RecordBackup(t.Context(), hex.EncodeToString(sum[:]), at, 4, time.Now()))
-	if s := w.run(); s.Count != 1 || !strings.Contains(s.First[0].What, "manifest") {
+	if s := w.run(); s.Count != 1 || !strings.Contains(s.First[0].What, "manifest") || s.Copied != 3 { // the files of the record
 		t.Errorf("%+v", s)
 	}
 }
