@@ -340,6 +340,16 @@ CREATE TABLE IF NOT EXISTS noggin_schema.unknown_hashes (
 CREATE INDEX IF NOT EXISTS unknown_hashes_open ON noggin_schema.unknown_hashes (entity_type, occurrence_count)
     WHERE resolved_at IS NULL;
 
+-- References to unknown hashes that occurrence_count does not have yet, as deltas: all
+-- records refer to the same few hashes, and no two runs wait for each other at one row.
+-- noggin adds them every few minutes and at the end of a run.
+CREATE TABLE IF NOT EXISTS noggin_schema.unknown_hash_counts (
+    hash_value  text NOT NULL,
+    entity_type text NOT NULL,
+    occurrences bigint NOT NULL,
+    seen_at     timestamptz NOT NULL DEFAULT now()
+);
+
 -- The hashes to which each record refers, with lists of people and fields that have no column.
 CREATE TABLE IF NOT EXISTS noggin_schema.record_hashes (
     record_tip  text COLLATE "C" NOT NULL REFERENCES noggin_schema.noggin_data (tip) ON DELETE CASCADE,

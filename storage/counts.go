@@ -44,13 +44,7 @@ func (db *DB) FoldGrown(ctx context.Context) error {
 // Fold sums the deltas of the counts into few rows. It does nothing while another
 // session folds.
 func (db *DB) Fold(ctx context.Context) error {
-	err := db.tx(ctx, "fold the counts", func(tx *sqlx.Tx) error {
-		if _, err := tx.ExecContext(ctx, db.sql(lockFold+` NOWAIT`)); isBusy(err) {
-			return errFolding
-		} else if err != nil {
-			return err
-		}
-		return db.exec(ctx, tx, nil, `
+	return db.fold(ctx, "fold the counts", `
 			WITH gone AS (DELETE FROM noggin_schema.record_counts RETURNING *)
 			INSERT INTO noggin_schema.record_counts (object_type, processing_status, permanently_failed, slot, records, seconds, waited,
 				shortest, longest, longest_tip)
@@ -61,6 +55,26 @@ func (db *DB) Fold(ctx context.Context) error {
 			INSERT INTO noggin_schema.file_counts (month, object_type, kind, status, slot, files, bytes, seconds)
 			SELECT month, object_type, kind, status, `+foldedSlot+`, sum(files), sum(bytes), sum(seconds)
 			FROM gone GROUP BY 1, 2, 3, 4, 5 HAVING sum(files) <> 0 OR sum(bytes) <> 0`)
+}
+
+// CountUnknown adds the references to unknown hashes that came since it did so last to
+// occurrence_count. It does nothing while another session folds.
+func (db *DB) CountUnknown(ctx context.Context) error {
+	return db.fold(ctx, "count the unknown hashes", `
+		WITH gone AS (DELETE FROM noggin_schema.unknown_hash_counts RETURNING *),
+			seen AS (SELECT hash_value, entity_type, sum(occurrences) AS n, max(seen_at) AS at FROM gone GROUP BY hash_value, entity_type)
+		UPDATE noggin_schema.unknown_hashes u SET occurrence_count = u.occurrence_count + seen.n, last_seen_at = greatest(u.last_seen_at, seen.at)
+		FROM seen WHERE u.hash_value = seen.hash_value AND u.entity_type = seen.entity_type`)
+}
+
+func (db *DB) fold(ctx context.Context, what string, statements ...string) error {
+	err := db.tx(ctx, what, func(tx *sqlx.Tx) error {
+		if _, err := tx.ExecContext(ctx, db.sql(lockFold+` NOWAIT`)); isBusy(err) {
+			return errFolding
+		} else if err != nil {
+			return err
+		}
+		return db.exec(ctx, tx, nil, statements...)
 	})
 	if errors.Is(err, errFolding) {
 		return nil

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -480,5 +481,60 @@ func TestAnImportOfNamesThatBelongToAnotherTypeIsRefused(t *testing.T) {
 		if n := scalar[int](t, db, `SELECT count(*) FROM noggin_schema.entity_hashes`); tt.want != "" && n != before {
 			t.Errorf("%+v: %d names were imported", tt.rows, n-before)
 		}
+	}
+}
+
+// All records refer to the same few hashes. A run that knows no name of one waits for
+// nobody who changes its row, and every reference is counted.
+func TestRunsDoNotWaitAtAnUnknownHash(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	ctx := t.Context()
+	insertPending(t, db, 2)
+	run, err := db.StartRun(ctx, "process", "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := func(ctx context.Context, c Claim) {
+		t.Helper()
+		a := answer(c)
+		a.Folders[0] = a.Folders[2]
+		if _, err := db.Store(ctx, run, []Answer{a}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	count := func() string {
+		t.Helper()
+		if err := db.CountUnknown(ctx); err != nil {
+			t.Fatal(err)
+		}
+		return scalar[string](t, db, `SELECT string_agg(hash_value || ' ' || occurrence_count || ' ' || (resolved_at IS NULL), ', ' ORDER BY 1) FROM noggin_schema.unknown_hashes`)
+	}
+	claims := claim(t, db, run, 2)
+	store(ctx, claims[0])
+	tx, err := db.pool.BeginTxx(ctx, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }() // it changes nothing
+	if _, err := tx.Exec(db.sql(`SELECT FROM noggin_schema.unknown_hashes FOR UPDATE`)); err != nil {
+		t.Fatal(err)
+	}
+	soon, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	store(soon, claims[1])
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // a second time adds nothing
+		if got := count(); got != "aa 2 true, bb 2 true" {
+			t.Errorf("counted %s", got)
+		}
+	}
+	// A hash whose name was forgotten is unknown again at once.
+	foreign(t, db, `UPDATE noggin_schema.unknown_hashes SET resolved_at = now(), resolved_name = 'x' WHERE hash_value = 'aa'; DELETE FROM noggin_schema.record_hashes`)
+	store(ctx, claims[1])
+	if got := count(); got != "aa 3 true, bb 3 true" {
+		t.Errorf("counted %s", got)
 	}
 }

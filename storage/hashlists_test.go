@@ -52,6 +52,9 @@ func TestHashesAreCountedListedAndFound(t *testing.T) {
 	if err != nil || total != 2 || len(uses) != 1 || *uses[0].InspectionID != "LCD - 1" || uses[0].Field != "vehicle" {
 		t.Errorf("uses %+v of %d, %v", uses, total, err)
 	}
+	if err := db.CountUnknown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	var unknown []UnknownHash
 	if err := db.EachUnknown(t.Context(), "", func(u UnknownHash) error { unknown = append(unknown, u); return nil }); err != nil {
 		t.Fatal(err)

@@ -370,11 +370,14 @@ func (db *DB) storeReferences(ctx context.Context, tx *sqlx.Tx, answers []Answer
 			FROM jsonb_to_recordset($1::jsonb) AS v (record_tip text, field_name text, position integer, entity_type text, hash_value text, column_name text)
 			ORDER BY record_tip, field_name, position
 			ON CONFLICT (record_tip, field_name, position) DO NOTHING
-			RETURNING record_tip, entity_type, hash_value)
+			RETURNING record_tip, entity_type, hash_value),
+		seen AS (SELECT n.hash_value, n.entity_type, min(n.record_tip) AS tip, count(*) AS n, coalesce((SELECT u.resolved_at IS NULL
+				FROM noggin_schema.unknown_hashes u WHERE u.hash_value = n.hash_value AND u.entity_type = n.entity_type), false) AS listed
+			FROM new n WHERE n.hash_value = ANY($2::text[]) GROUP BY n.hash_value, n.entity_type),
+		counted AS (INSERT INTO noggin_schema.unknown_hash_counts (hash_value, entity_type, occurrences)
+			SELECT hash_value, entity_type, n FROM seen WHERE listed)
 		INSERT INTO noggin_schema.unknown_hashes AS u (hash_value, entity_type, first_seen_tip, occurrence_count)
-		SELECT n.hash_value, n.entity_type, min(n.record_tip), count(*) FROM new n
-		WHERE n.hash_value = ANY($2::text[])
-		GROUP BY n.hash_value, n.entity_type ORDER BY n.hash_value, n.entity_type
+		SELECT hash_value, entity_type, tip, n FROM seen WHERE NOT listed ORDER BY hash_value, entity_type
 		ON CONFLICT (hash_value, entity_type) DO UPDATE
 		SET occurrence_count = u.occurrence_count + excluded.occurrence_count, last_seen_at = now(),
 		    resolved_at = NULL, resolved_name = NULL`), string(doc), pq.Array(unknown))

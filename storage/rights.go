@@ -13,6 +13,7 @@ import (
 const runRights = `VALUES ('noggin_data', 'SELECT,INSERT,UPDATE'), ('attachments', 'SELECT,INSERT,UPDATE,DELETE'),
 	('record_versions', 'SELECT,INSERT'), ('former_files', 'SELECT,INSERT,UPDATE,DELETE'), ('refreshes', 'SELECT,INSERT,UPDATE'),
 	('record_hashes', 'SELECT,INSERT,DELETE'), ('record_search', 'SELECT,INSERT,UPDATE'), ('entity_hashes', 'SELECT'), ('unknown_hashes', 'SELECT,INSERT,UPDATE'),
+	('unknown_hash_counts', 'SELECT,INSERT,DELETE'), ('fold_lock', 'UPDATE'),
 	('processing_errors', 'INSERT'), ('runs', 'SELECT,INSERT,UPDATE'), ('circuit', 'SELECT,UPDATE'), ('circuit_transitions', 'INSERT'),
 	('record_counts', 'SELECT,INSERT'), ('file_counts', 'SELECT,INSERT'), ('archives', 'SELECT'), ('archive_records', 'SELECT'),
 	('copy_targets', 'SELECT'), ('copies', 'SELECT'), ('copies_due', 'SELECT,INSERT'), ('seal_due', 'SELECT,INSERT,UPDATE'),

@@ -87,6 +87,9 @@ func (db *DB) Sample(ctx context.Context, disk *Disk) (taken bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	if err := db.CountUnknown(ctx); err != nil {
+		return true, err
+	}
 	if after.Counts >= foldFrom {
 		if err := db.Fold(ctx); err != nil {
 			return true, err

@@ -158,6 +158,9 @@ func TestARecordGoesFromPendingToComplete(t *testing.T) {
 	if got := scalar[string](t, db, `SELECT vehicle || '|' || team || '|' || has_unknown_hashes FROM noggin_schema.noggin_data WHERE tip = $1`, claims[0].Tip); got != "TRUCK 1|Unknown (bb)|true" {
 		t.Errorf("columns are %q", got)
 	}
+	if err := db.CountUnknown(ctx); err != nil {
+		t.Fatal(err)
+	}
 	if n := scalar[int](t, db, `SELECT occurrence_count FROM noggin_schema.unknown_hashes WHERE hash_value = 'bb'`); n != 2 {
 		t.Errorf("the unknown team was counted %d times, want 2", n)
 	}
