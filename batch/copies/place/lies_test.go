@@ -15,6 +15,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
 )
 
 // lying opens a bucket on a server of the test's own.
@@ -30,6 +33,7 @@ func lying(t *testing.T, answer http.HandlerFunc) *S3 {
 	return s
 }
 
+// The library reads every answer to its end.
 func TestAnAnswerWithoutEndIsCut(t *testing.T) {
 	t.Parallel()
 	for name, begin := range map[string]func(w http.ResponseWriter){
@@ -107,54 +111,6 @@ func TestAListingEnds(t *testing.T) {
 	})
 	if err := s.List(t.Context(), "backups", func(Found) error { return nil }); !errors.Is(err, errEndless) {
 		t.Error(err)
-	}
-}
-
-// The status of the last request of a large object is sent before the parts are put together.
-func TestALargeObjectThatFailsAtItsEndIsGivenUp(t *testing.T) {
-	t.Parallel()
-	var given []string
-	s := lying(t, func(w http.ResponseWriter, r *http.Request) {
-		switch query := r.URL.Query(); {
-		case query.Has("uploads"):
-			_, _ = w.Write([]byte(`<InitiateMultipartUploadResult><UploadId>u/1+</UploadId></InitiateMultipartUploadResult>`))
-		case r.Method == http.MethodPost:
-			_, _ = w.Write([]byte(`<Error><Code>InternalError</Code><Message>try again</Message></Error>`))
-		case r.Method == http.MethodDelete:
-			given = append(given, query.Get("uploadId"))
-			w.WriteHeader(http.StatusNoContent)
-		}
-	})
-	s.single = 1
-	content := []byte("photo")
-	if _, err := s.Put(t.Context(), objectOf("a", content), PutOptions{}, bytes.NewReader(content)); !errors.Is(err, ErrAway) || !strings.Contains(err.Error(), "try again") {
-		t.Error(err)
-	}
-	if len(given) != mostTries || given[0] != "u/1+" {
-		t.Errorf("given up: %q", given)
-	}
-}
-
-func TestAListingHasAllItsPages(t *testing.T) {
-	t.Parallel()
-	s := lying(t, func(w http.ResponseWriter, r *http.Request) {
-		more, key := "<IsTruncated>true</IsTruncated><NextContinuationToken>a b+</NextContinuationToken>", "backups/a%2Bb+c"
-		switch token := r.URL.Query().Get("continuation-token"); {
-		case r.URL.Query().Get("prefix") == "endless/":
-			more = "<IsTruncated>true</IsTruncated>"
-		case token == "a b+":
-			more, key = "", "backups/d"
-		case token != "":
-			t.Errorf("asked for the page %q", token)
-		}
-		_, _ = fmt.Fprintf(w, `<ListBucketResult><EncodingType>url</EncodingType>%s<Contents><Key>%s</Key></Contents></ListBucketResult>`, more, key)
-	})
-	var found []string
-	if err := s.List(t.Context(), "backups", func(f Found) error { found = append(found, f.Key); return nil }); err != nil || strings.Join(found, " ") != "backups/a+b c backups/d" {
-		t.Errorf("%q, %v", found, err)
-	}
-	if err := s.List(t.Context(), "endless", func(Found) error { return nil }); !errors.Is(err, ErrAway) {
-		t.Errorf("a page that promises another and does not name it: %v", err)
 	}
 }
 
@@ -239,15 +195,17 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) { return t
 func TestNothingIsLookedForOnAServerThatIsAway(t *testing.T) {
 	t.Parallel()
 	asked := map[string]int{}
-	s, err := OpenS3(S3Config{Bucket: "copies", Endpoint: "http://127.0.0.1:1", Region: "us-east-1", Keys: Keys{ID: "id", Secret: "secret"}})
+	core, err := minio.NewCore("127.0.0.1:1", &minio.Options{
+		Creds: credentials.NewStaticV4("id", "secret", ""), Region: "us-east-1", MaxRetries: 1,
+		Transport: transport(func(r *http.Request) (*http.Response, error) {
+			asked[r.Method]++
+			return nil, &net.OpError{Op: "dial", Err: errors.New("no route")}
+		}),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.pause = time.Millisecond
-	s.bucket.transport = transport(func(r *http.Request) (*http.Response, error) {
-		asked[r.Method]++
-		return nil, &net.OpError{Op: "dial", Err: errors.New("no route")}
-	})
+	s := &S3{core: core, bucket: "copies", pause: time.Millisecond, single: mostSingle}
 	content := []byte("photo")
 	if _, err := s.Put(t.Context(), objectOf("a", content), PutOptions{}, bytes.NewReader(content)); !errors.Is(err, ErrAway) {
 		t.Error(err)

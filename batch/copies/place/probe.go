@@ -57,15 +57,15 @@ func (s *S3) Try(ctx context.Context, lock bool) (faults []Fault, err error) {
 	if !again.Already {
 		faults = append(faults, Fault{"overwrite", s.at + ": the server takes a second object under one key: it ignores If-None-Match", "use a server that knows conditional writes: with this one, two hosts may send a file twice"})
 	}
-	said, err := s.stat(ctx, o)
+	info, err := s.stat(ctx, o)
 	if err != nil {
 		return faults, s.classify(ctx, err)
 	}
-	if said.sum == "" {
+	if info.ChecksumSHA256 == "" {
 		faults = append(faults, Fault{"checksum", s.at + ": the server keeps no SHA-256 of its objects, so verifying reads every one back", "use a server that knows x-amz-checksum-sha256"})
 	}
 	if stored.VersionID == "" {
-		stored.VersionID = version(said.versionID)
+		stored.VersionID = version(info.VersionID)
 	}
 	err = s.Remove(ctx, o, stored.VersionID)
 	switch {
@@ -82,9 +82,9 @@ func (s *S3) Try(ctx context.Context, lock bool) (faults []Fault, err error) {
 
 // removeProbe removes what an earlier Try left, unless it is still locked.
 func (s *S3) removeProbe(ctx context.Context, o Object) error {
-	said, err := s.stat(ctx, o)
+	info, err := s.stat(ctx, o)
 	if err = s.classify(ctx, err); err == nil {
-		err = s.Remove(ctx, o, version(said.versionID))
+		err = s.Remove(ctx, o, version(info.VersionID))
 	}
 	if errors.Is(err, files.ErrMissing) || errors.Is(err, ErrLocked) {
 		return nil

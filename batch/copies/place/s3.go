@@ -7,10 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"noggin/batch/files"
 )
@@ -32,7 +36,8 @@ type Keys struct{ ID, Secret, Session string }
 
 // S3 is a bucket, below a prefix. Many goroutines and hosts may use it.
 type S3 struct {
-	bucket *bucket
+	core   *minio.Core
+	bucket string
 	prefix string
 	at     string // for messages
 	pause  time.Duration
@@ -51,20 +56,28 @@ const (
 func OpenS3(cfg S3Config) (*S3, error) {
 	endpoint := cfg.Endpoint
 	if endpoint == "" {
-		endpoint = "https://s3.dualstack." + cfg.Region + ".amazonaws.com"
-		if strings.HasPrefix(cfg.Region, "cn-") {
-			endpoint += ".cn"
-		}
+		endpoint = "https://s3." + cfg.Region + ".amazonaws.com"
 	}
 	u, err := url.Parse(endpoint)
 	if err != nil || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.Scheme != "https" && u.Scheme != "http" {
 		return nil, fmt.Errorf("the endpoint %q is no address such as https://s3.example.com", cfg.Endpoint)
 	}
+	options := &minio.Options{
+		Creds: credentials.NewStaticV4(cfg.Keys.ID, cfg.Keys.Secret, cfg.Keys.Session), Secure: u.Scheme == "https",
+		Region: cfg.Region, Transport: newTransport(cfg.Idle), MaxRetries: 1, BucketLookup: minio.BucketLookupDNS,
+	}
+	if cfg.PathStyle || net.ParseIP(u.Hostname()) != nil || u.Hostname() == "localhost" { // these have no names below them
+		options.BucketLookup = minio.BucketLookupPath
+	}
+	core, err := minio.NewCore(u.Host, options)
+	if err != nil {
+		return nil, err
+	}
 	prefix := strings.Trim(cfg.Prefix, "/")
 	if prefix != "" {
 		prefix += "/"
 	}
-	return &S3{bucket: newBucket(u, cfg), prefix: prefix, at: "s3://" + cfg.Bucket + " at " + u.Host, pause: time.Second, single: mostSingle}, nil
+	return &S3{core: core, bucket: cfg.Bucket, prefix: prefix, at: "s3://" + cfg.Bucket + " at " + u.Host, pause: time.Second, single: mostSingle}, nil
 }
 
 // Close does nothing: idle connections end by themselves.
@@ -79,9 +92,9 @@ func (s *S3) Sweep(time.Time) error { return nil }
 // Check returns [ErrAway] unless the bucket answers.
 func (s *S3) Check(ctx context.Context) error {
 	return s.try(ctx, func() error {
-		_, err := s.bucket.do(ctx, request{method: http.MethodHead})
-		if refused, ok := errors.AsType[refusal](err); ok && refused.Code == noSuchBucket {
-			return fmt.Errorf("%w: %s: there is no such bucket", ErrAway, s.at)
+		there, err := s.core.BucketExists(ctx, s.bucket)
+		if err == nil && !there {
+			err = fmt.Errorf("%w: %s: there is no such bucket", ErrAway, s.at)
 		}
 		return err
 	})
@@ -90,12 +103,12 @@ func (s *S3) Check(ctx context.Context) error {
 // CheckLock returns [ErrNoLock] unless the bucket can keep objects from being deleted.
 func (s *S3) CheckLock(ctx context.Context) error {
 	return s.try(ctx, func() error {
-		enabled, err := s.bucket.lockEnabled(ctx)
-		refused, _ := errors.AsType[refusal](err)
-		switch code := refused.Code; {
-		case code == "ObjectLockConfigurationNotFoundError" || code == "NoSuchObjectLockConfiguration" || code == "InvalidRequest" || err == nil && !enabled:
+		enabled, _, _, _, err := s.core.GetObjectLockConfig(ctx, s.bucket)
+		code := minio.ToErrorResponse(err).Code
+		switch {
+		case code == "ObjectLockConfigurationNotFoundError" || code == "NoSuchObjectLockConfiguration" || code == "InvalidRequest" || err == nil && enabled != "Enabled":
 			return fmt.Errorf("%s: %w: a bucket gets it when it is made", s.at, ErrNoLock)
-		case code == "NotImplemented" || code == "MethodNotAllowed":
+		case code == minio.NotImplemented || code == minio.MethodNotAllowed:
 			return fmt.Errorf("%s: %w: this server cannot do it", s.at, ErrNoLock)
 		}
 		return err
@@ -130,11 +143,11 @@ func (s *S3) Put(ctx context.Context, o Object, opts PutOptions, content io.Read
 			}
 		}
 		from := newSource(o, content)
-		made, err := s.put(ctx, o, opts.Retain, from, replace)
+		info, err := s.put(ctx, o, opts.Retain, from, replace)
 		if failed := from.end(); failed != nil {
 			return failed
 		}
-		stored.VersionID = version(made)
+		stored.VersionID = version(info.VersionID)
 		taken := isTaken(err)
 		refused := isBroken(err) && from.digest.size > 0 && ctx.Err() == nil // perhaps: something was sent
 		if !taken && !refused {
@@ -158,54 +171,62 @@ func (s *S3) Put(ctx context.Context, o Object, opts PutOptions, content io.Read
 // errAgain makes try call its function again at once.
 var errAgain = errors.New("again")
 
-// octets is the type of every object.
-const octets = "application/octet-stream"
-
-// put sends one request, or one for each part. It returns the object's version.
-func (s *S3) put(ctx context.Context, o Object, retain time.Time, content io.Reader, replace bool) (string, error) {
+// put sends one request, or one for each part.
+func (s *S3) put(ctx context.Context, o Object, retain time.Time, content io.Reader, replace bool) (minio.UploadInfo, error) {
+	opts := minio.PutObjectOptions{ContentType: "application/octet-stream"}
+	if !retain.IsZero() {
+		opts.Mode, opts.RetainUntilDate = minio.Compliance, retain
+	}
 	if o.Size > s.single {
-		return s.bucket.putParts(ctx, s.prefix+o.Key, retain, content, o.Size)
+		opts.PartSize, opts.NumThreads = partSize(o.Size), 1
+		return s.core.Client.PutObject(ctx, s.bucket, s.prefix+o.Key, content, o.Size, opts)
 	}
 	sum, err := hex.DecodeString(o.SHA256)
 	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrSource, err)
+		return minio.UploadInfo{}, fmt.Errorf("%w: %w", ErrSource, err)
 	}
-	header := lockHeader(http.Header{"Content-Type": {octets}, checksumHeader: {base64.StdEncoding.EncodeToString(sum)}}, retain)
+	opts.UserMetadata = map[string]string{"x-amz-checksum-sha256": base64.StdEncoding.EncodeToString(sum)}
 	if !replace {
-		header.Set("If-None-Match", "*")
+		opts.SetMatchETagExcept("*")
 	}
+	// The request is signed with the hash of the content, also without TLS. Signed chunks
+	// would end an empty object with bytes that some servers take for the next request.
+	opts.DisableContentSha256 = true
 	if o.Size == 0 { // it has no body, so nobody else finds that the original is longer
 		if _, err := io.Copy(io.Discard, content); err != nil {
-			return "", err
+			return minio.UploadInfo{}, err
 		}
 	}
-	answer, err := s.bucket.do(ctx, request{method: http.MethodPut, key: s.prefix + o.Key, header: header, body: content, size: o.Size, sum: o.SHA256})
-	return answer.Get(versionHeader), err
+	return s.core.PutObject(ctx, s.bucket, s.prefix+o.Key, content, o.Size, "", o.SHA256, opts)
 }
+
+// partSize is the size of a part of a large object: there may be 10,000.
+func partSize(size int64) uint64 { return uint64(max(16<<20, size/9000)) }
 
 // isTaken tells whether a PUT was refused because the key is taken.
 func isTaken(err error) bool {
-	refused, _ := errors.AsType[refusal](err)
-	return refused.status == http.StatusPreconditionFailed || refused.Code == "PreconditionFailed"
+	response := minio.ToErrorResponse(err)
+	return response.StatusCode == http.StatusPreconditionFailed || response.Code == minio.PreconditionFailed
 }
 
 // looksLike compares the object under a key that was taken, reads it where the server
 // keeps no SHA-256, and locks it where it is not locked for as long as it should be.
 func (s *S3) looksLike(ctx context.Context, o Object, opts PutOptions) error {
-	said, err := s.stat(ctx, o)
+	info, err := s.stat(ctx, o)
 	if err != nil {
 		return err
 	}
-	if err = s.compare(ctx, o, said); err == nil && opts.Doubt {
+	if err = s.compare(ctx, o, info); err == nil && opts.Doubt {
 		err = s.readBack(ctx, o)
 	}
 	if err != nil || opts.Retain.IsZero() {
 		return err
 	}
-	if until, err := time.Parse(time.RFC3339, said.lockedUntil); err == nil && !until.Before(opts.Retain.Add(-31*24*time.Hour)) {
+	if until, err := time.Parse(time.RFC3339, info.Metadata.Get("X-Amz-Object-Lock-Retain-Until-Date")); err == nil && !until.Before(opts.Retain.Add(-31*24*time.Hour)) {
 		return nil
 	}
-	return s.bucket.lock(ctx, s.prefix+o.Key, opts.Retain)
+	mode := minio.Compliance
+	return s.core.PutObjectRetention(ctx, s.bucket, s.prefix+o.Key, minio.PutObjectRetentionOptions{Mode: &mode, RetainUntilDate: &opts.Retain})
 }
 
 func (s *S3) readBack(ctx context.Context, o Object) error {
@@ -217,17 +238,17 @@ func (s *S3) readBack(ctx context.Context, o Object) error {
 	return Compare(ctx, o, content)
 }
 
-func (s *S3) stat(ctx context.Context, o Object) (info, error) {
-	return s.bucket.stat(ctx, s.prefix+o.Key)
+func (s *S3) stat(ctx context.Context, o Object) (minio.ObjectInfo, error) {
+	return s.core.StatObject(ctx, s.bucket, s.prefix+o.Key, minio.StatObjectOptions{Checksum: true})
 }
 
 // compare compares an object with what the server says of it. Where the server keeps no
 // SHA-256, compare reads the object.
-func (s *S3) compare(ctx context.Context, o Object, said info) error {
-	if said.size != o.Size {
-		return fmt.Errorf("%w: %d bytes instead of %d", files.ErrDiffers, said.size, o.Size)
+func (s *S3) compare(ctx context.Context, o Object, info minio.ObjectInfo) error {
+	if info.Size != o.Size {
+		return fmt.Errorf("%w: %d bytes instead of %d", files.ErrDiffers, info.Size, o.Size)
 	}
-	sum, err := base64.StdEncoding.DecodeString(said.sum)
+	sum, err := base64.StdEncoding.DecodeString(info.ChecksumSHA256)
 	if err != nil || len(sum) == 0 { // that of an object in parts has a number behind it
 		return s.readBack(ctx, o)
 	}
@@ -241,18 +262,19 @@ func (s *S3) compare(ctx context.Context, o Object, said info) error {
 // [files.ErrDiffers].
 func (s *S3) Look(ctx context.Context, o Object) error {
 	return s.try(ctx, func() error {
-		said, err := s.stat(ctx, o)
+		info, err := s.stat(ctx, o)
 		if err != nil {
 			return err
 		}
-		return s.compare(ctx, o, said)
+		return s.compare(ctx, o, info)
 	})
 }
 
 // Read opens the object. The error is [files.ErrMissing] if there is none.
 func (s *S3) Read(ctx context.Context, o Object) (content io.ReadCloser, err error) {
+	ctx = context.WithValue(ctx, objectSize{}, o.Size)
 	err = s.try(ctx, func() (err error) {
-		content, err = s.bucket.get(ctx, s.prefix+o.Key, o.Size)
+		content, _, _, err = s.core.GetObject(ctx, s.bucket, s.prefix+o.Key, minio.GetObjectOptions{})
 		return err
 	})
 	return content, err
@@ -262,15 +284,11 @@ func (s *S3) Read(ctx context.Context, o Object) (content io.ReadCloser, err err
 // versions. A missing one is no error. The error is [ErrLocked] if the server refuses.
 func (s *S3) Remove(ctx context.Context, o Object, version string) error {
 	err := s.try(ctx, func() error {
-		query := url.Values{}
-		if version != "" {
-			query.Set("versionId", version)
-		}
-		_, err := s.bucket.do(ctx, request{method: http.MethodDelete, key: s.prefix + o.Key, query: query})
-		switch refused, _ := errors.AsType[refusal](err); {
-		case refused.Code == "NoSuchVersion":
+		err := s.core.RemoveObject(ctx, s.bucket, s.prefix+o.Key, minio.RemoveObjectOptions{VersionID: version})
+		switch code := minio.ToErrorResponse(err); {
+		case code.Code == "NoSuchVersion":
 			return nil
-		case refused.status == http.StatusForbidden, refused.Code == "ObjectLocked", refused.Code == "WORMProtected", refused.Code == "InvalidRequest":
+		case code.StatusCode == http.StatusForbidden, code.Code == "ObjectLocked", code.Code == "WORMProtected", code.Code == "InvalidRequest":
 			return fmt.Errorf("%s: %w: %w", o.Key, ErrLocked, err)
 		}
 		return err
@@ -281,30 +299,19 @@ func (s *S3) Remove(ctx context.Context, o Object, version string) error {
 	return err
 }
 
-// mostPages of a thousand keys are more than all backups that there ever were.
-const mostPages = 1000
-
-var errEndless = fmt.Errorf("%w: the listing does not end after %d pages", ErrAway, mostPages)
-
 // List calls each with every object below the folder.
 func (s *S3) List(ctx context.Context, folder string, each func(Found) error) error {
-	token := ""
-	for range mostPages {
-		page, err := s.bucket.list(ctx, s.prefix+folder+"/", token)
-		if err != nil {
-			return s.classify(ctx, err)
+	ctx, cancel := context.WithCancel(context.WithValue(ctx, pagesLeft{}, new(mostPages)))
+	defer cancel()
+	for info := range s.core.Client.ListObjects(ctx, s.bucket, minio.ListObjectsOptions{Prefix: s.prefix + folder + "/", Recursive: true}) {
+		if info.Err != nil {
+			return s.classify(ctx, info.Err)
 		}
-		for _, object := range page.Contents {
-			if err := each(Found{strings.TrimPrefix(object.Key, s.prefix), object.Size, object.LastModified}); err != nil {
-				return err
-			}
+		if err := each(Found{strings.TrimPrefix(info.Key, s.prefix), info.Size, info.LastModified}); err != nil {
+			return err
 		}
-		if !page.IsTruncated {
-			return nil
-		}
-		token = page.NextContinuationToken
 	}
-	return errEndless
+	return nil
 }
 
 // version is the id that a server gives to a version, if the database can keep it.

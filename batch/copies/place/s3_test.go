@@ -141,11 +141,7 @@ func TestADamagedObjectIsReplaced(t *testing.T) {
 	if err := s.Remove(t.Context(), o, ""); err != nil {
 		t.Fatal(err)
 	}
-	client, err := server.Client()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := client.PutObject(t.Context(), "copies", "mirror/"+o.Key, strings.NewReader("other!!"), 7, minio.PutObjectOptions{}); err != nil {
+	if _, err := s.core.Client.PutObject(t.Context(), "copies", "mirror/"+o.Key, strings.NewReader("other!!"), 7, minio.PutObjectOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Look(t.Context(), o); !errors.Is(err, files.ErrDiffers) {

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/minio/minio-go/v7"
+
 	"noggin/batch/files"
 )
 
@@ -36,24 +38,24 @@ func passes(err error) bool {
 	if isBroken(err) {
 		return true
 	}
-	refused, ok := errors.AsType[refusal](err)
+	response, ok := errors.AsType[minio.ErrorResponse](err)
 	if !ok {
 		return false
 	}
-	switch refused.Code {
+	switch response.Code {
 	// A body that was damaged on its way.
 	case "BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "InvalidDigest", "RequestTimeout", "SlowDown",
 		"ConditionalRequestConflict", "OperationAborted":
 		return true
 	}
-	return refused.status >= http.StatusInternalServerError && refused.status != http.StatusNotImplemented ||
-		refused.status == http.StatusTooManyRequests
+	return response.StatusCode >= http.StatusInternalServerError && response.StatusCode != http.StatusNotImplemented ||
+		response.StatusCode == http.StatusTooManyRequests
 }
 
 // isBroken tells whether a request ended without an answer.
 func isBroken(err error) bool {
-	_, refused := errors.AsType[refusal](err)
-	return err != nil && !refused && !known(err)
+	response, ok := errors.AsType[minio.ErrorResponse](err)
+	return err != nil && (!ok || response.StatusCode == 0) && !known(err)
 }
 
 // known tells whether an error has its meaning already.
@@ -66,10 +68,7 @@ func known(err error) bool {
 	return false
 }
 
-// noSuchBucket is the code of a bucket that is missing.
-const noSuchBucket = "NoSuchBucket"
-
-// classify gives an error of a request its meaning. An answer that concerns the one
+// classify gives an error of the library its meaning. An answer that concerns the one
 // object only, such as 400, stays as it is.
 func (s *S3) classify(ctx context.Context, err error) error {
 	if err == nil || known(err) {
@@ -78,15 +77,15 @@ func (s *S3) classify(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	refused, ok := errors.AsType[refusal](err)
-	if !ok {
+	response, ok := errors.AsType[minio.ErrorResponse](err)
+	if !ok || response.StatusCode == 0 {
 		return fmt.Errorf("%w: %s: %w", ErrAway, s.at, err)
 	}
-	said := fmt.Sprintf("%s: HTTP %d, %.80q: %.300q", s.at, refused.status, refused.Code, refused.Message)
+	said := fmt.Sprintf("%s: HTTP %d, %.80q: %.300q", s.at, response.StatusCode, response.Code, response.Message)
 	switch {
-	case refused.Code == "NoSuchKey", refused.status == http.StatusNotFound && refused.Code != noSuchBucket:
+	case response.Code == minio.NoSuchKey, response.StatusCode == http.StatusNotFound && response.Code != minio.NoSuchBucket:
 		return fmt.Errorf("%w: %s", files.ErrMissing, said)
-	case refused.status == http.StatusBadRequest, refused.status == http.StatusMethodNotAllowed:
+	case response.StatusCode == http.StatusBadRequest, response.StatusCode == http.StatusMethodNotAllowed:
 		return errors.New(said)
 	}
 	return fmt.Errorf("%w: %s", ErrAway, said)
@@ -102,7 +101,7 @@ func newTransport(idle time.Duration) http.RoundTripper {
 		idle = idleTime
 	}
 	dialer := &net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}
-	return &http.Transport{
+	return bounded{&http.Transport{
 		Proxy: http.ProxyFromEnvironment,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			conn, err := dialer.DialContext(ctx, network, address)
@@ -113,7 +112,39 @@ func newTransport(idle time.Duration) http.RoundTripper {
 		},
 		TLSHandshakeTimeout: 15 * time.Second, IdleConnTimeout: 90 * time.Second, MaxIdleConnsPerHost: 64, DisableCompression: true,
 		ResponseHeaderTimeout: idle, ExpectContinueTimeout: 0, MaxResponseHeaderBytes: 64 << 10,
+	}}
+}
+
+// mostAnswer bounds an answer, in bytes, unless it is a larger object: the library reads
+// each to its end. A page of a listing has a thousand keys of 1 KB.
+const mostAnswer = 4 << 20
+
+// bounded cuts answers that would never end.
+type bounded struct{ inner http.RoundTripper }
+
+// objectSize is the key of a context with the size of the object that is read.
+type objectSize struct{}
+
+// pagesLeft is the key of a context with how many more pages a listing may have.
+type pagesLeft struct{}
+
+// mostPages of a thousand keys are more than all backups that there ever were.
+const mostPages = 1000
+
+var errEndless = fmt.Errorf("%w: the listing does not end after %d pages", ErrAway, mostPages)
+
+func (b bounded) RoundTrip(request *http.Request) (*http.Response, error) {
+	if left, is := request.Context().Value(pagesLeft{}).(*int); is {
+		if *left--; *left < 0 {
+			return nil, errEndless
+		}
 	}
+	answer, err := b.inner.RoundTrip(request)
+	if err == nil {
+		size, _ := request.Context().Value(objectSize{}).(int64)
+		answer.Body = http.MaxBytesReader(nil, answer.Body, max(mostAnswer, size))
+	}
+	return answer, err
 }
 
 // idleConn is a connection whose every read and write has the idle time.

@@ -237,16 +237,11 @@ func (s *Server) MakeBucket(t testing.TB, name string, locked bool) {
 
 // NewBucket is MakeBucket outside of tests.
 func (s *Server) NewBucket(ctx context.Context, name string, locked bool) error {
-	client, err := s.Client()
+	client, err := minio.New(strings.TrimPrefix(s.URL, "http://"), &minio.Options{Creds: credentials.NewStaticV4(KeyID, Secret, ""), Region: "us-east-1"})
 	if err == nil {
 		err = client.MakeBucket(ctx, name, minio.MakeBucketOptions{ObjectLocking: locked})
 	}
 	return err
-}
-
-// Client is another program's way to the server.
-func (s *Server) Client() (*minio.Client, error) {
-	return minio.New(strings.TrimPrefix(s.URL, "http://"), &minio.Options{Creds: credentials.NewStaticV4(KeyID, Secret, ""), Region: "us-east-1"})
 }
 
 // Path is the file in which the server keeps the current version of an object.
