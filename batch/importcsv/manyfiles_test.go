@@ -2,6 +2,7 @@ package importcsv
 
 import (
 	"bytes"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -69,4 +70,28 @@ func TestFilesWithLongNamesGetReasonsOfTheirOwn(t *testing.T) {
 	if strings.Count(tree, ".reason.txt") != 3 || strings.Count(tree, ".rejected.csv") != 3 {
 		t.Errorf("the folders hold\n%s", tree)
 	}
+}
+
+func TestAFileStaysWhoseRowsTheDatabaseRefused(t *testing.T) {
+	t.Parallel()
+	b := newInbox(t)
+	execute := func(statement string) {
+		t.Helper()
+		db, err := sql.Open("postgres", b.url)
+		batchtest.Must(t, err)
+		defer db.Close()
+		_, err = db.ExecContext(t.Context(), statement)
+		batchtest.Must(t, err)
+	}
+	b.put("tips.csv", "tip\n"+tipA+"\nnone\n")
+	execute(`ALTER TABLE noggin_schema.noggin_data ADD CONSTRAINT none CHECK (false) NOT VALID`)
+	if summary, err := b.Run(t.Context(), Options{}); err == nil || summary.Files[0].Outcome != fileFailed {
+		t.Errorf("%v: %s", err, outcomes(summary))
+	}
+	b.wantTree("tips.csv")
+	execute(`ALTER TABLE noggin_schema.noggin_data DROP CONSTRAINT none`)
+	if got := b.run(Options{}); got.New != 1 || got.Rejected != 1 {
+		t.Errorf("the next run: %s", outcomes(got))
+	}
+	b.wantTree("error/tips.csv.rejected.csv", "processed/tips.csv")
 }
