@@ -1,0 +1,47 @@
+package archive
+
+import (
+	"maps"
+	"testing"
+	"time"
+
+	"noggin/api/apitest"
+	"noggin/batch/batchtest"
+)
+
+var threeDays = apitest.Options{Records: 3, MediaBytes: apitest.Range{Min: 2000, Max: 3000}, Days: 3, FirstDay: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC)}
+
+func TestARecordWhoseClaimIsLostAtTheLastMomentStays(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, threeDays)
+	var tip string
+	batchtest.Must(t, s.sql.QueryRowContext(t.Context(), `SELECT min(tip) FROM noggin_data`).Scan(&tip))
+	s.step = func(step string) {
+		if step == "looked again" {
+			s.exec(`UPDATE noggin_data SET claimed_by = NULL, claim_expires_at = NULL, claim_token = claim_token + 1 WHERE tip = $1`, tip)
+		}
+	}
+	if summary := s.mustCreate(everything); summary.Busy != 1 || summary.RecordsRemoved != 2 {
+		t.Errorf("summary %+v", summary)
+	}
+	s.step = nil
+	if n := s.scalar(`SELECT count(*) FROM noggin_data WHERE archived AND tip = $1`, tip); n != 0 {
+		t.Error("it is archived")
+	}
+	s.mustHaveAll("beside an operator", s.inArchives())
+	if len(s.onDisk()) == 0 {
+		t.Error("its files were removed")
+	}
+	if again := s.mustCreate(everything); again.RecordsRemoved != 1 || len(s.onDisk()) != 0 {
+		t.Errorf("the next run: %+v", again)
+	}
+}
+
+func TestAnArchiveThatAfterCreateCutTakesNoOriginal(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, threeDays)
+	s.Config.AfterCreate = `truncate -s -1 "$1"`
+	if summary, err := s.create(everything); err == nil || summary.FilesRemoved != 0 || !maps.Equal(s.onDisk(), s.originals) {
+		t.Errorf("%+v, %v", summary, err)
+	}
+}
