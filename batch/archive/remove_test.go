@@ -2,11 +2,15 @@ package archive
 
 import (
 	"maps"
+	"path"
+	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
 	"noggin/api/apitest"
 	"noggin/batch/batchtest"
+	"noggin/batch/files"
 )
 
 var threeDays = apitest.Options{Records: 3, MediaBytes: apitest.Range{Min: 2000, Max: 3000}, Days: 3, FirstDay: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC)}
@@ -34,6 +38,27 @@ func TestARecordWhoseClaimIsLostAtTheLastMomentStays(t *testing.T) {
 	}
 	if again := s.mustCreate(everything); again.RecordsRemoved != 1 || len(s.onDisk()) != 0 {
 		t.Errorf("the next run: %+v", again)
+	}
+}
+
+func TestAFileThatChangesWhileItsFolderIsAsideComesBack(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, threeDays)
+	changed := ""
+	s.step = func(step string) {
+		if aside := glob(filepath.Join(s.Paths.Output, files.RemovingFolder, "*", "*.txt")); step == "aside" && changed == "" {
+			changed = filepath.Base(aside[0])
+			flipBit(t, aside[0], 40)
+		}
+	}
+	if summary := s.mustCreate(everything); summary.RecordsRemoved != 2 || summary.LeftOutCount != 1 {
+		t.Errorf("summary %+v", summary)
+	}
+	if !slices.ContainsFunc(slices.Collect(maps.Keys(s.onDisk())), func(name string) bool { return path.Base(name) == changed }) {
+		t.Errorf("%s was removed with what somebody wrote into it", changed)
+	}
+	if n := s.scalar(`SELECT count(*) FROM noggin_data WHERE archived`); n != 2 {
+		t.Errorf("%d records are archived", n)
 	}
 }
 
