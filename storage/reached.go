@@ -6,8 +6,8 @@ import (
 )
 
 // lookBack is how long a run takes records from where it is in the queue before it looks
-// at the whole queue again. Dead runs' records have waited longer, for their lease.
-const lookBack = 30 * time.Second
+// at the whole queue again. Dead runs' records have waited as long, for their lease.
+const lookBack = 2 * time.Minute
 
 // Reached is how far a run is in the queue. While any session holds a snapshot, the
 // queue's indexes keep an entry of every record that was taken since. A claim that begins

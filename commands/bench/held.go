@@ -41,7 +41,7 @@ func benchHeld(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// heldFigures has the slowest claim apart: the first of a run, and one every 30 seconds,
+// heldFigures has the slowest claim apart: the first of a run, and one every two minutes,
 // begins at the queue's first entry.
 type heldFigures struct{ first, claim, statements, wall, idle float64 }
 
