@@ -72,7 +72,8 @@
 //	  shelf     reads single files out of archives                → archive files
 //	archive     old records into archives, and back               → format queue health claims watch files forms
 //	  format    the file format of archives                       → files forms
-//	process     drains the queue                                  → gate names search health textreport media files forms
+//	process     drains the queue                                  → adopt gate names search health textreport media files forms
+//	adopt       finds the files of a record that are on disk      → textreport media files forms
 //	sources     exports from SFTP servers                         → files
 //	names       names in and out, healing                         → search textreport csvfile files forms
 //	importcsv   exports into the queue                            → csvfile files forms
@@ -102,5 +103,6 @@
 //   - What is copied: the triggers in schema.sql. Where to: copies/place.
 //   - A type of attachment: media.
 //   - When a failure counts or opens the circuit: gate. When a record is repeated: process.
+//   - Which file on disk spares a download, or becomes a former file: adopt.
 //   - A red flag or a piece of advice: health. A finding: validate.
 package batch

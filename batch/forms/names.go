@@ -83,6 +83,16 @@ func AttachmentName(name, day, stub string, sequence int, ext string) string {
 	return fmt.Sprintf("%s_%s_%s_%03d.%s", Component(name, ""), digits, stub, sequence, ext)
 }
 
+// AttachmentNameIn is the AttachmentName in the folder of the record with this tip. The
+// folder decides the name and the day in it, so that an edit of the record changes no names.
+func AttachmentNameIn(folder, tip, stub string, sequence int, ext string) string {
+	name, day := FolderParts(folder, tip)
+	return AttachmentName(name, day, stub, sequence, ext)
+}
+
+// TipSuffix is what is added to the file name of an attachment when another file has it.
+func TipSuffix(tip string) string { return Component(tip[:min(8, len(tip))], "x") }
+
 // ReportName is the file name of a record's text report. name is the record's
 // [RecordName].
 func ReportName(name string) string { return Component(name, "") + "_inspection_data.txt" }

@@ -194,7 +194,7 @@ func (w *work) compareOne(ctx context.Context, a *storage.Attachment, ref forms.
 	if whole {
 		mark = fmt.Sprintf("v%d", max(w.stored.Version, 1))
 	}
-	kept, err := w.folder.Keep(got.temp, forms.BesideName(w.nameOf(a, ref, got.Ext), mark), suffixOf(a.Tip))
+	kept, err := w.folder.Keep(got.temp, forms.BesideName(w.nameOf(a, ref, got.Ext), mark), forms.TipSuffix(a.Tip))
 	if errors.Is(err, files.ErrObstacle) {
 		return nil, w.notCompared(ctx, a, err)
 	}
@@ -278,6 +278,22 @@ func (w *work) cleared(a *storage.Attachment, got received, took float64) *stora
 		Status: storage.AttachmentComplete, Validation: got.Status, Filename: path.Base(*a.Path), Path: a.Path, Size: a.Size, SHA256: a.SHA256,
 		ContentType: &got.MIME, Seconds: took, Attempted: true,
 	}
+}
+
+// adoptOfGone is recordUnknown for a complete record that the API does not give any more,
+// with --adopt. It returns err, or what kept it from looking.
+func (w *work) adoptOfGone(ctx context.Context, err error) error {
+	if class := gate.ClassOf(err); !w.run.opts.Adopt || w.claim.Status != storage.StatusComplete || w.folder != nil || class != gate.Absent && class != gate.Forbidden {
+		return err
+	}
+	stored, ok, own := w.run.db.CurrentAnswer(ctx, w.key())
+	if own == nil && ok && stored.Folder != "" {
+		w.stored, w.folder = stored, w.run.output.Folder(stored.Folder, stored.Taken...)
+		if w.onDisk, own = w.run.finder.Look(stored, w.record.InspectionID, nil, w.folder); own == nil {
+			own = w.recordUnknown(ctx)
+		}
+	}
+	return cmp.Or(own, err)
 }
 
 // countAsking counts the asking of a record that was complete once.

@@ -16,26 +16,6 @@ import (
 	"noggin/batch/process"
 )
 
-// newComplete is a mirror whose records are complete and refreshed.
-func newComplete(t *testing.T, o apitest.Options) *batchtest.Mirror {
-	t.Helper()
-	m := newQueue(t, o)
-	m.Refresh = process.DefaultRefresh()
-	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != o.Records || s.AskedAgain != 0 {
-		t.Fatalf("summary %+v\n%s", s, m.Logged)
-	}
-	return m
-}
-
-// passDays lets days pass for everything that is asked again.
-func passDays(m *batchtest.Mirror, days string) {
-	m.T.Helper()
-	m.Execute(`UPDATE noggin_schema.refreshes SET due_at = due_at - '` + days + ` days'::interval, version_at = version_at - '` + days + ` days'::interval,
-		missing_since = missing_since - '` + days + ` days'::interval, gone_at = gone_at - '` + days + ` days'::interval`)
-	m.Execute(`UPDATE noggin_schema.record_versions SET fetched_at = fetched_at - '` + days + ` days'::interval`)
-	makeDue(m)
-}
-
 // answers returns the bodies of a record's versions, by number.
 func answers(m *batchtest.Mirror, tip string) []string {
 	m.T.Helper()
@@ -63,7 +43,7 @@ const recordState = `SELECT concat_ws(' ', processing_status, 'v' || version, re
 
 func TestAnUnchangedRecordIsAskedAtEachStepAndNothingMoves(t *testing.T) {
 	t.Parallel()
-	m := newComplete(t, photoWorld(1, 2))
+	m := batchtest.NewComplete(t, batchtest.PhotoWorld(1, 2))
 	const moving = `SELECT concat_ws(' ', processing_status, updated_at, processed_at, report_hash_sha256, version) FROM noggin_schema.noggin_data`
 	before := m.Value(moving)
 	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Claimed != 0 {
@@ -71,7 +51,7 @@ func TestAnUnchangedRecordIsAskedAtEachStepAndNothingMoves(t *testing.T) {
 	}
 	m.Server.ResetStats()
 	for step, days := range []string{"2", "7", "30"} {
-		passDays(m, days)
+		m.PassDays(days)
 		s := m.MustRun(process.Options{UntilEmpty: true})
 		if s.AskedAgain != 1 || s.Unchanged != 1 || s.Claimed != 1 || s.Unsuccessful() != 0 {
 			t.Errorf("step %d: summary %+v\n%s", step, s, m.Logged)
@@ -80,11 +60,11 @@ func TestAnUnchangedRecordIsAskedAtEachStepAndNothingMoves(t *testing.T) {
 		if step == 2 {
 			want = 2 // the last step compares the attachments
 		}
-		if n := mediaRequests(m); n != want {
+		if n := m.MediaRequests(); n != want {
 			t.Errorf("step %d: %d requests for media, want %d", step, n, want)
 		}
 	}
-	passDays(m, "400")
+	m.PassDays("400")
 	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Claimed != 0 {
 		t.Errorf("after the last step: %+v", s)
 	}
@@ -99,18 +79,18 @@ func TestAnUnchangedRecordIsAskedAtEachStepAndNothingMoves(t *testing.T) {
 
 func TestAnEditBecomesAVersionBesideTheFormerOne(t *testing.T) {
 	t.Parallel()
-	m := newComplete(t, photoWorld(1, 3))
+	m := batchtest.NewComplete(t, batchtest.PhotoWorld(1, 3))
 	record := m.Server.Record(0)
 	tip := record.Tip
 	first := string(m.Server.Payload(tip))
-	report := findFiles(m, "_inspection_data.txt")[0]
+	report := m.FilesEnding("_inspection_data.txt")[0]
 	former, err := os.ReadFile(report)
 	if err != nil {
 		t.Fatal(err)
 	}
 	removed := m.Value(`SELECT file_path FROM noggin_schema.attachments WHERE attachment_tip = '` + record.Attachments[2].Tip + `'`)
 	m.Server.Edit(tip, apitest.Edit{Set: map[string]any{"jobNumber": "J-77", "lcdInspectionId": "LCD - 999999"}, Add: []string{"attachments"}, Remove: []string{record.Attachments[2].Tip}})
-	passDays(m, "2")
+	m.PassDays("2")
 	s := m.MustRun(process.Options{UntilEmpty: true})
 	if s.Changed != 1 || s.Complete != 1 || s.AttachmentsDownloaded != 1 {
 		t.Fatalf("summary %+v\n%s", s, m.Logged)
@@ -155,12 +135,12 @@ func TestOlderAndReducedAnswersAreKeptAndChangeNothing(t *testing.T) {
 	for _, kind := range []string{"stale", "reduced"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			m := newComplete(t, photoWorld(1, 1))
+			m := batchtest.NewComplete(t, batchtest.PhotoWorld(1, 1))
 			tip := m.Server.Record(0).Tip
 			row := m.Value(`SELECT md5(concat_ws(' ', payload, inspection_id, inspection_date, version)) FROM noggin_schema.noggin_data`)
 			m.Server.AddFault(apitest.Fault{Kind: kind})
 			for _, way := range []func(){
-				func() { passDays(m, "2") },
+				func() { m.PassDays("2") },
 				func() { m.Execute(`UPDATE noggin_schema.noggin_data SET processing_status = 'pending'`) },
 			} {
 				way()
@@ -172,7 +152,7 @@ func TestOlderAndReducedAnswersAreKeptAndChangeNothing(t *testing.T) {
 					t.Errorf("the record is %s", state)
 				}
 			}
-			if s := m.MustRun(process.Options{Selector: only(m, 0)}); s.Complete != 1 || s.Older+s.Reduced != 1 {
+			if s := m.MustRun(process.Options{Selector: m.Only(0)}); s.Complete != 1 || s.Older+s.Reduced != 1 {
 				t.Errorf("process --tip: %+v", s)
 			}
 			if now := m.Value(`SELECT md5(concat_ws(' ', payload, inspection_id, inspection_date, version)) FROM noggin_schema.noggin_data`); now != row {
@@ -197,14 +177,14 @@ func TestWhatTheAPINoLongerGivesStaysComplete(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{404, 410, 403, 500} {
 		for name, ask := range map[string]func(m *batchtest.Mirror){
-			"refresh": func(m *batchtest.Mirror) { passDays(m, "2") },
+			"refresh": func(m *batchtest.Mirror) { m.PassDays("2") },
 			"operator's update": func(m *batchtest.Mirror) {
 				m.Execute(`UPDATE noggin_schema.noggin_data SET processing_status = 'pending' WHERE tip = '` + m.Server.Record(0).Tip + `'`)
 			},
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				m := newComplete(t, photoWorld(2, 1))
+				m := batchtest.NewComplete(t, batchtest.PhotoWorld(2, 1))
 				tip := m.Server.Record(0).Tip
 				m.Server.AddFault(apitest.Fault{Status: status, On: apitest.OnRecord, Tips: []string{tip}})
 				const state = `SELECT concat_ws(' ', d.processing_status, d.retry_count, d.permanently_failed, r.missing_since IS NOT NULL, r.gone_at IS NOT NULL, r.returned_at IS NOT NULL, r.due_at > now())
@@ -213,7 +193,7 @@ func TestWhatTheAPINoLongerGivesStaysComplete(t *testing.T) {
 				for day, want := range []string{"complete 0 f " + missing + " f f t", "complete 0 f " + missing + " " + missing + " f t"} {
 					ask(m)
 					if day > 0 {
-						passDays(m, "2")
+						m.PassDays("2")
 					}
 					if s := m.MustRun(process.Options{UntilEmpty: true}); s.Unsuccessful() != 0 {
 						t.Errorf("day %d: summary %+v\n%s", day, s, m.Logged)
@@ -223,7 +203,7 @@ func TestWhatTheAPINoLongerGivesStaysComplete(t *testing.T) {
 					}
 				}
 				m.Server.ClearFaults()
-				passDays(m, "2")
+				m.PassDays("2")
 				if s := m.MustRun(process.Options{UntilEmpty: true}); s.Unsuccessful() != 0 {
 					t.Errorf("summary %+v", s)
 				}
@@ -238,7 +218,7 @@ func TestWhatTheAPINoLongerGivesStaysComplete(t *testing.T) {
 
 func TestOtherBytesUnderTheSameTipStandBesideTheFormerOnes(t *testing.T) {
 	t.Parallel()
-	m := newComplete(t, photoWorld(1, 2))
+	m := batchtest.NewComplete(t, batchtest.PhotoWorld(1, 2))
 	record := m.Server.Record(0)
 	before := m.Value(`SELECT file_path FROM noggin_schema.attachments WHERE attachment_tip = '` + record.Attachments[0].Tip + `'`)
 	m.Server.Edit(record.Tip, apitest.Edit{Replace: []string{record.Attachments[0].Tip}})
@@ -263,12 +243,12 @@ func TestOtherBytesUnderTheSameTipStandBesideTheFormerOnes(t *testing.T) {
 
 func TestAnEditedRecordWhoseNewAttachmentFailsIsPartial(t *testing.T) {
 	t.Parallel()
-	m := newComplete(t, photoWorld(2, 1))
+	m := batchtest.NewComplete(t, batchtest.PhotoWorld(2, 1))
 	tip := m.Server.Record(0).Tip
 	edited := m.Server.Edit(tip, apitest.Edit{Add: []string{"attachments"}})
 	added := edited.Attachments[len(edited.Attachments)-1].Tip
 	m.Server.AddFault(apitest.Fault{Status: 404, Tips: []string{added}})
-	passDays(m, "2")
+	m.PassDays("2")
 	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Partial != 1 || s.Changed != 1 {
 		t.Errorf("summary %+v\n%s", s, m.Logged)
 	}
@@ -276,7 +256,7 @@ func TestAnEditedRecordWhoseNewAttachmentFailsIsPartial(t *testing.T) {
 		t.Error("a record in the queue is to be asked again as well")
 	}
 	m.Server.ClearFaults()
-	makeDue(m)
+	m.MakeDue()
 	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 1 {
 		t.Errorf("summary %+v", s)
 	}
@@ -285,8 +265,8 @@ func TestAnEditedRecordWhoseNewAttachmentFailsIsPartial(t *testing.T) {
 
 func TestEveryVersionOfARestlessMirrorIsFoundAgain(t *testing.T) {
 	t.Parallel()
-	o := photoWorld(6, 1)
-	m := newComplete(t, o)
+	o := batchtest.PhotoWorld(6, 1)
+	m := batchtest.NewComplete(t, o)
 	served := map[string][]string{}
 	note := func() {
 		for r := range m.Server.Records() {
@@ -308,7 +288,7 @@ func TestEveryVersionOfARestlessMirrorIsFoundAgain(t *testing.T) {
 			m.Server.Edit(r.Tip, edit)
 		}
 		note()
-		passDays(m, "2")
+		m.PassDays("2")
 		if round%2 == 1 {
 			loseClaim(proxy)
 		}

@@ -21,7 +21,7 @@ import (
 
 func TestAnOperatorsUpdateInMidRecordIsHonoured(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, photoWorld(1, 1))
+	m := batchtest.NewQueue(t, batchtest.PhotoWorld(1, 1))
 	m.Server.AddFault(apitest.Fault{Kind: "delay", Delay: 300 * time.Millisecond})
 	acted := during(m, func() {
 		m.Query(`UPDATE noggin_schema.noggin_data SET processing_status = 'skipped'`, nil)
@@ -35,7 +35,7 @@ func TestAnOperatorsUpdateInMidRecordIsHonoured(t *testing.T) {
 
 func TestASlowRecordKeepsItsClaim(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, photoWorld(1, 2))
+	m := batchtest.NewQueue(t, batchtest.PhotoWorld(1, 2))
 	m.Processing.ClaimLease = time.Second
 	m.Processing.AttachmentPause = 100 * time.Millisecond
 	m.Server.AddFault(apitest.Fault{Kind: "delay", Delay: 900 * time.Millisecond})
@@ -53,7 +53,7 @@ func TestTheTimeGivenEndsClaimingAlone(t *testing.T) {
 	t.Parallel()
 	world := plainWorld(300)
 	world.Latency = 50 * time.Millisecond
-	m := newQueue(t, world)
+	m := batchtest.NewQueue(t, world)
 	s := m.MustRun(process.Options{UntilEmpty: true, MaxTime: 300 * time.Millisecond})
 	if s.Complete == 0 || s.Complete != s.Claimed || s.Claimed == 300 || s.Stopped == "" {
 		t.Errorf("summary %+v", s)
@@ -63,7 +63,7 @@ func TestTheTimeGivenEndsClaimingAlone(t *testing.T) {
 
 func TestWhatIsNotFinishedWithinTheGraceIsDueAtOnceUncounted(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, plainWorld(3))
+	m := batchtest.NewQueue(t, plainWorld(3))
 	m.Processing.StopGrace = 100 * time.Millisecond
 	m.Server.AddFault(apitest.Fault{Kind: "hang"})
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -82,7 +82,7 @@ func TestWhatIsNotFinishedWithinTheGraceIsDueAtOnceUncounted(t *testing.T) {
 
 func TestWithoutTheMarkerNothingIsRequestedOrCounted(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, photoWorld(60, 1))
+	m := batchtest.NewQueue(t, batchtest.PhotoWorld(60, 1))
 	marker := filepath.Join(m.Output, files.MarkerName)
 	if err := os.Remove(marker); err != nil {
 		t.Fatal(err)
@@ -115,7 +115,7 @@ func TestWithoutTheMarkerNothingIsRequestedOrCounted(t *testing.T) {
 
 func TestRetriesTakeAtMostHalfOfABatch(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, plainWorld(60))
+	m := batchtest.NewQueue(t, plainWorld(60))
 	m.Execute(`UPDATE noggin_schema.noggin_data SET processing_status = 'api_failed', next_retry_at = now()
 		WHERE tip IN (SELECT tip FROM noggin_schema.noggin_data ORDER BY queue_order LIMIT 30)`)
 	m.MustRun(process.Options{Batch: 20})
@@ -148,12 +148,12 @@ func TestClaimsWhoseReplyIsLostAreWorkedOnInTheSameRun(t *testing.T) {
 	t.Parallel()
 	for name, options := range map[string]func(m *batchtest.Mirror) process.Options{
 		"a batch":     func(*batchtest.Mirror) process.Options { return process.Options{Batch: 5} },
-		"named tips":  func(m *batchtest.Mirror) process.Options { return process.Options{Selector: only(m, 3)} },
+		"named tips":  func(m *batchtest.Mirror) process.Options { return process.Options{Selector: m.Only(3)} },
 		"until empty": func(*batchtest.Mirror) process.Options { return process.Options{UntilEmpty: true} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := newQueue(t, plainWorld(5))
+			m := batchtest.NewQueue(t, plainWorld(5))
 			loseClaim(behindProxy(m))
 			opts := options(m)
 			want := 5
@@ -173,7 +173,7 @@ func TestClaimsWhoseReplyIsLostAreWorkedOnInTheSameRun(t *testing.T) {
 
 func TestARecordWhoseResultIsRefusedIsNotTakenAgainInTheSameRun(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, plainWorld(3))
+	m := batchtest.NewQueue(t, plainWorld(3))
 	m.Execute(`CREATE FUNCTION noggin_schema.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$`)
 	m.Execute(`CREATE TRIGGER refuse BEFORE UPDATE ON noggin_schema.noggin_data FOR EACH ROW
 		WHEN (NEW.processing_status = 'complete' AND NEW.queue_order = 1) EXECUTE FUNCTION noggin_schema.refuse()`)
@@ -185,7 +185,7 @@ func TestARecordWhoseResultIsRefusedIsNotTakenAgainInTheSameRun(t *testing.T) {
 
 func TestLostRepliesToCommitsLoseAndRepeatNothing(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, photoWorld(30, 1))
+	m := batchtest.NewQueue(t, batchtest.PhotoWorld(30, 1))
 	proxy := behindProxy(m)
 	acted := during(m, func() { proxy.LoseCommits(12) })
 	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 30 {
@@ -201,7 +201,7 @@ func TestLostRepliesToCommitsLoseAndRepeatNothing(t *testing.T) {
 
 func TestCutDatabaseConnectionsAreMadeAnew(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, photoWorld(40, 1))
+	m := batchtest.NewQueue(t, batchtest.PhotoWorld(40, 1))
 	m.Server.AddFault(apitest.Fault{Kind: "delay", Delay: 20 * time.Millisecond})
 	proxy := behindProxy(m)
 	acted := during(m, func() {
@@ -219,7 +219,7 @@ func TestCutDatabaseConnectionsAreMadeAnew(t *testing.T) {
 
 func TestADatabaseThatStallsIsWaitedFor(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, photoWorld(20, 1))
+	m := batchtest.NewQueue(t, batchtest.PhotoWorld(20, 1))
 	proxy := behindProxy(m)
 	acted := during(m, func() {
 		proxy.Stall()

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"noggin/api/apitest"
+	"noggin/batch/batchtest"
 	"noggin/batch/process"
 )
 
@@ -29,7 +30,7 @@ func TestBytesThatAreNotKnownToBeWholeAreKeptBesideTheAttachment(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := newComplete(t, photoWorld(1, 1))
+			m := batchtest.NewComplete(t, batchtest.PhotoWorld(1, 1))
 			path := m.Value(`SELECT file_path FROM noggin_schema.attachments`)
 			before, err := os.ReadFile(filepath.Join(m.Output, path))
 			if err != nil {
@@ -44,8 +45,8 @@ func TestBytesThatAreNotKnownToBeWholeAreKeptBesideTheAttachment(t *testing.T) {
 			}
 			m.Server.ResetStats()
 			compare := process.Options{Refresh: true, Media: true, UntilEmpty: true}
-			if s := m.MustRun(compare); s.Unchanged != 1 || s.Complete != 1 || mediaRequests(m) != test.asked {
-				t.Errorf("%d requests, summary %+v\n%s", mediaRequests(m), s, m.Logged)
+			if s := m.MustRun(compare); s.Unchanged != 1 || s.Complete != 1 || m.MediaRequests() != test.asked {
+				t.Errorf("%d requests, summary %+v\n%s", m.MediaRequests(), s, m.Logged)
 			}
 			if now, err := os.ReadFile(filepath.Join(m.Output, path)); err != nil || string(now) != string(before) {
 				t.Errorf("the file that was there: %v", err)
@@ -77,7 +78,7 @@ func TestBytesThatAreNotKnownToBeWholeAreKeptBesideTheAttachment(t *testing.T) {
 
 func TestAComparisonThatTheAPIFailedIsMadeTheNextDay(t *testing.T) {
 	t.Parallel()
-	m := newComplete(t, photoWorld(1, 1))
+	m := batchtest.NewComplete(t, batchtest.PhotoWorld(1, 1))
 	whole := string(m.Server.Media(m.Server.Record(0).Attachments[0].Tip))
 	lastStep := func() {
 		m.Execute(`UPDATE noggin_schema.refreshes SET step = 2, due_at = now() - interval '1 hour', version_at = now() - interval '40 days'`)
@@ -89,8 +90,8 @@ func TestAComparisonThatTheAPIFailedIsMadeTheNextDay(t *testing.T) {
 	} {
 		m.Server.SetFaults(faults...)
 		lastStep()
-		if s := m.MustRun(process.Options{UntilEmpty: true}); s.Unchanged != 1 || s.Complete != 1 || mediaRequests(m) == 0 {
-			t.Errorf("%s fails: %d requests, summary %+v\n%s", name, mediaRequests(m), s, m.Logged)
+		if s := m.MustRun(process.Options{UntilEmpty: true}); s.Unchanged != 1 || s.Complete != 1 || m.MediaRequests() == 0 {
+			t.Errorf("%s fails: %d requests, summary %+v\n%s", name, m.MediaRequests(), s, m.Logged)
 		}
 		if got := m.Value(`SELECT concat_ws(' ', step, due_at BETWEEN now() + interval '20 hours' AND now() + interval '32 hours') FROM noggin_schema.refreshes`); got != "2 t" {
 			t.Errorf("%s fails: step and due the next day: %s", name, got)
@@ -101,8 +102,8 @@ func TestAComparisonThatTheAPIFailedIsMadeTheNextDay(t *testing.T) {
 	}
 	m.Server.ClearFaults()
 	lastStep()
-	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Unchanged != 1 || mediaRequests(m) != 1 {
-		t.Errorf("%d requests, summary %+v\n%s", mediaRequests(m), s, m.Logged)
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Unchanged != 1 || m.MediaRequests() != 1 {
+		t.Errorf("%d requests, summary %+v\n%s", m.MediaRequests(), s, m.Logged)
 	}
 	if got := m.Value(`SELECT count(due_at) FROM noggin_schema.refreshes`); got != "0" {
 		t.Error("after the last step the record is due again")
@@ -113,7 +114,7 @@ func TestAComparisonThatTheAPIFailedIsMadeTheNextDay(t *testing.T) {
 // that it did not do its work.
 func TestAnAnswerThatCannotBeStoredFailsTheRunOfACompleteRecord(t *testing.T) {
 	t.Parallel()
-	m := newComplete(t, plainWorld(3))
+	m := batchtest.NewComplete(t, plainWorld(3))
 	tip := m.Server.Record(0).Tip
 	m.Execute(`CREATE FUNCTION noggin_schema.refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
 			IF NEW.record_tip = '` + tip + `' THEN RAISE 'no room for this one' USING ERRCODE = '22000'; END IF; RETURN NEW; END$$;
@@ -121,7 +122,7 @@ func TestAnAnswerThatCannotBeStoredFailsTheRunOfACompleteRecord(t *testing.T) {
 	for i := range 3 {
 		m.Server.Edit(m.Server.Record(i).Tip, apitest.Edit{Set: map[string]any{"jobNumber": "J-1"}})
 	}
-	passDays(m, "2")
+	m.PassDays("2")
 	s := m.MustRun(process.Options{UntilEmpty: true})
 	if s.Unsuccessful() != 1 || s.Unrecorded != 1 || s.Changed != 2 || s.Complete != 2 || s.AskedAgain != 3 {
 		t.Errorf("summary %+v\n%s", s, m.Logged)
@@ -130,7 +131,7 @@ func TestAnAnswerThatCannotBeStoredFailsTheRunOfACompleteRecord(t *testing.T) {
 		t.Errorf("the record is %s", got)
 	}
 	m.Execute(`DROP TRIGGER refuse ON noggin_schema.record_versions`)
-	passDays(m, "2")
+	m.PassDays("2")
 	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Changed != 1 || s.Unsuccessful() != 0 {
 		t.Errorf("afterwards: %+v", s)
 	}
@@ -140,7 +141,7 @@ func TestAnAnswerThatCannotBeStoredFailsTheRunOfACompleteRecord(t *testing.T) {
 // could not both be recorded.
 func TestTheNameOfAnArchivedFileDoesNotReturn(t *testing.T) {
 	t.Parallel()
-	m := newComplete(t, photoWorld(1, 1))
+	m := batchtest.NewComplete(t, batchtest.PhotoWorld(1, 1))
 	whole := string(m.Server.Media(m.Server.Record(0).Attachments[0].Tip))
 	current := func() string { return m.Value(`SELECT file_path FROM noggin_schema.attachments`) }
 	paths := []string{current()}

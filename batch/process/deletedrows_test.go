@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"noggin/api/apitest"
+	"noggin/batch/batchtest"
 	"noggin/batch/process"
 )
 
@@ -13,7 +14,7 @@ func TestARecordWhoseRowsAreDeletedUnderTheRunIsDoneAgain(t *testing.T) {
 	for _, statement := range []string{`DELETE FROM noggin_schema.attachments`, `TRUNCATE noggin_schema.attachments CASCADE`} {
 		t.Run(statement, func(t *testing.T) {
 			t.Parallel()
-			m := newQueue(t, photoWorld(10, 2))
+			m := batchtest.NewQueue(t, batchtest.PhotoWorld(10, 2))
 			fault := m.Server.AddFault(apitest.Fault{Kind: "delay", On: apitest.OnMedia, Delay: time.Second})
 			acted := during(m, func() {
 				for m.Value(`SELECT count(*) FROM noggin_schema.noggin_data WHERE processing_status = 'api_success'`) == "0" {

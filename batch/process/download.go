@@ -31,11 +31,8 @@ func (w *work) download(ctx context.Context) error {
 	if pause > 0 {
 		limit = 1
 	}
-	onDisk, err := w.filesOnDisk(refs)
-	if err == nil {
-		err = w.listUnknown()
-	}
-	if err != nil {
+	var err error
+	if w.onDisk, err = w.run.finder.Look(w.stored, w.record.InspectionID, refs, w.folder); err != nil {
 		return err
 	}
 	group, going := errgroup.WithContext(ctx) // going ends with the first error
@@ -44,7 +41,7 @@ func (w *work) download(ctx context.Context) error {
 		a := &w.stored.Attachments[i]
 		whole := a.Status == storage.AttachmentComplete && a.Validation != storage.ValidationFailed && !a.NotLookedAt()
 		whole = whole && (w.stored.Settled || w.isThere(a)) // a refresh reads no file
-		compare := whole && (w.comparesMedia() || a.Validation == storage.ValidationSuspect || w.hasUnknown(a))
+		compare := whole && (w.comparesMedia() || a.Validation == storage.ValidationSuspect || w.onDisk.HasUnknown(a))
 		if whole && !compare {
 			continue
 		}
@@ -58,7 +55,7 @@ func (w *work) download(ctx context.Context) error {
 			if going.Err() != nil {
 				return nil
 			}
-			d, err := w.getOne(ctx, a, refs[a.Tip], onDisk[a.Tip], compare)
+			d, err := w.getOne(ctx, a, refs[a.Tip], compare)
 			if d == nil {
 				return err
 			}
@@ -74,15 +71,19 @@ func (w *work) download(ctx context.Context) error {
 }
 
 // getOne compares an attachment that is there, or gets one that is not.
-func (w *work) getOne(ctx context.Context, a *storage.Attachment, ref forms.AttachmentRef, onDisk []fileOnDisk, compare bool) (*storage.Download, error) {
+func (w *work) getOne(ctx context.Context, a *storage.Attachment, ref forms.AttachmentRef, compare bool) (*storage.Download, error) {
 	if compare {
 		return w.compareOne(ctx, a, ref)
 	}
-	d, err := w.adopt(a, ref, onDisk)
-	if d == nil && err == nil {
-		d, err = w.downloadOne(ctx, a, ref)
+	d, err := w.onDisk.Adopt(a)
+	switch {
+	case err != nil:
+		return nil, err
+	case d == nil:
+		return w.downloadOne(ctx, a, ref)
 	}
-	return d, err
+	w.run.fileDone(0)
+	return d, nil
 }
 
 // note adds a download that ended to the result and to the attachment, which the text
@@ -168,7 +169,7 @@ func (w *work) downloadOne(ctx context.Context, a *storage.Attachment, ref forms
 		return d, err
 	}
 	size, sum := got.temp.Size(), got.temp.SHA256()
-	kept, err := w.folder.Keep(got.temp, d.Filename, suffixOf(a.Tip))
+	kept, err := w.folder.Keep(got.temp, d.Filename, forms.TipSuffix(a.Tip))
 	if err != nil {
 		if errors.Is(err, files.ErrObstacle) {
 			return d, err
@@ -253,15 +254,9 @@ func (w *work) doubt(ctx context.Context, a *storage.Attachment, ref forms.Attac
 	return d, nil
 }
 
-// nameOf returns the file name of an attachment. The folder decides the name and the day
-// in it, so that an edit of the record changes no names.
+// nameOf returns the file name of an attachment.
 func (w *work) nameOf(a *storage.Attachment, ref forms.AttachmentRef, ext string) string {
-	stub := ref.Stub
-	if stub == "" {
-		stub = a.Field
-	}
-	name, day := forms.FolderParts(w.stored.Folder, w.claim.Tip)
-	return forms.AttachmentName(name, day, stub, a.Sequence, ext)
+	return forms.AttachmentNameIn(w.stored.Folder, w.claim.Tip, cmp.Or(ref.Stub, a.Field), a.Sequence, ext)
 }
 
 // refused decides what the error of a request ends: one by the API ends the attachment,
@@ -278,6 +273,3 @@ func (w *work) refused(ctx context.Context, d *storage.Download, err error) (*st
 	}
 	return d, err
 }
-
-// suffixOf returns what is added to a file name that another file has.
-func suffixOf(tip string) string { return forms.Component(tip[:min(8, len(tip))], "x") }

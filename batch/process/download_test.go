@@ -20,7 +20,7 @@ func attachmentsOf(m *batchtest.Mirror) string {
 
 func TestACutPhotographIsKeptAsSuspectOnlyWhenALaterRunGetsTheSame(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, photoWorld(1, 1))
+	m := batchtest.NewQueue(t, batchtest.PhotoWorld(1, 1))
 	m.Server.AddFault(apitest.Fault{Kind: "cut-picture"})
 	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Failed != 1 {
 		t.Errorf("summary %+v", s)
@@ -30,12 +30,12 @@ func TestACutPhotographIsKeptAsSuspectOnlyWhenALaterRunGetsTheSame(t *testing.T)
 	}
 	// Other bytes are no confirmation.
 	m.Server.SetFaults(apitest.Fault{Kind: "cut-picture", Keep: 0.7})
-	makeDue(m)
+	m.MakeDue()
 	m.MustRun(process.Options{UntilEmpty: true})
 	if got := attachmentsOf(m); got != "failed validation_failed" {
 		t.Errorf("after other bytes: %s", got)
 	}
-	makeDue(m)
+	m.MakeDue()
 	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 1 {
 		t.Errorf("summary %+v", s)
 	}
@@ -62,14 +62,14 @@ func TestWhatIsNoPhotographIsNeverKept(t *testing.T) {
 		{Kind: "hang-body"},
 		{Kind: "redirect-loop"},
 	}
-	m := newQueue(t, photoWorld(len(faults), 1))
+	m := batchtest.NewQueue(t, batchtest.PhotoWorld(len(faults), 1))
 	m.API.MaxAttachmentBytes, m.API.Timeout = 100_000, time.Second
 	for i, fault := range faults {
 		fault.On, fault.Tips = apitest.OnMedia, []string{m.Server.Record(i).Tip}
 		m.Server.AddFault(fault)
 	}
 	for range 2 {
-		makeDue(m)
+		m.MakeDue()
 		if s := m.MustRun(process.Options{UntilEmpty: true}); s.Failed != len(faults) {
 			t.Errorf("summary %+v", s)
 		}
@@ -81,7 +81,7 @@ func TestWhatIsNoPhotographIsNeverKept(t *testing.T) {
 
 func TestOnlyWhatIsMissingIsFetchedAgain(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, photoWorld(1, 3))
+	m := batchtest.NewQueue(t, batchtest.PhotoWorld(1, 3))
 	broken := m.Server.Record(0).Attachments[1].Tip
 	m.Server.AddFault(apitest.Fault{Status: 500, Tips: []string{broken}})
 	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Partial != 1 || s.AttachmentsDownloaded != 2 {
@@ -89,7 +89,7 @@ func TestOnlyWhatIsMissingIsFetchedAgain(t *testing.T) {
 	}
 	m.Server.ClearFaults()
 	m.Server.ResetStats()
-	makeDue(m)
+	m.MakeDue()
 	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 1 || s.AttachmentsDownloaded != 1 {
 		t.Errorf("summary %+v", s)
 	}
@@ -103,7 +103,7 @@ func TestOnlyWhatIsMissingIsFetchedAgain(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(m.Output, kept[0]), []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := m.MustRun(process.Options{Selector: only(m, 0)})
+	s := m.MustRun(process.Options{Selector: m.Only(0)})
 	if s.Complete != 1 || s.AttachmentsDownloaded != 1 {
 		t.Errorf("summary %+v", s)
 	}
@@ -111,7 +111,7 @@ func TestOnlyWhatIsMissingIsFetchedAgain(t *testing.T) {
 
 func TestTheSameAttachmentTwiceIsOneFile(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, photoWorld(1, 2))
+	m := batchtest.NewQueue(t, batchtest.PhotoWorld(1, 2))
 	m.Server.AddFault(apitest.Fault{Kind: "double-media"})
 	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 1 || s.AttachmentsDownloaded != 2 {
 		t.Errorf("summary %+v", s)
@@ -121,7 +121,7 @@ func TestTheSameAttachmentTwiceIsOneFile(t *testing.T) {
 
 func TestRecordsOfOneIDAndDayGetFoldersOfTheirOwn(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, photoWorld(12, 1))
+	m := batchtest.NewQueue(t, batchtest.PhotoWorld(12, 1))
 	m.Server.AddFault(apitest.Fault{Kind: "repeated-id"})
 	for _, err := range inTwoRuns(m) {
 		if err != nil {
@@ -136,7 +136,7 @@ func TestRecordsOfOneIDAndDayGetFoldersOfTheirOwn(t *testing.T) {
 
 func TestThePauseIsBetweenTheAttachmentsOfARecord(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, photoWorld(1, 3))
+	m := batchtest.NewQueue(t, batchtest.PhotoWorld(1, 3))
 	m.Processing.AttachmentPause = 150 * time.Millisecond
 	s := m.MustRun(process.Options{UntilEmpty: true})
 	log := slices.DeleteFunc(m.Server.Log(), func(e apitest.Entry) bool { return e.Kind != apitest.OnMedia })
@@ -152,7 +152,7 @@ func TestThePauseIsBetweenTheAttachmentsOfARecord(t *testing.T) {
 
 func TestARecordWithManyAttachmentsOpensFewFiles(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, photoWorld(1, 120))
+	m := batchtest.NewQueue(t, batchtest.PhotoWorld(1, 120))
 	m.Processing.Concurrency = 3
 	if s := m.MustRun(process.Options{UntilEmpty: true}); s.AttachmentsDownloaded != 120 {
 		t.Errorf("summary %+v", s)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"noggin/api/apitest"
+	"noggin/batch/batchtest"
 	"noggin/batch/process"
 )
 
@@ -16,7 +17,7 @@ func TestEightDrippingPhotographsDoNotCostARunItsProgress(t *testing.T) {
 	const others = 60
 	o := plainWorld(others + 1)
 	o.MediaBytes = apitest.Fixed(4_000_000)
-	m := newQueue(t, o)
+	m := batchtest.NewQueue(t, o)
 	m.API.Timeout, m.API.MaxRetries, m.Processing.StopGrace = 2*time.Second, 5, time.Second/2
 	record := m.Server.Record(0) // the first in the queue
 	for range m.Processing.Concurrency {
@@ -43,15 +44,15 @@ func TestEightDrippingPhotographsDoNotCostARunItsProgress(t *testing.T) {
 
 func TestAPhotographThatDripsForTooLongFailsWithoutAnotherAttempt(t *testing.T) {
 	t.Parallel()
-	o := photoWorld(1, 1)
+	o := batchtest.PhotoWorld(1, 1)
 	o.MediaBytes = apitest.Fixed(4_000_000)
-	m := newQueue(t, o)
+	m := batchtest.NewQueue(t, o)
 	m.API.MaxRetries, m.API.MaxTransferTime = 5, time.Second
 	m.Server.AddFault(apitest.Fault{Kind: "drip", On: apitest.OnMedia, Size: 1000, Pause: time.Second / 20})
 	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Failed != 1 {
 		t.Errorf("summary %+v", s)
 	}
-	if n := mediaRequests(m); n != 1 {
+	if n := m.MediaRequests(); n != 1 {
 		t.Errorf("%d requests for the photograph, want 1", n)
 	}
 	if got := m.Value(`SELECT string_agg(error_type, ' ') FROM noggin_schema.processing_errors`); got != "too_slow" {

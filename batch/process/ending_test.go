@@ -58,7 +58,7 @@ var networkFaults = map[string]func(*storagetest.Proxy){
 // which a run reads when a claim found nothing.
 func TestARunThatLosesTheDatabaseWhenNothingElseIsDueGoesOn(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, photoWorld(3, 1))
+	m := batchtest.NewQueue(t, batchtest.PhotoWorld(3, 1))
 	proxy := impatient(m, 10*time.Second)
 	proxy.LoseReply(func(statement string) bool {
 		return strings.Contains(statement, "AS heal_needed") && m.Server.Stats().Requests > 0
@@ -73,7 +73,7 @@ func TestARunEndsInTimeWhateverTheNetworkToTheDatabaseDoes(t *testing.T) {
 	for name, fault := range networkFaults {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := newQueue(t, photoWorld(30, 1))
+			m := batchtest.NewQueue(t, batchtest.PhotoWorld(30, 1))
 			m.Server.AddFault(apitest.Fault{Kind: "delay", Delay: 50 * time.Millisecond})
 			m.Processing.StopGrace = time.Second
 			direct := m.DB
@@ -102,7 +102,7 @@ func TestMaxTimeWinsOverRetryFor(t *testing.T) {
 	for name, fault := range networkFaults {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := newQueue(t, photoWorld(30, 1))
+			m := batchtest.NewQueue(t, batchtest.PhotoWorld(30, 1))
 			m.Server.AddFault(apitest.Fault{Kind: "delay", Delay: 50 * time.Millisecond})
 			m.Processing.StopGrace = time.Second
 			proxy := impatient(m, time.Hour)
@@ -165,7 +165,7 @@ func TestALockOnATableEndsTheRunAndIsNamed(t *testing.T) {
 	for _, table := range []string{"noggin_data", "attachments", "circuit", "processing_errors", "record_counts"} {
 		t.Run(table, func(t *testing.T) {
 			t.Parallel()
-			m := newQueue(t, photoWorld(30, 1))
+			m := batchtest.NewQueue(t, batchtest.PhotoWorld(30, 1))
 			m.Server.AddFault(apitest.Fault{Status: 404, On: apitest.OnMedia, ByTip: true, Share: 0.5}) // for processing_errors
 			m.Server.AddFault(apitest.Fault{Kind: "delay", Delay: 50 * time.Millisecond})
 			m.Processing.StopGrace = time.Second
@@ -196,7 +196,7 @@ func lockRow(m *batchtest.Mirror, o *operator, tip string, then func()) (acted c
 
 func TestALockedRowHoldsUpItsRecordAlone(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, photoWorld(40, 1))
+	m := batchtest.NewQueue(t, batchtest.PhotoWorld(40, 1))
 	const retryFor = 6 * time.Second
 	impatient(m, retryFor)
 	m.Processing.ClaimLease = time.Second // renewals meet the lock too
@@ -213,7 +213,7 @@ func TestALockedRowHoldsUpItsRecordAlone(t *testing.T) {
 
 func TestARecordWhoseRowIsUnlockedInTimeCompletes(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, photoWorld(40, 1))
+	m := batchtest.NewQueue(t, batchtest.PhotoWorld(40, 1))
 	impatient(m, 20*time.Second)
 	o := newOperator(m)
 	acted := lockRow(m, o, m.Server.Record(3).Tip, func() {
@@ -236,7 +236,7 @@ func TestNoRecordWaitsForTheAPIWhenTheRunIsStopped(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := newQueue(t, plainWorld(20))
+			m := batchtest.NewQueue(t, plainWorld(20))
 			m.API.MaxRetries = 3
 			m.Circuit.SampleSize = 1000
 			m.Processing.StopGrace = time.Minute
@@ -259,7 +259,7 @@ func TestNoRecordWaitsForTheAPIWhenTheRunIsStopped(t *testing.T) {
 
 func TestAnOpenCircuitEndsTheWaitForTheNextAttempt(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, plainWorld(20))
+	m := batchtest.NewQueue(t, plainWorld(20))
 	m.API.MaxRetries = 3
 	m.Circuit.SampleSize = 5
 	m.Processing.StopGrace = time.Minute
@@ -284,7 +284,7 @@ func TestAMaintenancePauseEndsClaimingInARunUnderWay(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := newQueue(t, plainWorld(120))
+			m := batchtest.NewQueue(t, plainWorld(120))
 			m.Processing.Concurrency = 1
 			m.Server.AddFault(apitest.Fault{Kind: "delay", Delay: 20 * time.Millisecond})
 			var claimed string

@@ -14,7 +14,7 @@ import (
 func TestRejectedCredentialsStopEverythingInFlightApart(t *testing.T) {
 	t.Parallel()
 	for status, limit := range map[int]int64{401: 4, 403: 10 + 4} {
-		m := newQueue(t, plainWorld(60))
+		m := batchtest.NewQueue(t, plainWorld(60))
 		m.Processing.Concurrency = 4
 		m.Server.AddFault(apitest.Fault{Status: status})
 		if _, err := m.TryRun(process.Options{UntilEmpty: true}); !errors.Is(err, gate.ErrCredentials) {
@@ -41,7 +41,7 @@ func failsForADay(m *batchtest.Mirror) {
 
 func TestASingleForbiddenRecordIsCountedLikeAFailureThatPasses(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, plainWorld(12))
+	m := batchtest.NewQueue(t, plainWorld(12))
 	m.Server.AddFault(apitest.Fault{Status: 403, Tips: []string{m.Server.Record(3).Tip}})
 	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 11 || s.PermanentlyFailed != 0 {
 		t.Errorf("summary %+v", s)
@@ -53,14 +53,14 @@ func TestASingleForbiddenRecordIsCountedLikeAFailureThatPasses(t *testing.T) {
 
 func TestARecordIsGivenUpAfterItsAttemptsAndItsTime(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, plainWorld(12))
+	m := batchtest.NewQueue(t, plainWorld(12))
 	m.Retry.MaxAttempts = 3
 	m.Server.AddFault(apitest.Fault{Status: 500, Tips: []string{m.Server.Record(0).Tip}})
 	for attempt := range 5 {
 		if attempt == 4 {
 			failsForADay(m)
 		}
-		makeDue(m)
+		m.MakeDue()
 		s := m.MustRun(process.Options{UntilEmpty: true})
 		if given := s.PermanentlyFailed; (given == 1) != (attempt == 4) {
 			t.Errorf("attempt %d: %d given up", attempt+1, given)
@@ -77,7 +77,7 @@ func TestARecordIsGivenUpAfterItsAttemptsAndItsTime(t *testing.T) {
 
 func TestBrokenAnswersAreKeptAsAnExcerptWithoutSecrets(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, plainWorld(8))
+	m := batchtest.NewQueue(t, plainWorld(8))
 	kinds := []string{"html", "malformed", "wrong-tip", "no-tip", "empty-object", "array", "cut", "body"}
 	for i, kind := range kinds {
 		f := apitest.Fault{Kind: kind, Tips: []string{m.Server.Record(i).Tip}, On: apitest.OnRecord}
@@ -105,14 +105,14 @@ func TestBrokenAnswersAreKeptAsAnExcerptWithoutSecrets(t *testing.T) {
 
 func TestPhotographsThatNobodyServesAreNotTheRecordsFault(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, apitest.Options{Records: 6, Forms: []string{"LCD"}, Photos: apitest.Fixed(2)})
+	m := batchtest.NewQueue(t, apitest.Options{Records: 6, Forms: []string{"LCD"}, Photos: apitest.Fixed(2)})
 	m.Server.AddFault(apitest.Fault{Status: 404, On: apitest.OnMedia})
 	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Failed != 6 {
 		t.Errorf("summary %+v", s)
 	}
 	nothingCounted(m)
 	m.Server.SetFaults(apitest.Fault{Status: 404, On: apitest.OnMedia, Tips: []string{m.Server.Record(0).Attachments[0].Tip}})
-	makeDue(m)
+	m.MakeDue()
 	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 5 || s.Partial != 1 {
 		t.Errorf("summary %+v", s)
 	}

@@ -18,7 +18,7 @@ import (
 // namesQueue is a mirror whose records are complete and whose names are all unknown.
 func namesQueue(t *testing.T, records int) *batchtest.Mirror {
 	t.Helper()
-	m := newQueue(t, plainWorld(records))
+	m := batchtest.NewQueue(t, plainWorld(records))
 	m.MustRun(process.Options{UntilEmpty: true})
 	return m
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"noggin/api/apitest"
+	"noggin/batch/batchtest"
 	"noggin/batch/gate"
 	"noggin/batch/process"
 	"noggin/storage"
@@ -14,7 +15,7 @@ import (
 
 func TestRetryAfterHoldsBackEveryRequest(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, plainWorld(100))
+	m := batchtest.NewQueue(t, plainWorld(100))
 	m.API.MaxRetries = 2
 	m.Server.AddFault(apitest.Fault{Status: 429, RetryAfter: "2", Until: 1})
 	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 100 {
@@ -36,7 +37,7 @@ func TestRetryAfterHoldsBackEveryRequest(t *testing.T) {
 
 func TestAPauseHoldsRunsThatBeginInIt(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, plainWorld(2))
+	m := batchtest.NewQueue(t, plainWorld(2))
 	paused := time.Now()
 	if err := m.DB.PauseRequests(t.Context(), time.Second); err != nil {
 		t.Fatal(err)
@@ -49,7 +50,7 @@ func TestAPauseHoldsRunsThatBeginInIt(t *testing.T) {
 
 func TestAPauseLongerThanTheTimeLeftEndsTheRun(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, plainWorld(20))
+	m := batchtest.NewQueue(t, plainWorld(20))
 	m.Server.AddFault(apitest.Fault{Status: 429, RetryAfter: "300"})
 	_, err := m.TryRun(process.Options{UntilEmpty: true, MaxTime: 10 * time.Second})
 	if !errors.Is(err, gate.ErrAPIUnavailable) {
@@ -62,7 +63,7 @@ func TestAPauseThatAClockSetWhileItWasAheadEndsInMidRun(t *testing.T) {
 	t.Parallel()
 	world := plainWorld(60)
 	world.Latency = 50 * time.Millisecond
-	m := newQueue(t, world)
+	m := batchtest.NewQueue(t, world)
 	acted := during(m, func() {
 		m.Execute(`UPDATE noggin_schema.circuit SET paused_until = now() + interval '3 hours'; UPDATE noggin_schema.runs SET started_at = now() + interval '3 hours'`)
 	})
@@ -74,7 +75,7 @@ func TestAPauseThatAClockSetWhileItWasAheadEndsInMidRun(t *testing.T) {
 
 func TestTheRateLimitHoldsForAllRunsTogether(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, plainWorld(30))
+	m := batchtest.NewQueue(t, plainWorld(30))
 	m.Processing.MaxRequestsPerSecond = 20
 	for _, err := range inTwoRuns(m) {
 		if err != nil {
@@ -95,13 +96,13 @@ func TestTheRateLimitHoldsForAllRunsTogether(t *testing.T) {
 
 func TestAnOutageBurnsNoRecordAndItsEndIsNoticedByProbes(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, plainWorld(60))
+	m := batchtest.NewQueue(t, plainWorld(60))
 	fault := m.Server.AddFault(apitest.Fault{Status: 503})
 	if _, err := m.TryRun(process.Options{UntilEmpty: true}); !errors.Is(err, gate.ErrAPIUnavailable) {
 		t.Fatalf("error %v", err)
 	}
 	nothingCounted(m)
-	makeDue(m)
+	m.MakeDue()
 	asked := m.Server.Stats().Requests
 	if _, err := m.TryRun(process.Options{UntilEmpty: true}); !errors.Is(err, gate.ErrAPIUnavailable) {
 		t.Errorf("error %v while open", err)
@@ -111,7 +112,7 @@ func TestAnOutageBurnsNoRecordAndItsEndIsNoticedByProbes(t *testing.T) {
 	}
 	m.Server.RemoveFault(fault)
 	m.Execute(`UPDATE noggin_schema.circuit SET open_until = now()`)
-	makeDue(m)
+	m.MakeDue()
 	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 60 || s.Circuit != storage.CircuitClosed {
 		t.Errorf("summary %+v", s)
 	}
@@ -122,7 +123,7 @@ func TestAnOutageBurnsNoRecordAndItsEndIsNoticedByProbes(t *testing.T) {
 
 func TestTwoRunsShareTheProbesOfAHalfOpenCircuit(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, plainWorld(40))
+	m := batchtest.NewQueue(t, plainWorld(40))
 	m.Circuit.SampleSize = 5
 	m.Execute(`UPDATE noggin_schema.circuit SET state = 'open', open_until = now(), generation = generation + 1`)
 	m.Server.AddFault(apitest.Fault{Status: 503, Delay: 50 * time.Millisecond})
@@ -141,7 +142,7 @@ func TestACircuitThatAnotherRunOpensEndsThisOne(t *testing.T) {
 	t.Parallel()
 	world := plainWorld(400)
 	world.Latency = 100 * time.Millisecond
-	m := newQueue(t, world)
+	m := batchtest.NewQueue(t, world)
 	go func() {
 		for m.Server.Stats().Requests == 0 {
 			time.Sleep(5 * time.Millisecond)

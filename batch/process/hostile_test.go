@@ -35,7 +35,7 @@ func fence(m *batchtest.Mirror) (check func()) {
 
 func TestReferencesThatAreNotOursAreFailedAttachments(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, photoWorld(1, 2))
+	m := batchtest.NewQueue(t, batchtest.PhotoWorld(1, 2))
 	checkFence := fence(m)
 	m.Server.AddFault(apitest.Fault{Kind: "hostile-media"})
 	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Partial != 1 || s.AttachmentsDownloaded != 2 {
@@ -58,7 +58,7 @@ func TestReferencesThatAreNotOursAreFailedAttachments(t *testing.T) {
 func TestEachHostileReferenceFailsAloneAndIsAskedOfNobody(t *testing.T) {
 	t.Parallel()
 	refs := apitest.HostileMedia()
-	m := newQueue(t, photoWorld(len(refs), 1))
+	m := batchtest.NewQueue(t, batchtest.PhotoWorld(len(refs), 1))
 	checkFence := fence(m)
 	for i, ref := range refs {
 		if ref == "" {
@@ -78,7 +78,7 @@ func TestEachHostileReferenceFailsAloneAndIsAskedOfNobody(t *testing.T) {
 
 func TestARedirectToAForeignHostGetsNoCredentials(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, photoWorld(2, 2))
+	m := batchtest.NewQueue(t, batchtest.PhotoWorld(2, 2))
 	foreign := apitest.Start(t, apitest.Options{Records: 2, Forms: []string{"LCD"}, Photos: apitest.Fixed(2), OpenAccess: true, MediaBytes: apitest.Range{Min: 2000, Max: 5000}})
 	m.API.MediaRedirectHosts = []string{strings.TrimPrefix(foreign.URL(), "http://")}
 	m.Server.AddFault(apitest.Fault{Kind: "redirect", On: apitest.OnMedia, Location: foreign.URL()})
@@ -90,7 +90,7 @@ func TestARedirectToAForeignHostGetsNoCredentials(t *testing.T) {
 	}
 	// A record that is redirected is a broken answer.
 	m.Server.SetFaults(apitest.Fault{Kind: "redirect", On: apitest.OnRecord, Location: foreign.URL()})
-	if s, err := m.TryRun(process.Options{Selector: only(m, 0)}); s.AskedAgain != 1 || s.Complete != 1 || !errors.Is(err, gate.ErrAPIUnavailable) {
+	if s, err := m.TryRun(process.Options{Selector: m.Only(0)}); s.AskedAgain != 1 || s.Complete != 1 || !errors.Is(err, gate.ErrAPIUnavailable) {
 		t.Errorf("summary %+v, error %v", s, err)
 	}
 	if n := foreign.Stats().Requests; n != 4 {
@@ -101,7 +101,7 @@ func TestARedirectToAForeignHostGetsNoCredentials(t *testing.T) {
 func TestHostileAnswersBecomeRecordsInsideTheOutputFolder(t *testing.T) {
 	t.Parallel()
 	names := apitest.HostileNames()
-	m := newQueue(t, photoWorld(3*len(names)+5, 1))
+	m := batchtest.NewQueue(t, batchtest.PhotoWorld(3*len(names)+5, 1))
 	checkFence := fence(m)
 	index := 0
 	fault := func(f apitest.Fault) {
@@ -140,7 +140,7 @@ func TestALargeRecordIsStored(t *testing.T) {
 	if os.Getenv("NOGGIN_FAULTS") == "full" {
 		size *= 10
 	}
-	m := newQueue(t, plainWorld(2))
+	m := batchtest.NewQueue(t, plainWorld(2))
 	m.Server.AddFault(apitest.Fault{Kind: "huge", Tips: []string{m.Server.Record(0).Tip}, On: apitest.OnRecord, Size: size})
 	m.API.MaxPayloadBytes = 64 << 20
 	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 2 {
@@ -150,7 +150,7 @@ func TestALargeRecordIsStored(t *testing.T) {
 
 func TestAnAnswerBeyondTheLimitIsRefused(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, plainWorld(4))
+	m := batchtest.NewQueue(t, plainWorld(4))
 	m.API.MaxPayloadBytes = 200_000
 	for i, fault := range []apitest.Fault{
 		{Kind: "huge", Size: 300_000},

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"noggin/api/apitest"
+	"noggin/batch/batchtest"
 	"noggin/batch/forms"
 	"noggin/batch/process"
 )
@@ -24,13 +25,13 @@ var pages = []string{
 
 func TestAPageInThePlaceOfAPhotographIsNeverCompleteNorCounted(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, photoWorld(len(pages), 1))
+	m := batchtest.NewQueue(t, batchtest.PhotoWorld(len(pages), 1))
 	m.Circuit.SampleSize = 1000 // stays closed
 	for i, page := range pages {
 		m.Server.AddFault(apitest.Fault{Kind: "body", On: apitest.OnMedia, Value: page, Tips: []string{m.Server.Record(i).Tip}})
 	}
 	for range 3 { // the same page again and again is no evidence either
-		makeDue(m)
+		m.MakeDue()
 		if s := m.MustRun(process.Options{UntilEmpty: true}); s.Failed != len(pages) {
 			t.Errorf("summary %+v", s)
 		}
@@ -43,7 +44,7 @@ func TestAPageInThePlaceOfAPhotographIsNeverCompleteNorCounted(t *testing.T) {
 	}
 	nothingCounted(m)
 	m.Server.ClearFaults()
-	makeDue(m)
+	m.MakeDue()
 	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != len(pages) {
 		t.Errorf("afterwards: %+v", s)
 	}
@@ -51,7 +52,7 @@ func TestAPageInThePlaceOfAPhotographIsNeverCompleteNorCounted(t *testing.T) {
 
 func TestAFieldOfDocumentsTakesTextButNoPage(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, photoWorld(3, 1))
+	m := batchtest.NewQueue(t, batchtest.PhotoWorld(3, 1))
 	types, err := forms.New([]forms.ObjectType{{Code: "LCD", Media: []forms.MediaField{{Field: m.Server.Record(0).Attachments[0].Field, Stub: "paper", Kind: "document"}}}})
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +83,7 @@ func wordFile(t *testing.T) string {
 
 func TestWithoutALengthOnlyWhatIsProvedOrComesTwiceIsComplete(t *testing.T) {
 	t.Parallel()
-	world := newQueue(t, photoWorld(1, 1)).Server
+	world := batchtest.NewQueue(t, batchtest.PhotoWorld(1, 1)).Server
 	photograph := string(world.Media(world.Record(0).Attachments[0].Tip))
 	for name, test := range map[string]struct {
 		body  string
@@ -100,7 +101,7 @@ func TestWithoutALengthOnlyWhatIsProvedOrComesTwiceIsComplete(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := newQueue(t, photoWorld(1, 1))
+			m := batchtest.NewQueue(t, batchtest.PhotoWorld(1, 1))
 			for i, keep := range test.keep {
 				f := apitest.Fault{Kind: "cut-close", On: apitest.OnMedia, Value: test.body, Keep: keep}
 				if i < len(test.keep)-1 {
@@ -109,15 +110,15 @@ func TestWithoutALengthOnlyWhatIsProvedOrComesTwiceIsComplete(t *testing.T) {
 				m.Server.AddFault(f)
 			}
 			m.MustRun(process.Options{UntilEmpty: true})
-			if got := attachmentsOf(m); got != test.want || mediaRequests(m) != test.asked {
-				t.Errorf("%s after %d requests", got, mediaRequests(m))
+			if got := attachmentsOf(m); got != test.want || m.MediaRequests() != test.asked {
+				t.Errorf("%s after %d requests", got, m.MediaRequests())
 			}
 			if test.asked == 2 && strings.HasPrefix(test.want, "failed") {
 				// The next run gets what the second download had.
-				makeDue(m)
+				m.MakeDue()
 				m.MustRun(process.Options{UntilEmpty: true})
-				if got := attachmentsOf(m); got != "complete valid" || mediaRequests(m) != 3 {
-					t.Errorf("later %s after %d requests", got, mediaRequests(m))
+				if got := attachmentsOf(m); got != "complete valid" || m.MediaRequests() != 3 {
+					t.Errorf("later %s after %d requests", got, m.MediaRequests())
 				}
 			}
 			if kept, _ := filesOf(m); len(kept) == 1 {
@@ -131,10 +132,10 @@ func TestWithoutALengthOnlyWhatIsProvedOrComesTwiceIsComplete(t *testing.T) {
 
 func TestASuspectIsAskedForAgainAndTheWholeFileIsKeptBesideIt(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, photoWorld(1, 1))
+	m := batchtest.NewQueue(t, batchtest.PhotoWorld(1, 1))
 	m.Server.AddFault(apitest.Fault{Kind: "cut-picture"})
 	for range 2 {
-		makeDue(m)
+		m.MakeDue()
 		m.MustRun(process.Options{UntilEmpty: true})
 	}
 	if got := attachmentsOf(m); got != "complete suspect" {
@@ -142,7 +143,7 @@ func TestASuspectIsAskedForAgainAndTheWholeFileIsKeptBesideIt(t *testing.T) {
 	}
 	ask := func(want string, files int) {
 		t.Helper()
-		if s := m.MustRun(process.Options{Selector: only(m, 0)}); s.Failed+s.Partial != 0 {
+		if s := m.MustRun(process.Options{Selector: m.Only(0)}); s.Failed+s.Partial != 0 {
 			t.Errorf("summary %+v", s)
 		}
 		status := m.Value(`SELECT processing_status FROM noggin_schema.noggin_data`)
@@ -164,7 +165,7 @@ func TestASuspectIsAskedForAgainAndTheWholeFileIsKeptBesideIt(t *testing.T) {
 	}
 	m.Server.ResetStats()
 	ask("complete valid", 2)
-	if n := mediaRequests(m); n != 0 {
+	if n := m.MediaRequests(); n != 0 {
 		t.Errorf("%d requests for a whole photograph", n)
 	}
 	// The rules of an older noggin found it broken.
@@ -174,7 +175,7 @@ func TestASuspectIsAskedForAgainAndTheWholeFileIsKeptBesideIt(t *testing.T) {
 
 func TestAPageThatAnOlderNogginKeptGivesItsPlaceAndStaysAsEvidence(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, photoWorld(1, 1))
+	m := batchtest.NewQueue(t, batchtest.PhotoWorld(1, 1))
 	m.MustRun(process.Options{UntilEmpty: true})
 	kept, _ := filesOf(m)
 	page := strings.TrimSuffix(kept[0], filepath.Ext(kept[0])) + ".txt"

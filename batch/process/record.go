@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"noggin/api"
+	"noggin/batch/adopt"
 	"noggin/batch/files"
 	"noggin/batch/forms"
 	"noggin/batch/gate"
@@ -58,8 +59,7 @@ type work struct {
 	failure error
 	// unstored says that a fault of our own kept what came from being stored.
 	unstored bool
-	unknown  []unknownFile // in the record's folder
-	highest  int           // number in the name of a file there
+	onDisk   *adopt.Folder // nil until the answer is stored
 
 	mu             sync.Mutex // of the result, while attachments are downloaded
 	badReferences  []badReference
@@ -113,6 +113,15 @@ func (w *work) do(ctx context.Context) error {
 		return err
 	}
 	return w.recordUnknown(ctx)
+}
+
+// recordUnknown takes files into the result that the database does not know.
+func (w *work) recordUnknown(ctx context.Context) (err error) {
+	if w.stale() && !w.run.opts.Adopt { // of a stale answer nothing was compared
+		return nil
+	}
+	w.result.Found, err = w.onDisk.Unknown(ctx, w.result, w.unsure)
+	return err
 }
 
 // noteStatus notes the status of the answer for the record.
@@ -180,7 +189,7 @@ func (w *work) answer(received []byte) storage.Answer {
 	folder := forms.FolderName(w.record.InspectionDate, w.record.InspectionID, w.claim.Tip)
 	a.Folders = [3]string{folder, forms.DistinctFolderName(folder, w.claim.Tip, 1), forms.DistinctFolderName(folder, w.claim.Tip, 2)}
 	if w.run.opts.Adopt {
-		a.Folders = w.foldersOnDisk(a.Folders)
+		a.Folders = w.run.finder.SortFolders(w.claim.Tip, w.record.InspectionID, a.Folders)
 	}
 	for _, ref := range w.record.References {
 		a.References = append(a.References, storage.Reference(ref))

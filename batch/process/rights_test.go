@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"noggin/api/apitest"
+	"noggin/batch/batchtest"
 	"noggin/batch/process"
 	"noggin/storage"
 )
@@ -15,9 +16,9 @@ import (
 // statements that it names grant it.
 func TestTheRightsThatARunAsksForAreEnough(t *testing.T) {
 	t.Parallel()
-	o := photoWorld(8, 2)
+	o := batchtest.PhotoWorld(8, 2)
 	o.Unnamed = 0.5
-	m := newQueue(t, o)
+	m := batchtest.NewQueue(t, o)
 	m.Refresh, m.Circuit.SampleSize = process.DefaultRefresh(), 1000
 	owner := m.DB
 	role := "worker_" + m.Value(`SELECT current_database()`)
@@ -57,7 +58,7 @@ func TestTheRightsThatARunAsksForAreEnough(t *testing.T) {
 		t.Errorf("summary %+v", s)
 	}
 	m.Server.ClearFaults()
-	makeDue(m)
+	m.MakeDue()
 	run("retries", all)
 	run("a new record by its tip", process.Options{Selector: storage.Selector{Tips: []string{strings.Repeat("ab", 32)}}})
 	m.Server.Edit(r(3).Tip, apitest.Edit{Add: []string{"attachments"}, Remove: []string{r(3).Attachments[0].Tip}})
@@ -67,10 +68,10 @@ func TestTheRightsThatARunAsksForAreEnough(t *testing.T) {
 	if s := run("a comparison", process.Options{Refresh: true, Media: true, UntilEmpty: true}); s.Changed != 2 || s.Reduced != 1 || s.Gone != 1 {
 		t.Errorf("summary %+v", s)
 	}
-	passDays(m, "2")
+	m.PassDays("2")
 	run("the second asking of what is gone", all)
 	m.Server.ClearFaults()
-	passDays(m, "2")
+	m.PassDays("2")
 	run("what comes back", all)
 	// The removed attachment is named again, and names change.
 	m.Server.Edit(r(3).Tip, apitest.Edit{Set: map[string]any{"jobNumber": "J-1"}})

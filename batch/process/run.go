@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"noggin/api"
+	"noggin/batch/adopt"
 	"noggin/batch/files"
 	"noggin/batch/forms"
 	"noggin/batch/gate"
@@ -29,6 +30,7 @@ type run struct {
 	started time.Time
 	client  *api.Client
 	output  *files.Output
+	finder  *adopt.Finder
 	gate    *gate.Gate
 	store   *group[storage.Answer, storage.Stored]
 	finish  *group[storage.Result, storage.Finished]
@@ -84,6 +86,7 @@ func (r *run) drain(ctx context.Context, standing storage.Standing) error {
 		return fmt.Errorf("no request was sent and no failure counted: %w", err)
 	}
 	defer files.Release(r.output)
+	r.finder = &adopt.Finder{DB: r.db, Output: r.output, Log: r.log, Run: r.id, All: r.opts.Adopt}
 	r.output.KeepReserve(r.processor.Reserve)
 	if err = r.output.CheckWritable(); err != nil {
 		return fmt.Errorf("no request was sent and no failure counted: %w", err)
@@ -133,7 +136,10 @@ func (r *run) drain(ctx context.Context, standing storage.Standing) error {
 
 	var claimErr error
 	if r.opts.Adopt {
-		claimErr = r.locateLegacyFiles(claiming)
+		claimErr = r.finder.LocateLegacy(claiming, r.opts.Selector)
+	}
+	if errors.Is(context.Cause(claiming), errTimeOver) { // the run ends: it claims nothing
+		claimErr = nil
 	}
 	if claimErr == nil {
 		claimErr = r.claimAll(claiming)

@@ -62,7 +62,7 @@ func ends(m *batchtest.Mirror, complete, failing, permanent int) {
 func openTimePasses(m *batchtest.Mirror) {
 	m.T.Helper()
 	m.Execute(`UPDATE noggin_schema.circuit SET open_until = now()`)
-	makeDue(m)
+	m.MakeDue()
 }
 
 // asRole returns the URL of a database for another role.
@@ -92,10 +92,10 @@ func TestAFewBadRecordsHoldUpNoHealthyOne(t *testing.T) {
 	m.MustRun(process.Options{UntilEmpty: true})
 	ends(m, 188, 12, 0)
 	queueFrom(m, 200, 400)
-	makeDue(m)
+	m.MakeDue()
 	m.MustRun(process.Options{UntilEmpty: true})
 	ends(m, 388, 12, 0)
-	makeDue(m) // a quiet night
+	m.MakeDue() // a quiet night
 	m.MustRun(process.Options{UntilEmpty: true})
 	ends(m, 388, 12, 0)
 	if n := m.Value(`SELECT count(*) FROM noggin_schema.noggin_data WHERE retry_count BETWEEN 1 AND 3`); n != "12" {
@@ -114,7 +114,7 @@ func TestAMediaServiceThatFailsBurnsNoRecord(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := mirrored(t, photoWorld(30, 2), 10)
+			m := mirrored(t, batchtest.PhotoWorld(30, 2), 10)
 			m.Retry.MaxAttempts = 2
 			fault := m.Server.AddFault(fault)
 			for range 4 {
@@ -217,7 +217,7 @@ func TestATokenThatExpiresInMidRunEndsIt(t *testing.T) {
 
 func TestOneAttachmentThatIsAlways401IsItsOwnFault(t *testing.T) {
 	t.Parallel()
-	m := mirrored(t, photoWorld(20, 2), 8)
+	m := mirrored(t, batchtest.PhotoWorld(20, 2), 8)
 	m.Server.AddFault(apitest.Fault{Status: 401, Tips: []string{m.Server.Record(9).Attachments[1].Tip}})
 	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Partial != 1 || s.Complete != 11 {
 		t.Errorf("summary %+v", s)
@@ -427,7 +427,7 @@ func TestAnswersBeyondMeasureAreStored(t *testing.T) {
 	if n := m.Value(`SELECT count(*) FROM noggin_schema.processing_errors WHERE tip = '` + tips[1] + `'`); n != "1" {
 		t.Errorf("%s errors for references that cannot be used", n)
 	}
-	if n := mediaRequests(m); n != 600 {
+	if n := m.MediaRequests(); n != 600 {
 		t.Errorf("%d references with an extra parameter were asked for", n)
 	}
 	if n := strings.Count(m.Logged.String(), "unusable") + strings.Count(m.Logged.String(), "without a usable tip"); n > 2 {

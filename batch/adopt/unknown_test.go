@@ -1,4 +1,4 @@
-package process_test
+package adopt_test
 
 import (
 	"maps"
@@ -20,7 +20,7 @@ const recordedFiles = `SELECT coalesce(string_agg(path, E'\n' ORDER BY path COLL
 
 func TestFilesOfFormerVersionsAreRecognisedAfterTheDatabaseIsLost(t *testing.T) {
 	t.Parallel()
-	m := newComplete(t, photoWorld(1, 3))
+	m := batchtest.NewComplete(t, batchtest.PhotoWorld(1, 3))
 	record := m.Server.Record(0)
 	compare := process.Options{Refresh: true, Media: true, UntilEmpty: true}
 	m.Server.Edit(record.Tip, apitest.Edit{Add: []string{"attachments"}, Remove: []string{record.Attachments[1].Tip}})
@@ -70,7 +70,7 @@ func TestFilesOfFormerVersionsAreRecognisedAfterTheDatabaseIsLost(t *testing.T) 
 func contents(t *testing.T, m *batchtest.Mirror) map[string]string {
 	t.Helper()
 	found := map[string]string{}
-	for _, file := range findFiles(m, "") {
+	for _, file := range m.FilesEnding("") {
 		name, err := filepath.Rel(m.Output, file)
 		if err != nil {
 			t.Fatal(err)

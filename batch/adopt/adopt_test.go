@@ -1,4 +1,4 @@
-package process_test
+package adopt_test
 
 import (
 	"bytes"
@@ -38,14 +38,14 @@ func TestFilesOnDiskAreAdoptedByTheRecordsOwnReport(t *testing.T) {
 	m := batchtest.NewMirror(t, apitest.Options{Records: 20, Log: true, MediaBytes: apitest.Range{Min: 500, Max: 4000}})
 	m.ImportAll()
 	first := m.MustRun(process.Options{UntilEmpty: true})
-	before := findFiles(m, "")
+	before := m.FilesEnding("")
 	forget(m)
 	s := m.MustRun(process.Options{UntilEmpty: true, Adopt: true})
-	if s.Complete != 20 || s.AttachmentsAdopted != first.AttachmentsDownloaded || s.AttachmentsDownloaded != 0 || mediaRequests(m) != 0 {
+	if s.Complete != 20 || s.AttachmentsAdopted != first.AttachmentsDownloaded || s.AttachmentsDownloaded != 0 || m.MediaRequests() != 0 {
 		t.Errorf("%+v, first %+v\n%s", s, first, m.Logged)
 	}
 	m.CheckFiles()
-	if after := findFiles(m, ""); !slices.Equal(before, after) {
+	if after := m.FilesEnding(""); !slices.Equal(before, after) {
 		t.Errorf("files before\n%s\nafter\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
 	}
 	if again := m.MustRun(process.Options{UntilEmpty: true}); again.Claimed != 0 {
@@ -58,7 +58,7 @@ func TestAFileThatChangedOnDiskIsNotAdopted(t *testing.T) {
 	m := batchtest.NewMirror(t, apitest.Options{Records: 3, Forms: []string{"LCD"}, Photos: apitest.Fixed(3), Log: true})
 	m.ImportAll()
 	m.MustRun(process.Options{UntilEmpty: true})
-	photos := findFiles(m, ".jpg")
+	photos := m.FilesEnding(".jpg")
 	content, err := os.ReadFile(photos[0])
 	if err != nil {
 		t.Fatal(err)
@@ -73,7 +73,7 @@ func TestAFileThatChangedOnDiskIsNotAdopted(t *testing.T) {
 	if s.Complete != 3 || s.AttachmentsDownloaded != 1 || s.AttachmentsAdopted+1 != len(photos) {
 		t.Errorf("%+v\n%s", s, m.Logged)
 	}
-	beside := findFiles(m, ".jpg")
+	beside := m.FilesEnding(".jpg")
 	if len(beside) != len(photos)+1 {
 		t.Errorf("%v", beside)
 	}
@@ -87,12 +87,12 @@ func TestWithoutReportsOnlyACompleteSetOfNamesIsAdopted(t *testing.T) {
 	m := batchtest.NewMirror(t, apitest.Options{Records: 2, Forms: []string{"LCD"}, Photos: apitest.Fixed(4), Log: true})
 	m.ImportAll()
 	m.MustRun(process.Options{UntilEmpty: true})
-	for _, report := range findFiles(m, "_inspection_data.txt") {
+	for _, report := range m.FilesEnding("_inspection_data.txt") {
 		if err := os.WriteFile(report, []byte("Tip of the replaced service\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	photos := findFiles(m, ".jpg")
+	photos := m.FilesEnding(".jpg")
 	perRecord := len(photos) / 2
 	if err := os.Remove(photos[0]); err != nil {
 		t.Fatal(err)
@@ -111,10 +111,10 @@ func TestAWholePictureIsNotAdoptedWhereAnotherHashIsKnown(t *testing.T) {
 	m := batchtest.NewMirror(t, apitest.Options{Records: 1, Forms: []string{"LCD"}, Photos: apitest.Fixed(2), Log: true})
 	m.ImportAll()
 	m.MustRun(process.Options{UntilEmpty: true})
-	if err := os.WriteFile(findFiles(m, "_inspection_data.txt")[0], []byte("Tip of the replaced service\n"), 0o600); err != nil {
+	if err := os.WriteFile(m.FilesEnding("_inspection_data.txt")[0], []byte("Tip of the replaced service\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	photos := findFiles(m, ".jpg")
+	photos := m.FilesEnding(".jpg")
 	other, err := os.ReadFile(photos[1])
 	if err != nil {
 		t.Fatal(err)
@@ -133,7 +133,7 @@ func TestAFolderOfAnotherRecordIsNotAdoptedNorTaken(t *testing.T) {
 	m := batchtest.NewMirror(t, apitest.Options{Records: 1, Forms: []string{"LCD"}, Photos: apitest.Fixed(2), Log: true})
 	m.ImportAll()
 	m.MustRun(process.Options{UntilEmpty: true})
-	report := findFiles(m, "_inspection_data.txt")[0]
+	report := m.FilesEnding("_inspection_data.txt")[0]
 	var tip string
 	for record := range m.Server.Records() {
 		tip = record.Tip

@@ -1,4 +1,4 @@
-package process_test
+package adopt_test
 
 import (
 	"database/sql"
@@ -84,7 +84,7 @@ func becomeReplaced(m *batchtest.Mirror, change func(n int, row *legacyRow, file
 			row.record, row.tip, sequence, row.filename, row.path, row.size, row.hash))
 	}
 	must(nil, rows.Err())
-	for _, report := range findFiles(m, "_inspection_data.txt") {
+	for _, report := range m.FilesEnding("_inspection_data.txt") {
 		must(nil, os.Remove(report))
 	}
 	db, err := storage.Open(cfg, "process")
@@ -147,7 +147,7 @@ func TestTheReplacedServicesFilesAreTakenOverWhereverTheyLie(t *testing.T) {
 			first := m.MustRun(process.Options{UntilEmpty: true})
 			becomeReplaced(m, change)
 			s := m.MustRun(process.Options{UntilEmpty: true, Adopt: true})
-			if s.Complete != 6 || s.AttachmentsAdopted != first.AttachmentsDownloaded || s.AttachmentsDownloaded != 0 || mediaRequests(m) != 0 {
+			if s.Complete != 6 || s.AttachmentsAdopted != first.AttachmentsDownloaded || s.AttachmentsDownloaded != 0 || m.MediaRequests() != 0 {
 				t.Errorf("%+v, first %+v\n%s", s, first, m.Logged)
 			}
 			m.CheckFiles()
@@ -196,12 +196,12 @@ func TestFilesOfTheReplacedServiceThatAreNotWhatItKnewAreFetchedAgain(t *testing
 			m.ImportAll()
 			photos := m.MustRun(process.Options{UntilEmpty: true}).AttachmentsDownloaded
 			becomeReplaced(m, func(_ int, row *legacyRow, file string) string { return c.change(m, row, file) })
-			before := findFiles(m, ".jpg")
+			before := m.FilesEnding(".jpg")
 			s := m.MustRun(process.Options{UntilEmpty: true, Adopt: true})
 			if s.Complete != 1 || s.AttachmentsAdopted != 0 || s.AttachmentsDownloaded != photos {
 				t.Errorf("%+v\n%s", s, m.Logged)
 			}
-			after := findFiles(m, ".jpg")
+			after := m.FilesEnding(".jpg")
 			for _, file := range before {
 				if !slices.Contains(after, file) {
 					t.Errorf("%s is gone", file)

@@ -1,4 +1,4 @@
-package process_test
+package adopt_test
 
 import (
 	"errors"
@@ -68,7 +68,7 @@ func TestAFileThatAKilledRunNamedIsRecordedByTheNext(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := newComplete(t, photoWorld(3, 2))
+			m := batchtest.NewComplete(t, batchtest.PhotoWorld(3, 2))
 			record := m.Server.Record(0)
 			changed := record.Attachments[0].Tip
 			m.Server.Edit(record.Tip, apitest.Edit{Replace: []string{changed}})
@@ -78,7 +78,7 @@ func TestAFileThatAKilledRunNamedIsRecordedByTheNext(t *testing.T) {
 			if test.change != nil {
 				test.change(m, record.Tip, changed)
 			}
-			if test.next.Selector = only(m, 0); test.next.Refresh {
+			if test.next.Selector = m.Only(0); test.next.Refresh {
 				test.next.Selector = storage.Selector{}
 			}
 			if s := m.MustRun(test.next); s.Unrecorded != 0 {
@@ -102,7 +102,7 @@ func TestAFileThatAKilledRunNamedIsRecordedByTheNext(t *testing.T) {
 // become current.
 func TestAFileThatAKilledRunNamedWaitsForTheAPI(t *testing.T) {
 	t.Parallel()
-	m := newComplete(t, photoWorld(2, 1))
+	m := batchtest.NewComplete(t, batchtest.PhotoWorld(2, 1))
 	record := m.Server.Record(0)
 	compare := process.Options{Refresh: true, Media: true, UntilEmpty: true}
 	m.Server.Edit(record.Tip, apitest.Edit{Replace: []string{record.Attachments[0].Tip}})
@@ -125,7 +125,7 @@ func TestAFileThatAKilledRunNamedWaitsForTheAPI(t *testing.T) {
 		}
 	}
 	m.Server.ClearFaults()
-	passDays(m, "2")
+	m.PassDays("2")
 	m.MustRun(process.Options{UntilEmpty: true})
 	everyFileIsRecorded(t, m)
 	if at := m.Value(`SELECT file_path FROM noggin_schema.attachments WHERE record_tip = '` + record.Tip + `'`); !strings.HasSuffix(at, "-v2.jpg") {
@@ -135,11 +135,11 @@ func TestAFileThatAKilledRunNamedWaitsForTheAPI(t *testing.T) {
 
 func TestAFileOfAKilledFirstDownloadIsRecordedWhenTheBytesChange(t *testing.T) {
 	t.Parallel()
-	m := newQueue(t, photoWorld(1, 2))
+	m := batchtest.NewQueue(t, batchtest.PhotoWorld(1, 2))
 	record := m.Server.Record(0)
 	dieBeforeTheResult(m, "UPDATE OF file_path ON noggin_schema.attachments", process.Options{Batch: 1})
 	m.Server.Edit(record.Tip, apitest.Edit{Replace: []string{record.Attachments[1].Tip}})
-	makeDue(m)
+	m.MakeDue()
 	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 1 {
 		t.Errorf("summary %+v\n%s", s, m.Logged)
 	}
@@ -150,7 +150,7 @@ func TestAFileOfAKilledFirstDownloadIsRecordedWhenTheBytesChange(t *testing.T) {
 // resembles.
 func TestFilesThatNogginDidNotNameAreLeftAlone(t *testing.T) {
 	t.Parallel()
-	m := newComplete(t, photoWorld(1, 2))
+	m := batchtest.NewComplete(t, batchtest.PhotoWorld(1, 2))
 	at := m.Value(`SELECT file_path FROM noggin_schema.attachments WHERE attachment_sequence = 1`)
 	content, err := os.ReadFile(filepath.Join(m.Output, at))
 	if err != nil {
@@ -171,12 +171,12 @@ func TestFilesThatNogginDidNotNameAreLeftAlone(t *testing.T) {
 	known := m.Value(recordedFiles)
 	m.MustRun(process.Options{Refresh: true, UntilEmpty: true})
 	m.MustRun(process.Options{Refresh: true, Media: true, UntilEmpty: true})
-	m.MustRun(process.Options{Selector: only(m, 0)})
+	m.MustRun(process.Options{Selector: m.Only(0)})
 	if now := m.Value(recordedFiles); now != known {
 		t.Errorf("the database knows\n%s\nand before\n%s", now, known)
 	}
 	_ = os.Remove(filepath.Join(m.Output, stem+"-v1.jpg"))
-	m.MustRun(process.Options{Adopt: true, Selector: only(m, 0)}) // the names that a lost database may have known
+	m.MustRun(process.Options{Adopt: true, Selector: m.Only(0)}) // the names that a lost database may have known
 	if now := m.Value(`SELECT coalesce(string_agg(path, ', '), '') FROM noggin_schema.former_files`); now != stem+"-v7.jpg" {
 		t.Errorf("with --adopt the former files are %s", now)
 	}

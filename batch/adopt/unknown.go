@@ -1,4 +1,4 @@
-package process
+package adopt
 
 import (
 	"cmp"
@@ -10,7 +10,6 @@ import (
 
 	"noggin/batch/files"
 	"noggin/batch/forms"
-	"noggin/batch/gate"
 	"noggin/batch/media"
 	"noggin/storage"
 )
@@ -30,115 +29,105 @@ type unknownFile struct {
 // isOf tells whether the file has a name that noggin gives to the attachment whose files
 // have the stem.
 func (u unknownFile) isOf(tip, stem string) bool {
-	return u.Number > 0 && u.Stem == stem && (u.Suffix == "" || u.Suffix == suffixOf(tip))
+	return u.Number > 0 && u.Stem == stem && (u.Suffix == "" || u.Suffix == forms.TipSuffix(tip))
 }
 
 // stemOf is the stem that all files of an attachment share, by the path of one.
 func stemOf(file string) string { return forms.NameParts(path.Base(file)).Stem }
 
 // listUnknown lists the files in the record's folder that the database does not know.
-func (w *work) listUnknown() error {
+func (d *Folder) listUnknown() error {
 	known := map[string]bool{}
-	for _, name := range w.stored.Taken {
+	for _, name := range d.stored.Taken {
 		known[name] = true
 	}
-	for _, a := range w.stored.Attachments {
+	for _, a := range d.stored.Attachments {
 		known[path.Base(storage.ValueOf(a.Path))] = true
 	}
-	entries, err := w.run.output.Entries(w.stored.Folder)
+	entries, err := d.Output.Entries(d.stored.Folder)
 	if err != nil { // it does not exist yet, or its files are in an archive
 		return files.OwnFault(err)
 	}
 	for _, entry := range entries {
 		parts := forms.NameParts(entry.Name())
-		w.highest = max(w.highest, parts.Number)
+		d.highest = max(d.highest, parts.Number)
 		if entry.Mode().IsRegular() && !known[entry.Name()] {
-			w.unknown = append(w.unknown, unknownFile{entry.Name(), files.OwnerOf(entry), parts})
+			d.unknown = append(d.unknown, unknownFile{entry.Name(), files.OwnerOf(entry), parts})
 		}
 	}
 	return nil
 }
 
-// hasUnknown tells whether an unknown file has the name of the attachment: it is compared,
+// HasUnknown tells whether an unknown file has the name of the attachment: it is compared,
 // as a killed run may have been about to replace its bytes.
-func (w *work) hasUnknown(a *storage.Attachment) bool {
-	return slices.ContainsFunc(w.unknown, func(u unknownFile) bool { return u.isOf(a.Tip, stemOf(storage.ValueOf(a.Path))) })
+func (d *Folder) HasUnknown(a *storage.Attachment) bool {
+	return slices.ContainsFunc(d.unknown, func(u unknownFile) bool { return u.isOf(a.Tip, stemOf(storage.ValueOf(a.Path))) })
 }
 
-// recordUnknown records the unknown files that are the record's, and that nothing has used
-// since. With --adopt, as after a restore of the database, former reports and the
-// attachments that they list are among them, whoever owns them.
-func (w *work) recordUnknown(ctx context.Context) error {
-	if len(w.unknown) == 0 || w.stale() && !w.run.opts.Adopt { // of a stale answer nothing was compared
-		return nil
+// Unknown returns the unknown files that are the record's, and that nothing has used since:
+// neither the result of the work nor a former version. With --adopt, as after a restore of
+// the database, former reports and the attachments that they list are among them, whoever
+// owns them. Those of the attachments that are unsure wait for a later run. What was found
+// before an error is returned with it.
+func (d *Folder) Unknown(ctx context.Context, result storage.Result, unsure []string) ([]storage.FoundFile, error) {
+	if len(d.unknown) == 0 {
+		return nil, nil
 	}
-	former, err := w.run.db.FormerFiles(ctx, w.claim.Tip)
+	former, err := d.DB.FormerFiles(ctx, d.stored.Tip)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	owner, err := w.run.output.Owner(files.MarkerName)
+	owner, err := d.Output.Owner(files.MarkerName)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	r := recording{work: w, used: map[string]bool{}, found: map[string]int{}}
+	r := recording{Folder: d, unsure: slices.Clip(unsure), used: map[string]bool{}, at: map[string]int{}}
 	tips := map[string]string{} // of attachments, by the stem of their files
 	for _, file := range former {
 		r.used[file.Path], tips[stemOf(file.Path)] = true, file.AttachmentTip
 	}
-	for _, a := range w.stored.Attachments {
+	for _, a := range d.stored.Attachments {
 		file := storage.ValueOf(a.Path)
 		if r.used[file], tips[stemOf(file)] = true, a.Tip; a.Status != storage.AttachmentComplete {
-			w.unsure = append(w.unsure, a.Tip) // a later run may still use its file
+			r.unsure = append(r.unsure, a.Tip) // a later run may still use its file
 		}
 	}
-	for _, s := range w.result.Suspects {
+	for _, s := range result.Suspects {
 		r.used[s.Path] = true
 	}
-	if w.result.FormerReport != nil {
-		r.used[w.result.FormerReport.Path] = true
+	if result.FormerReport != nil {
+		r.used[result.FormerReport.Path] = true
 	}
-	for _, u := range w.unknown {
-		if report, version := forms.FormerReport(u.name); version > 0 && report == w.ownReport() && w.run.opts.Adopt {
+	for _, u := range d.unknown {
+		if report, version := forms.FormerReport(u.name); version > 0 && report == d.reportName && d.All {
 			if err := r.report(ctx, u.name, version); err != nil {
-				return err
+				return r.found, err
 			}
 		}
 	}
-	for _, u := range w.unknown {
-		if w.run.opts.Adopt || u.owner == owner {
+	for _, u := range d.unknown {
+		if d.All || u.owner == owner {
 			if err := r.bytes(ctx, u, tips[u.Stem]); err != nil {
-				return err
+				return r.found, err
 			}
 		}
 	}
-	return nil
+	return r.found, nil
 }
 
-// adoptOfGone is recordUnknown for a complete record that the API does not give any more,
-// with --adopt. It returns err, or what kept it from looking.
-func (w *work) adoptOfGone(ctx context.Context, err error) error {
-	if class := gate.ClassOf(err); !w.run.opts.Adopt || w.claim.Status != storage.StatusComplete || w.folder != nil || class != gate.Absent && class != gate.Forbidden {
-		return err
-	}
-	stored, ok, own := w.run.db.CurrentAnswer(ctx, w.key())
-	if own == nil && ok && stored.Folder != "" {
-		w.stored, w.folder = stored, w.run.output.Folder(stored.Folder, stored.Taken...)
-		own = cmp.Or(w.listUnknown(), w.recordUnknown(ctx))
-	}
-	return cmp.Or(own, err)
-}
-
-// recording is what recordUnknown knows.
+// recording is what Unknown knows.
 type recording struct {
-	*work
-	used  map[string]bool // the paths of files that are recorded
-	found map[string]int  // by path, the place in the result
+	*Folder
+	unsure []string
+	used   map[string]bool // the paths of files that are recorded
+	found  []storage.FoundFile
+	at     map[string]int // by path, the place in found
 }
 
 // report takes in a former report of this record, and the attachments that it lists.
 func (r *recording) report(ctx context.Context, name string, version int) error {
 	tip, listed, err := r.readReport(r.stored.Folder, name)
-	if err != nil || tip != r.claim.Tip {
+	if err != nil || tip != r.stored.Tip {
 		return err
 	}
 	if err := r.take(ctx, storage.FoundFile{Path: path.Join(r.stored.Folder, name), Kind: "report", Version: version, LastVersion: version}); err != nil {
@@ -160,7 +149,7 @@ func (r *recording) bytes(ctx context.Context, u unknownFile, tip string) error 
 	}
 	version := max(r.stored.Version, 1)
 	if n, err := strconv.Atoi(strings.TrimPrefix(u.Mark, "v")); err == nil {
-		if n > version && !r.run.opts.Adopt {
+		if n > version && !r.All {
 			return nil // noggin has not used this number yet
 		}
 		version = min(max(n, 1), version)
@@ -172,8 +161,8 @@ func (r *recording) bytes(ctx context.Context, u unknownFile, tip string) error 
 // known of it; without one, if its extension is that of its content. A file of several
 // versions is one.
 func (r *recording) take(ctx context.Context, found storage.FoundFile) error {
-	if i, again := r.found[found.Path]; again {
-		old := &r.result.Found[i]
+	if i, again := r.at[found.Path]; again {
+		old := &r.found[i]
 		if found.SHA256 != "" {
 			old.Version, old.LastVersion = min(old.Version, found.Version), max(old.LastVersion, found.LastVersion)
 		}
@@ -182,17 +171,17 @@ func (r *recording) take(ctx context.Context, found storage.FoundFile) error {
 	if r.used[found.Path] {
 		return nil
 	}
-	file, _, err := r.run.output.Open(found.Path)
+	file, _, err := r.Output.Open(found.Path)
 	if err != nil {
 		return files.OwnFault(err)
 	}
 	defer files.Release(file)
-	size, sum, err := r.run.output.Digest(ctx, found.Path, file)
+	size, sum, err := r.Output.Digest(ctx, found.Path, file)
 	if err != nil {
 		return err
 	}
 	if found.SHA256 != "" && found.SHA256 != sum {
-		r.run.log.Warn("a file of a former version is not the one that its report lists; it is left as it is", "tip", r.claim.Tip, "path", found.Path)
+		r.Log.Warn("a file of a former version is not the one that its report lists; it is left as it is", "tip", r.stored.Tip, "path", found.Path)
 		return nil
 	}
 	if found.Kind != "report" {
@@ -208,13 +197,13 @@ func (r *recording) take(ctx context.Context, found storage.FoundFile) error {
 		}
 		found.Sequence = parts.Number
 	}
-	if err := cmp.Or(r.run.output.FlushFile(found.Path, file), r.folder.Touch()); err != nil {
+	if err := cmp.Or(r.Output.FlushFile(found.Path, file), r.files.Touch()); err != nil {
 		return err
 	}
-	r.run.log.Info("a file that the database did not know is recorded as a former one", "tip", r.claim.Tip, "attachment", found.AttachmentTip,
-		"path", found.Path, "kind", found.Kind, "run_id", r.run.id)
-	found.RecordTip, found.Size, found.SHA256, found.Highest = r.claim.Tip, size, sum, r.highest
-	r.found[found.Path] = len(r.result.Found)
-	r.result.Found = append(r.result.Found, found)
+	r.Log.Info("a file that the database did not know is recorded as a former one", "tip", r.stored.Tip, "attachment", found.AttachmentTip,
+		"path", found.Path, "kind", found.Kind, "run_id", r.Run)
+	found.RecordTip, found.Size, found.SHA256, found.Highest = r.stored.Tip, size, sum, r.highest
+	r.at[found.Path] = len(r.found)
+	r.found = append(r.found, found)
 	return nil
 }
