@@ -14,6 +14,7 @@ import (
 
 	"noggin/batch/export"
 	"noggin/batch/files"
+	"noggin/batch/health"
 	"noggin/batch/seal"
 	"noggin/commands/cmdline"
 	"noggin/commands/session"
@@ -133,7 +134,7 @@ func notExported(s export.Summary) error {
 	case s.Selected == 0:
 		return cmdline.Partialf("no record that was fetched is selected: the export is empty")
 	case s.ProblemCount > 0 || s.Unanswered > 0 || s.Gone > 0:
-		return cmdline.Partialf("not exported: %s, %s", show.Plural(s.ProblemCount, "file"), show.Plural(s.Unanswered+s.Gone, "record"))
+		return cmdline.Partialf("not exported: %s, %s", health.Plural(s.ProblemCount, "file"), health.Plural(s.Unanswered+s.Gone, "record"))
 	}
 	return nil
 }
@@ -147,7 +148,7 @@ func exportHint(err error, s export.Summary) error {
 		}
 	}
 	if s.Records > 0 && !strings.EqualFold(filepath.Ext(s.Target), ".zip") {
-		return cmdline.Hint(err, "the same command goes on with "+show.Quoted(s.Target)+", which has "+show.Plural(s.Records, "record")+" already")
+		return cmdline.Hint(err, "the same command goes on with "+show.Quoted(s.Target)+", which has "+health.Plural(s.Records, "record")+" already")
 	}
 	return err
 }
@@ -157,16 +158,16 @@ func printExported(w io.Writer, s export.Summary) error {
 	line := func(label, format string, args ...any) {
 		fmt.Fprintf(&b, "%-10s%s\n", label, show.Printable(fmt.Sprintf(format, args...)))
 	}
-	line("exported", "%s, %s, %s", show.Plural(s.Records, "record"), show.Plural(s.Files, "file"), show.Size(s.Bytes).Human())
+	line("exported", "%s, %s, %s", health.Plural(s.Records, "record"), health.Plural(s.Files, "file"), show.Size(s.Bytes).Human())
 	if s.Resumed > 0 {
-		line("", "%s of an earlier run were there, and compared", show.Plural(s.Resumed, "record"))
+		line("", "%s of an earlier run were there, and compared", health.Plural(s.Resumed, "record"))
 	}
 	line("to", "%s", s.Target)
 	if s.Unanswered > 0 {
-		line("not yet", "%s that were not fetched yet: `noggin report queue`", show.Plural(s.Unanswered, "record"))
+		line("not yet", "%s that were not fetched yet: `noggin report queue`", health.Plural(s.Unanswered, "record"))
 	}
 	if s.Gone > 0 {
-		line("gone", "%s that were selected and then deleted from the database", show.Plural(s.Gone, "record"))
+		line("gone", "%s that were selected and then deleted from the database", health.Plural(s.Gone, "record"))
 	}
 	for _, problem := range slices.Compact(s.Problems) {
 		line("missing", "%s", problem)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"noggin/batch/health"
 	"noggin/batch/importcsv"
 	"noggin/batch/sources"
 	"noggin/commands/cmdline"
@@ -180,10 +181,10 @@ func (r *importRun) print(s importResult, out show.Output) error {
 		}
 	}
 	if unlisted := s.FilesTotal - int64(len(s.Files)); unlisted > 0 {
-		fmt.Fprintf(&notes, "%s more not listed; the counts are of all\n", show.Plural(unlisted, "file"))
+		fmt.Fprintf(&notes, "%s more not listed; the counts are of all\n", health.Plural(unlisted, "file"))
 	}
 	if s.FilesLeft > 0 {
-		fmt.Fprintf(&notes, "%s left for the next run\n", show.Plural(s.FilesLeft, "file"))
+		fmt.Fprintf(&notes, "%s left for the next run\n", health.Plural(s.FilesLeft, "file"))
 	}
 	if s.DryRun {
 		notes.WriteString("dry run: nothing was changed or moved\n")

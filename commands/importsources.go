@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"noggin/batch/csvfile"
+	"noggin/batch/health"
 	"noggin/batch/importcsv"
 	"noggin/batch/names"
 	"noggin/batch/sources"
@@ -122,7 +123,7 @@ func sourcesVerdict(all []sources.Result) error {
 func sourceNotes(all []sources.Result) string {
 	var notes strings.Builder
 	for _, s := range all {
-		fmt.Fprintf(&notes, "source %s: %s fetched of %d that fit", s.Source, show.Plural(s.Fetched, "file"), s.Listed)
+		fmt.Fprintf(&notes, "source %s: %s fetched of %d that fit", s.Source, health.Plural(s.Fetched, "file"), s.Listed)
 		for _, more := range []struct {
 			n    int64
 			what string

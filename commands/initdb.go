@@ -12,6 +12,7 @@ import (
 
 	"noggin/batch/files"
 	"noggin/batch/forms"
+	"noggin/batch/health"
 	"noggin/batch/views"
 	"noggin/commands/cmdline"
 	"noggin/commands/session"
@@ -93,7 +94,7 @@ func runInitDB(ctx context.Context, s *session.Session, opts initDBOptions, out 
 			_, _ = fmt.Fprint(out, describeInit(result))
 		}
 		return cmdline.Hint(cmdline.Partialf("the schema is ready, but %s lag behind their tables, as after the promotion of a logical replica: %s",
-			show.Plural(behind.Count, "sequence"), strings.Join(behind.Examples, "; ")),
+			health.Plural(behind.Count, "sequence"), strings.Join(behind.Examples, "; ")),
 			"`noggin validate data --fix` moves them, then run `noggin init-db` again")
 	}
 	done := initDBResult{InitResult: result, Output: folder}
@@ -138,7 +139,7 @@ func describeViews(made storage.ViewsMade) string {
 		text += "views of forms that are no more, removed: " + strings.Join(made.Removed, ", ") + "\n"
 	}
 	if made.Grants > 0 {
-		text += show.Plural(made.Grants, "right") + " on them granted again\n"
+		text += health.Plural(made.Grants, "right") + " on them granted again\n"
 	}
 	return text
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"noggin/batch/gate"
+	"noggin/batch/health"
 	"noggin/batch/process"
 	"noggin/commands/cmdline"
 	"noggin/commands/config"
@@ -161,7 +162,7 @@ func processor(c *cli.Context, s *session.Session) (*process.Processor, error) {
 		if n == 0 {
 			return "stopping"
 		}
-		return fmt.Sprintf("finishing %s, at most %s", show.Plural(n, "record"), show.Duration(p.Processing.StopGrace.Seconds()).Human())
+		return fmt.Sprintf("finishing %s, at most %s", health.Plural(n, "record"), show.Duration(p.Processing.StopGrace.Seconds()).Human())
 	})
 	p.Progress = func(progress process.Progress) {
 		if progress.Done {
@@ -242,7 +243,7 @@ func showDue(ctx context.Context, db *storage.DB, opts process.Options, out show
 		if !opts.UntilEmpty {
 			n = min(n, int64(opts.Batch))
 		}
-		return out.Line("would ask "+show.Plural(n, "complete record")+" again", map[string]any{"would_ask_again": n})
+		return out.Line("would ask "+health.Plural(n, "complete record")+" again", map[string]any{"would_ask_again": n})
 	}
 	due, err := db.CountDue(ctx, opts.Selector)
 	if err != nil {
@@ -256,9 +257,9 @@ func showDue(ctx context.Context, db *storage.DB, opts process.Options, out show
 	if opts.UntilEmpty {
 		take = due.Due
 	}
-	text := show.Textf("would take %d of %s due", take, show.Plural(due.Due, "record"))
+	text := show.Textf("would take %d of %s due", take, health.Plural(due.Due, "record"))
 	if refreshes > 0 {
-		text += fmt.Sprintf(", and ask %s again", show.Plural(refreshes, "complete record"))
+		text += fmt.Sprintf(", and ask %s again", health.Plural(refreshes, "complete record"))
 	}
 	if due.NextAt != nil {
 		text += show.Textf("; %d more later, the next at %s", due.Later, show.Time(*due.NextAt))
@@ -268,9 +269,9 @@ func showDue(ctx context.Context, db *storage.DB, opts process.Options, out show
 		if take, busy, err = db.CountNamed(ctx, opts.Selector); err != nil {
 			return err
 		}
-		text = "would take " + show.Plural(take, "record")
+		text = "would take " + health.Plural(take, "record")
 		if busy > 0 {
-			text += ", and leave " + show.Plural(busy, "record") + " alone that a run is at work on"
+			text += ", and leave " + health.Plural(busy, "record") + " alone that a run is at work on"
 		}
 	}
 	return out.Line(text, struct {
@@ -314,7 +315,7 @@ func printSummary(s process.Summary, out show.Output) error {
 		named = append(named, show.Textf("%d fetched", s.NamesFetched))
 	}
 	if s.RecordsRenewed > 0 {
-		named = append(named, "renewed in "+show.Plural(s.RecordsRenewed, "record"))
+		named = append(named, "renewed in "+health.Plural(s.RecordsRenewed, "record"))
 	}
 	names := show.Fact{"names", strings.Join(named, ", ")}
 	if s.Claimed == 0 && s.Stopped == "" && out.Format == show.Text {
@@ -342,6 +343,6 @@ func printSummary(s process.Summary, out show.Output) error {
 		attachments += ", " + show.Speed(float64(s.BytesDownloaded)/s.DurationSeconds).Human()
 	}
 	return out.Facts(s, show.Fact{"records", records}, show.Fact{"attachments", attachments}, show.Fact{"asked again", askedAgain(s)}, names,
-		show.Fact{"time", show.Duration(s.DurationSeconds).Human() + ", " + show.Plural(s.Requests, "request")},
+		show.Fact{"time", show.Duration(s.DurationSeconds).Human() + ", " + health.Plural(s.Requests, "request")},
 		show.Fact{"circuit", string(s.Circuit)}, show.Fact{"stopped", s.Stopped})
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"noggin/batch/health"
 	"noggin/batch/process"
 	"noggin/commands/cmdline"
 	"noggin/commands/session"
@@ -85,7 +86,7 @@ func runRetryFailed(ctx context.Context, s *session.Session, p *process.Processo
 		}
 		return tellPermanent(ctx, s, opts.selector)
 	}
-	if err := s.Console.Confirm(fmt.Sprintf("Retry %s (%s)?", show.Plural(free, "record"), describeCounts(counts)), opts.yes); err != nil {
+	if err := s.Console.Confirm(fmt.Sprintf("Retry %s (%s)?", health.Plural(free, "record"), describeCounts(counts)), opts.yes); err != nil {
 		return err
 	}
 	var asked, reset int64 // the run, and how many records it reset
@@ -98,7 +99,7 @@ func runRetryFailed(ctx context.Context, s *session.Session, p *process.Processo
 		return err
 	}
 	if p == nil {
-		return out.Line(show.Plural(reset, "record")+" pending again", map[string]any{"reset": reset})
+		return out.Line(health.Plural(reset, "record")+" pending again", map[string]any{"reset": reset})
 	}
 	if standing.Paused || standing.CircuitOpen() {
 		s.Log.Warn("the records are pending again; they are processed when the pause or the open circuit ends", "records", reset)
@@ -117,7 +118,7 @@ func tellPermanent(ctx context.Context, s *session.Session, selector storage.Sel
 	selector.Permanent = true
 	counts, err := s.DB.CountRetryable(ctx, selector)
 	if n, _ := countsOf(counts); err == nil && n > 0 {
-		s.Log.Info(show.Plural(n, "record")+" failed permanently: `noggin retry-failed --permanent` retries them", "records", n)
+		s.Log.Info(health.Plural(n, "record")+" failed permanently: `noggin retry-failed --permanent` retries them", "records", n)
 	}
 	return err
 }
@@ -159,9 +160,9 @@ func listRetryable(ctx context.Context, db *storage.DB, selector storage.Selecto
 		return err
 	}
 	free, claimed := countsOf(counts)
-	text := "would retry " + show.Plural(free, "record") + " (" + describeCounts(counts) + ")"
+	text := "would retry " + health.Plural(free, "record") + " (" + describeCounts(counts) + ")"
 	if claimed > 0 {
-		text += ", and leave " + show.Plural(claimed, "record") + " alone that a run is at work on"
+		text += ", and leave " + health.Plural(claimed, "record") + " alone that a run is at work on"
 	}
 	if free+claimed > int64(len(t.Rows)) {
 		text += show.Textf("; the %d that failed last are listed, --format csv lists all", len(t.Rows))

@@ -107,7 +107,7 @@ func sealTroubles(s seal.Summary) (troubles []string) {
 		troubles = append(troubles, "a new log began: "+s.NewLog)
 	}
 	if s.DamagedCount > 0 {
-		troubles = append(troubles, show.Plural(s.DamagedCount, "version")+" not sealed, as the stored body differs from its SHA-256")
+		troubles = append(troubles, health.Plural(s.DamagedCount, "version")+" not sealed, as the stored body differs from its SHA-256")
 	}
 	if s.PublishError != "" {
 		troubles = append(troubles, "the checkpoint was not published: "+s.PublishError)
@@ -120,7 +120,7 @@ func printSeal(out show.Output, s seal.Summary) error {
 		return out.JSON(s)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "sealed      %s, %s\n", show.Plural(s.Records, "record"), health.Plural(s.Leaves, "new leaf|new leaves"))
+	fmt.Fprintf(&b, "sealed      %s, %s\n", health.Plural(s.Records, "record"), health.Plural(s.Leaves, "new leaf|new leaves"))
 	if s.Restored > 0 {
 		fmt.Fprintf(&b, "taken back  %s from the published ones\n", health.Plural(s.Restored, "leaf|leaves"))
 	}

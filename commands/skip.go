@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"noggin/batch/files"
+	"noggin/batch/health"
 	"noggin/batch/queue"
 	"noggin/commands/cmdline"
 	"noggin/commands/session"
@@ -152,9 +153,9 @@ func runSkip(ctx context.Context, s *session.Session, opts skipOptions, bar *ses
 	case free+claimed == 0:
 		return out.Line("no record to skip", skipResult{Reason: opts.reason})
 	case free == 0:
-		return cmdline.Hint(cmdline.Partialf("nothing was skipped: another run is at work on %s", show.Plural(claimed, "record")), "run the same command again when that run is done")
+		return cmdline.Hint(cmdline.Partialf("nothing was skipped: another run is at work on %s", health.Plural(claimed, "record")), "run the same command again when that run is done")
 	}
-	if err := s.Console.Confirm(fmt.Sprintf("Skip %s (%s)?", show.Plural(free, "record"), describeCounts(counts)), opts.yes); err != nil {
+	if err := s.Console.Confirm(fmt.Sprintf("Skip %s (%s)?", health.Plural(free, "record"), describeCounts(counts)), opts.yes); err != nil {
 		return err
 	}
 	var result skipResult
@@ -162,7 +163,7 @@ func runSkip(ctx context.Context, s *session.Session, opts skipOptions, bar *ses
 		result = skipResult{RunID: run, Reason: opts.reason, List: opts.list}
 		err := skipListed(ctx, s.DB, opts, bar, out, &result)
 		if result.LeftAlone += int(claimed); err == nil && result.LeftAlone > 0 {
-			err = cmdline.Hint(cmdline.Partialf("%s left alone: another run is at work there, or something changed meanwhile", show.Plural(result.LeftAlone, "record")),
+			err = cmdline.Hint(cmdline.Partialf("%s left alone: another run is at work there, or something changed meanwhile", health.Plural(result.LeftAlone, "record")),
 				"run the same command again when that run is done")
 		}
 		return result, err
@@ -175,7 +176,7 @@ func runSkip(ctx context.Context, s *session.Session, opts skipOptions, bar *ses
 		s.Log.Info("skipped; `noggin skip --undo FILE` brings back what the list names", "records", result.Skipped)
 		return err
 	}
-	text := fmt.Sprintf("skipped      %s\nlist         %s\nbring back   `noggin skip --undo %s`", show.Plural(result.Skipped, "record"), show.Printable(result.List), show.Printable(result.List))
+	text := fmt.Sprintf("skipped      %s\nlist         %s\nbring back   `noggin skip --undo %s`", health.Plural(result.Skipped, "record"), show.Printable(result.List), show.Printable(result.List))
 	return errors.Join(out.Line(text, result), err)
 }
 
@@ -260,7 +261,7 @@ func runUndoSkip(ctx context.Context, s *session.Session, opts skipOptions, bar 
 		return err
 	}
 	bar.Finish()
-	text := "brought back  " + show.Plural(result.Restored, "record")
+	text := "brought back  " + health.Plural(result.Restored, "record")
 	if left := result.Listed - result.Restored; left > 0 {
 		text += show.Textf("\nleft alone    %d that are not skipped any more", left)
 	}
@@ -299,7 +300,7 @@ func showSkippable(counts []storage.ChosenCount, free, claimed int64, out show.O
 	if err := out.Table(t); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(out, "would skip %s; --format csv lists them\n", show.Plural(free, "record"))
+	_, err := fmt.Fprintf(out, "would skip %s; --format csv lists them\n", health.Plural(free, "record"))
 	return err
 }
 
@@ -315,6 +316,6 @@ func showSkipList(counts map[storage.Status]int, out show.Output) error {
 			parts = append(parts, fmt.Sprintf("%s %s", show.Count(n).Human(), status))
 		}
 	}
-	_, err := fmt.Fprintf(out, "would bring back up to %s: %s\n", show.Plural(total, "record"), strings.Join(parts, ", "))
+	_, err := fmt.Fprintf(out, "would bring back up to %s: %s\n", health.Plural(total, "record"), strings.Join(parts, ", "))
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 )
 
 // minuteLayout is how times are written for people.
@@ -14,18 +15,11 @@ const minuteLayout = "2006-01-02 15:04"
 // BytesText writes a size for people.
 func BytesText(n int64) string { return humanize.Bytes(uint64(max(n, 0))) }
 
-// Plural writes a number with its noun: "1 file", "3 files". The noun of an
-// irregular plural gives both forms: "hash|hashes".
-func Plural(n int64, noun string) string {
-	one, many, irregular := strings.Cut(noun, "|")
-	switch {
-	case n == 1:
-		return "1 " + one
-	case irregular:
-		return humanize.Comma(n) + " " + many
-	default:
-		return humanize.Comma(n) + " " + one + "s"
-	}
+// Plural writes a number with its noun: "1 file", "1,656 files". A noun whose plural is
+// more than its own gives both forms: "file waits|files wait".
+func Plural[N int | int64](n N, noun string) string {
+	one, many, _ := strings.Cut(noun, "|")
+	return humanize.Comma(int64(n)) + " " + english.PluralWord(int(n), one, many)
 }
 
 // duration writes a length of time for people: "3 h 20 min", "2 days".

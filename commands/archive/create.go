@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"noggin/batch/archive"
+	"noggin/batch/health"
 	"noggin/commands/cmdline"
 	"noggin/commands/session"
 	"noggin/commands/show"
@@ -102,10 +103,10 @@ func verdict(summary archive.CreateSummary, err error) error {
 	case err != nil:
 		return err
 	case summary.LeftOutCount+len(summary.Problems) > 0:
-		return cmdline.Hint(cmdline.Partialf("%s: nothing that they concern was changed", show.Plural(summary.LeftOutCount+len(summary.Problems), "finding")),
+		return cmdline.Hint(cmdline.Partialf("%s: nothing that they concern was changed", health.Plural(summary.LeftOutCount+len(summary.Problems), "finding")),
 			append(adoptUnknown(summary.UnknownTips()), "`noggin validate files` looks closer; what it mends is archived by the next run")...)
 	case summary.Uncopied > 0 && (summary.FreeReached == nil || !*summary.FreeReached):
-		return cmdline.Hint(cmdline.Partialf("[archive] require_copy: %s without a verified copy of each file: nothing of it left the disk", show.Plural(summary.Uncopied, "record")),
+		return cmdline.Hint(cmdline.Partialf("[archive] require_copy: %s without a verified copy of each file: nothing of it left the disk", health.Plural(summary.Uncopied, "record")),
 			"`noggin copy run`, then `noggin copy verify`; `noggin copy status` says what is missing")
 	case summary.FreeReached != nil && !*summary.FreeReached:
 		return cmdline.Partialf("only %s of the output volume are free, although everything before %s is archived", show.Percent(summary.FreePercent).Human(), summary.Before)
@@ -143,7 +144,7 @@ func printCreated(s archive.CreateSummary, out show.Output) error {
 		if a.Resumed {
 			resumed = ", carried on"
 		}
-		fmt.Fprintf(&b, "%s  %s%s  %s, %s, %s\n", show.Printable(a.Path), a.State, resumed, show.Plural(a.Records, "record"), show.Plural(a.Files, "file"), bytes)
+		fmt.Fprintf(&b, "%s  %s%s  %s, %s, %s\n", show.Printable(a.Path), a.State, resumed, health.Plural(a.Records, "record"), health.Plural(a.Files, "file"), bytes)
 	}
 	for _, problem := range s.Problems {
 		fmt.Fprintf(&b, "problem  %s\n", show.Printable(problem))
@@ -155,16 +156,16 @@ func printCreated(s archive.CreateSummary, out show.Output) error {
 		fmt.Fprintf(&b, "left out  %d more\n", more)
 	}
 	if s.Uncopied > 0 {
-		b.WriteString(show.Textf("uncopied %s on disk until the copies are verified\n", show.Plural(s.Uncopied, "record")))
+		b.WriteString(show.Textf("uncopied %s on disk until the copies are verified\n", health.Plural(s.Uncopied, "record")))
 	}
 	if s.Busy > 0 {
-		fmt.Fprintf(&b, "busy     %s in the hands of another run; a later run takes them\n", show.Plural(s.Busy, "record"))
+		fmt.Fprintf(&b, "busy     %s in the hands of another run; a later run takes them\n", health.Plural(s.Busy, "record"))
 	}
 	if !s.DryRun {
-		fmt.Fprintf(&b, "removed  %s, %s, %s\n", show.Plural(s.RecordsRemoved, "record"), show.Plural(s.FilesRemoved, "file"), show.Size(s.BytesRemoved).Human())
+		fmt.Fprintf(&b, "removed  %s, %s, %s\n", health.Plural(s.RecordsRemoved, "record"), health.Plural(s.FilesRemoved, "file"), show.Size(s.BytesRemoved).Human())
 	}
 	if s.DryRun && len(s.Archives) > 0 {
-		fmt.Fprintf(&b, "in all   %s, %s, %s, %s\n", show.Plural(len(s.Archives), "archive"), show.Plural(s.Records, "record"), show.Plural(s.Files, "file"), show.Size(s.SourceBytes).Human())
+		fmt.Fprintf(&b, "in all   %s, %s, %s, %s\n", health.Plural(len(s.Archives), "archive"), health.Plural(s.Records, "record"), health.Plural(s.Files, "file"), show.Size(s.SourceBytes).Human())
 	}
 	if s.SameVolume && len(s.Archives) > 0 {
 		b.WriteString("warning  " + sameVolume + "\n")

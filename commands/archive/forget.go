@@ -6,6 +6,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"noggin/batch/archive"
+	"noggin/batch/health"
 	"noggin/commands/cmdline"
 	"noggin/commands/session"
 	"noggin/commands/show"
@@ -68,7 +69,7 @@ func lose(open *session.Opener, c *cli.Context) error {
 		if err != nil {
 			return 0, nil, err
 		}
-		question := "No copy is known of " + show.Plural(held, "file") + " in it. Record them as lost?"
+		question := "No copy is known of " + health.Plural(held, "file") + " in it. Record them as lost?"
 		if odd != "" {
 			question = "Perhaps it is only not mounted: " + show.Printable(odd) + ". " + question
 		}
@@ -77,7 +78,7 @@ func lose(open *session.Opener, c *cli.Context) error {
 		}
 		s, err = archiver.Lose(c.Context, c.Args().First(), c.String("reason"))
 		if err == nil && s.Busy > 0 {
-			err = cmdline.Hint(cmdline.Partialf("%s left out: another run has them", show.Plural(s.Busy, "record")), "run the same command again")
+			err = cmdline.Hint(cmdline.Partialf("%s left out: another run has them", health.Plural(s.Busy, "record")), "run the same command again")
 		}
 		return s.RunID, s, err
 	})
@@ -85,11 +86,11 @@ func lose(open *session.Opener, c *cli.Context) error {
 		return err
 	}
 	facts := []show.Fact{
-		{"lost", fmt.Sprintf("%s, with %s of %s", s.Name, show.Plural(s.Files+s.Former, "file"), show.Plural(s.Records, "record"))},
-		{"due again", show.Plural(s.Queued, "record") + ": `noggin process` fetches what the platform still has"},
+		{"lost", fmt.Sprintf("%s, with %s of %s", s.Name, health.Plural(s.Files+s.Former, "file"), health.Plural(s.Records, "record"))},
+		{"due again", health.Plural(s.Queued, "record") + ": `noggin process` fetches what the platform still has"},
 	}
 	if s.Former > 0 {
-		facts = append(facts, show.Fact{"former", show.Plural(s.Former, "file") + " of former versions, which the platform has no more"})
+		facts = append(facts, show.Fact{"former", health.Plural(s.Former, "file") + " of former versions, which the platform has no more"})
 	}
 	if printErr := cmdline.Output(c).Facts(s, facts...); err == nil {
 		err = printErr

@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"noggin/batch/archive"
+	"noggin/batch/health"
 	"noggin/commands/cmdline"
 	"noggin/commands/session"
 	"noggin/commands/show"
@@ -33,10 +34,10 @@ nobody else could write. Such records become pending, with their attachments in 
 			err := archiving(open, c, func(_ *session.Session, archiver *archive.Archiver) (_ int64, _ any, err error) {
 				summary, err = archiver.Register(c.Context, archive.RegisterOptions{File: c.Args().First(), AddUnknown: c.Bool("add-unknown")})
 				if err == nil && summary.LeftOutCount+summary.Busy > 0 {
-					err = cmdline.Partialf("not linked: %s, %s", show.Plural(summary.LeftOutCount, "file"), show.Plural(summary.Busy, "busy record"))
+					err = cmdline.Partialf("not linked: %s, %s", health.Plural(summary.LeftOutCount, "file"), health.Plural(summary.Busy, "busy record"))
 				}
 				if err == nil && summary.UnknownFiles > 0 {
-					err = cmdline.Hint(cmdline.Partialf("the database does not know %s of the archive", show.Plural(summary.UnknownFiles, "file")),
+					err = cmdline.Hint(cmdline.Partialf("the database does not know %s of the archive", health.Plural(summary.UnknownFiles, "file")),
 						"noggin fetches again what the API still has; --add-unknown takes the archive's word for them, if nobody else could write it")
 				}
 				return summary.RunID, summary, err
@@ -57,16 +58,16 @@ func printRegistered(s archive.RegisterSummary, out show.Output) error {
 	for _, left := range s.LeftOut {
 		fmt.Fprintf(&b, "left out    %s: %s\n", show.Printable(left.Path), show.Printable(left.Reason))
 	}
-	fmt.Fprintf(&b, "registered  %s  %s  %s, %s\n", show.Printable(s.Path), s.State, show.Plural(s.Records, "record"), show.Plural(s.Files, "file"))
-	b.WriteString(show.Textf("linked      %s; on disk: %d\n", show.Plural(s.FilesLinked, "file"), s.FilesOnDisk))
+	fmt.Fprintf(&b, "registered  %s  %s  %s, %s\n", show.Printable(s.Path), s.State, health.Plural(s.Records, "record"), health.Plural(s.Files, "file"))
+	b.WriteString(show.Textf("linked      %s; on disk: %d\n", health.Plural(s.FilesLinked, "file"), s.FilesOnDisk))
 	if s.NewRecords > 0 {
-		fmt.Fprintf(&b, "new         %s, pending\n", show.Plural(s.NewRecords, "record"))
+		fmt.Fprintf(&b, "new         %s, pending\n", health.Plural(s.NewRecords, "record"))
 	}
 	if s.UnknownFiles > 0 {
-		b.WriteString(show.Textf("unknown     %s, %s not known at all: left out\n", show.Plural(s.UnknownFiles, "file"), show.Plural(s.UnknownRecords, "record")))
+		b.WriteString(show.Textf("unknown     %s, %s not known at all: left out\n", health.Plural(s.UnknownFiles, "file"), health.Plural(s.UnknownRecords, "record")))
 	}
 	if s.Busy > 0 {
-		fmt.Fprintf(&b, "busy        %s in the hands of another run; register again\n", show.Plural(s.Busy, "record"))
+		fmt.Fprintf(&b, "busy        %s in the hands of another run; register again\n", health.Plural(s.Busy, "record"))
 	}
 	_, err := fmt.Fprint(out, b.String())
 	return err

@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"noggin/batch/archive"
+	"noggin/batch/health"
 	"noggin/commands/cmdline"
 	"noggin/commands/session"
 	"noggin/commands/show"
@@ -53,7 +54,7 @@ func unrestored(s archive.RestoreSummary) error {
 	switch {
 	case s.LeftOutCount+s.Busy+s.NotHeld > 0:
 		return cmdline.Partialf("not restored: %s, %s, %s that the archive should hold",
-			show.Plural(s.LeftOutCount, "file"), show.Plural(s.Busy, "busy record"), show.Plural(s.NotHeld, "file"))
+			health.Plural(s.LeftOutCount, "file"), health.Plural(s.Busy, "busy record"), health.Plural(s.NotHeld, "file"))
 	case s.Files+s.AlreadyThere == 0:
 		return cmdline.Partialf("nothing was restored: the database has no file in the archive")
 	}
@@ -69,13 +70,13 @@ func printRestored(s archive.RestoreSummary, out show.Output) error {
 		fmt.Fprintf(&b, "left out  %s  %s: %s\n", show.Printable(show.OrDash(left.InspectionID)), show.Printable(left.Path), show.Printable(left.Reason))
 	}
 	b.WriteString(show.Textf("restored  %s, %s, %s; there already: %d\n",
-		show.Plural(s.Records, "record"), show.Plural(s.Files, "file"), show.Size(s.Bytes).Human(), s.AlreadyThere))
+		health.Plural(s.Records, "record"), health.Plural(s.Files, "file"), show.Size(s.Bytes).Human(), s.AlreadyThere))
 	fmt.Fprintf(&b, "from      %s\nto        %s\n", show.Printable(strings.Join(s.Archives, ", ")), show.Printable(s.Folder))
 	if s.NotHeld > 0 {
-		fmt.Fprintf(&b, "missing   %s in no part of the archive, though the database has them in it\n", show.Plural(s.NotHeld, "file"))
+		fmt.Fprintf(&b, "missing   %s in no part of the archive, though the database has them in it\n", health.Plural(s.NotHeld, "file"))
 	}
 	if s.Busy > 0 {
-		fmt.Fprintf(&b, "busy      %s in the hands of another run\n", show.Plural(s.Busy, "record"))
+		fmt.Fprintf(&b, "busy      %s in the hands of another run\n", health.Plural(s.Busy, "record"))
 	}
 	_, err := fmt.Fprint(out, b.String())
 	return err

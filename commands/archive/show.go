@@ -10,6 +10,7 @@ import (
 
 	"noggin/batch/archive"
 	"noggin/batch/archive/watch"
+	"noggin/batch/health"
 	"noggin/commands/cmdline"
 	"noggin/commands/session"
 	"noggin/commands/show"
@@ -84,7 +85,7 @@ func showArchive(ctx context.Context, db *storage.DB, archive watch.Archive, out
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "archive   %s, %s\npath      %s\nfile      %s\n", archive.Name, archive.State, show.Printable(archive.Path), archive.Sight)
-	fmt.Fprintf(&b, "holds     %s, %s, %s in %s\n", show.Plural(archive.Records, "record"), show.Plural(archive.Files, "file"),
+	fmt.Fprintf(&b, "holds     %s, %s, %s in %s\n", health.Plural(archive.Records, "record"), health.Plural(archive.Files, "file"),
 		show.Size(archive.SourceBytes).Human(), show.Size(archive.SizeBytes).Human())
 	fmt.Fprintf(&b, "SHA-256   %s\ncreated   %s\n", show.OrDash(archive.SHA256), show.HumanText(archive.CreatedAt))
 	if archive.VerifiedAt != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"noggin/batch/archive"
+	"noggin/batch/health"
 	"noggin/commands/cmdline"
 	"noggin/commands/session"
 	"noggin/commands/show"
@@ -99,7 +100,7 @@ func verifyVerdict(v archive.Verification) error {
 		for _, a := range v.Unmounted {
 			folders = append(folders, a.Folder()+" "+a.Why)
 		}
-		return cmdline.Hint(cmdline.Partialf("no archive was verified in %s: %s", show.Plural(len(folders), "folder"), show.Printable(strings.Join(folders, "; "))),
+		return cmdline.Hint(cmdline.Partialf("no archive was verified in %s: %s", health.Plural(len(folders), "folder"), show.Printable(strings.Join(folders, "; "))),
 			"mount the volume; where the archives lie in another folder now: `noggin archive register FILE`; `noggin archive forget NAME` is for an archive from which everything was restored")
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"noggin/batch/copies"
+	"noggin/batch/health"
 	"noggin/commands/cmdline"
 	"noggin/commands/session"
 	"noggin/commands/show"
@@ -77,5 +78,5 @@ func unfinished(p copies.Problems, what, hint string) error {
 	if p.Count == 0 {
 		return nil
 	}
-	return cmdline.Hint(cmdline.Partialf("%s: %s", what, show.Plural(p.Count, "file")), hint)
+	return cmdline.Hint(cmdline.Partialf("%s: %s", what, health.Plural(p.Count, "file")), hint)
 }

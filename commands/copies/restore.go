@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"noggin/batch/copies"
+	"noggin/batch/health"
 	"noggin/commands/cmdline"
 	"noggin/commands/session"
 	"noggin/commands/show"
@@ -67,7 +68,7 @@ func restoreFiles(open *session.Opener, c *cli.Context) error {
 		err = unfinished(summary.Problems, "not restored", "move what is in the way elsewhere, and restore again; `noggin validate files --deep --fix` queues what is missing or damaged, to be fetched from the platform again")
 	}
 	if err == nil && summary.Busy > 0 {
-		err = cmdline.Partialf("%s in the hands of another run: restore again", show.Plural(int(summary.Busy), "record"))
+		err = cmdline.Partialf("%s in the hands of another run: restore again", health.Plural(int(summary.Busy), "record"))
 	}
 	bar.Finish()
 	if summary.RunID != 0 {
@@ -85,12 +86,12 @@ func printRestored(s copies.RestoreSummary, out show.Output) error {
 	}
 	var b strings.Builder
 	problemsText(&b, s.Problems)
-	fmt.Fprintf(&b, "restored  %s, %s, of %s; there already: %d\n", show.Plural(int(s.Files), "file"), show.Size(s.Bytes).Human(), show.Plural(int(s.Records), "record"), s.AlreadyThere)
+	fmt.Fprintf(&b, "restored  %s, %s, of %s; there already: %d\n", health.Plural(int(s.Files), "file"), show.Size(s.Bytes).Human(), health.Plural(int(s.Records), "record"), s.AlreadyThere)
 	if s.Unarchived > 0 {
-		fmt.Fprintf(&b, "archives  %s whose archive is missing, now in the output folder\n", show.Plural(int(s.Unarchived), "file"))
+		fmt.Fprintf(&b, "archives  %s whose archive is missing, now in the output folder\n", health.Plural(int(s.Unarchived), "file"))
 	}
 	if s.InArchives > 0 {
-		fmt.Fprintf(&b, "archives  %s left in archives\n", show.Plural(int(s.InArchives), "file"))
+		fmt.Fprintf(&b, "archives  %s left in archives\n", health.Plural(int(s.InArchives), "file"))
 	}
 	fmt.Fprintf(&b, "to        %s\n", show.Printable(s.Folder))
 	_, err := fmt.Fprint(out, b.String())
@@ -148,7 +149,7 @@ func restoreLog(c *cli.Context, copier *copies.Copier, folder string) error {
 	}
 	var b strings.Builder
 	problemsText(&b, log.Problems)
-	fmt.Fprintf(&b, "restored  %s of leaves and checkpoints, %s, in %s", show.Plural(int(log.Files), "file"), show.Size(log.Bytes).Human(), show.Printable(log.Folder))
+	fmt.Fprintf(&b, "restored  %s of leaves and checkpoints, %s, in %s", health.Plural(int(log.Files), "file"), show.Size(log.Bytes).Human(), show.Printable(log.Folder))
 	return errors.Join(cmdline.Output(c).Line(b.String(), log),
 		unfinished(log.Problems, "not restored", "look at the files that are named; `noggin seal` refuses what does not fit"))
 }

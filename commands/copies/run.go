@@ -63,7 +63,7 @@ func printRun(s copies.RunSummary, out show.Output) error {
 		fmt.Fprintf(&b, "target    %s is registered: every file is copied there from now on\n", show.Printable(s.Target))
 	}
 	problemsText(&b, s.Problems)
-	fmt.Fprintf(&b, "copied    %s, %s", show.Plural(int(s.Copied), "file"), show.Size(s.Bytes).Human())
+	fmt.Fprintf(&b, "copied    %s, %s", health.Plural(int(s.Copied), "file"), show.Size(s.Bytes).Human())
 	if s.FromArchives > 0 {
 		fmt.Fprintf(&b, "; out of archives: %d", s.FromArchives)
 	}
@@ -72,10 +72,10 @@ func printRun(s copies.RunSummary, out show.Output) error {
 	}
 	b.WriteString("\n")
 	if s.Log > 0 {
-		fmt.Fprintf(&b, "log       %s of leaves and checkpoints\n", show.Plural(int(s.Log), "file"))
+		fmt.Fprintf(&b, "log       %s of leaves and checkpoints\n", health.Plural(int(s.Log), "file"))
 	}
 	if s.Mended > 0 {
-		fmt.Fprintf(&b, "mended    %s in the target had other content\n", show.Plural(int(s.Mended), "object"))
+		fmt.Fprintf(&b, "mended    %s in the target had other content\n", health.Plural(int(s.Mended), "object"))
 	}
 	if s.Removed > 0 {
 		fmt.Fprintf(&b, "removed   %s of replaced reports and removed backups\n", health.Plural(s.Removed, "copy|copies"))

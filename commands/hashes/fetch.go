@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"noggin/batch/health"
 	"noggin/batch/names"
 	"noggin/batch/process"
 	"noggin/commands/cmdline"
@@ -102,5 +103,5 @@ func fetchText(r fetchResult) string {
 	if r.Stopped != "" {
 		line += fmt.Sprintf("\n%-11s %s", "stopped", r.Stopped)
 	}
-	return fmt.Sprintf("%-11s about %s\n%s\n%-11s %s\n%s", "asked", show.Plural(r.Asked, "hash"), line, "resolved", show.Plural(r.Resolved, "unknown hash"), healText(r.HealSummary))
+	return fmt.Sprintf("%-11s about %s\n%s\n%-11s %s\n%s", "asked", health.Plural(r.Asked, "hash"), line, "resolved", health.Plural(r.Resolved, "unknown hash"), healText(r.HealSummary))
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"noggin/batch/health"
 	"noggin/batch/names"
 	"noggin/commands/cmdline"
 	"noggin/commands/session"
@@ -59,11 +60,11 @@ func runForget(c *cli.Context, s *session.Session) error {
 			return err
 		}
 		return cmdline.Output(c).Line(show.Textf("would forget %s, of which records refer to %d, and renew %s; nothing was changed",
-			show.Plural(result.Names, "name"), result.Unknown, show.Plural(result.Marked, "record")), result)
+			health.Plural(result.Names, "name"), result.Unknown, health.Plural(result.Marked, "record")), result)
 	}
 	return changeNames(c, s, &result, &result.HealSummary, func() (changed namesChanged, err error) {
 		result.Forgotten, err = s.DB.ForgetNames(c.Context, f)
-		text := show.Textf("%-11s %s; unknown again: %d\n", "forgotten", show.Plural(result.Names, "name"), result.Unknown)
+		text := show.Textf("%-11s %s; unknown again: %d\n", "forgotten", health.Plural(result.Names, "name"), result.Unknown)
 		return namesChanged{text: text, done: "the names are forgotten"}, err
 	})
 }

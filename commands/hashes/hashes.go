@@ -12,6 +12,7 @@ import (
 
 	"noggin/batch/csvfile"
 	"noggin/batch/forms"
+	"noggin/batch/health"
 	"noggin/batch/names"
 	"noggin/commands/cmdline"
 	"noggin/commands/session"
@@ -169,9 +170,9 @@ func afterNames(done string, err error) error {
 
 // healText describes what was renewed.
 func healText(h names.HealSummary) string {
-	text := fmt.Sprintf("%-11s %s, %s", "renewed", show.Plural(h.Healed, "record"), show.Plural(h.Reports, "text report"))
+	text := fmt.Sprintf("%-11s %s, %s", "renewed", health.Plural(h.Healed, "record"), health.Plural(h.Reports, "text report"))
 	if held := h.Waiting - int64(h.Failed); held > 0 {
-		text += fmt.Sprintf("\n%-11s %s in the hands of another run, to be renewed after it", "waiting", show.Plural(held, "record"))
+		text += fmt.Sprintf("\n%-11s %s in the hands of another run, to be renewed after it", "waiting", health.Plural(held, "record"))
 	}
 	return text
 }

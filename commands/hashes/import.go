@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"noggin/batch/health"
 	"noggin/batch/names"
 	"noggin/commands/cmdline"
 	"noggin/commands/session"
@@ -98,12 +99,12 @@ func importFrom(c *cli.Context, s *session.Session, in io.Reader, name string, o
 			return err
 		}
 		return cmdline.Output(c).Line(importText(result)+fmt.Sprintf("would resolve %s and renew %s; nothing was changed",
-			show.Plural(result.Resolved, "unknown hash"), show.Plural(result.Marked, "record")), result)
+			health.Plural(result.Resolved, "unknown hash"), health.Plural(result.Marked, "record")), result)
 	}
 	return changeNames(c, s, &result, &result.HealSummary, func() (changed namesChanged, err error) {
 		result.ImportSummary, err = importNames(c, s, in, opts)
 		changed = namesChanged{
-			text: importText(result) + fmt.Sprintf("%-11s %s\n", "resolved", show.Plural(result.Resolved, "unknown hash")),
+			text: importText(result) + fmt.Sprintf("%-11s %s\n", "resolved", health.Plural(result.Resolved, "unknown hash")),
 			done: "the names are imported",
 		}
 		if result.Bad > 0 {
@@ -156,7 +157,7 @@ func importText(r importResult) string {
 		fmt.Fprintf(&b, "note        %s; the import asks first, or needs --yes\n", show.Printable(r.OtherType))
 	}
 	if r.Elsewhere > 0 {
-		fmt.Fprintf(&b, "note        %s of another kind by their own account: `noggin hashes import auto FILE` goes by it\n", show.Plural(r.Elsewhere, "row"))
+		fmt.Fprintf(&b, "note        %s of another kind by their own account: `noggin hashes import auto FILE` goes by it\n", health.Plural(r.Elsewhere, "row"))
 		if !r.DryRun && r.File != "-" {
 			fmt.Fprintf(&b, "            `noggin hashes forget %s --from %s` takes these names back\n", r.Type, show.Quoted(filepath.Base(r.File)))
 		}

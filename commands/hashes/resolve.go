@@ -5,6 +5,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"noggin/batch/health"
 	"noggin/batch/names"
 	"noggin/commands/cmdline"
 	"noggin/commands/session"
@@ -29,6 +30,6 @@ func runResolve(c *cli.Context, s *session.Session) error {
 	}
 	return changeNames(c, s, &result, &result.HealSummary, func() (changed namesChanged, err error) {
 		result.Resolved, err = s.DB.ResolveKnown(c.Context)
-		return namesChanged{text: fmt.Sprintf("%-11s %s\n", "resolved", show.Plural(result.Resolved, "unknown hash")), done: "what could be renewed is"}, err
+		return namesChanged{text: fmt.Sprintf("%-11s %s\n", "resolved", health.Plural(result.Resolved, "unknown hash")), done: "what could be renewed is"}, err
 	})
 }

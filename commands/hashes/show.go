@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"noggin/batch/health"
 	"noggin/commands/cmdline"
 	"noggin/commands/session"
 	"noggin/commands/show"
@@ -97,7 +98,7 @@ func showHash(hash string, entities show.Table, former []storage.FormerName, rec
 		say("\n")
 		errs = append(errs, out.Table(names))
 	}
-	say("\nused by %s\n", show.Plural(total, "record"))
+	say("\nused by %s\n", health.Plural(total, "record"))
 	if len(records.Rows) > 0 {
 		errs = append(errs, out.Table(records))
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"noggin/batch/files"
+	"noggin/batch/health"
 	"noggin/batch/maintain"
 	"noggin/commands/cmdline"
 	"noggin/commands/config"
@@ -58,7 +59,7 @@ func printPlan(plan maintain.RestorePlan, now time.Time, out show.Output) error 
 	}
 	comment("Recovery from %s", plan.Backup)
 	comment("taken %s, %s; the gap since then is %s", show.Time(plan.TakenAt.In(now.Location())),
-		show.Plural(plan.Records, "record"), show.Lasting(now.Sub(plan.TakenAt)))
+		health.Plural(plan.Records, "record"), show.Lasting(now.Sub(plan.TakenAt)))
 	if plan.Verified == nil {
 		comment("It was never restored on trial: step 3 does so.")
 	} else {

@@ -7,6 +7,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
 
+	"noggin/batch/health"
 	"noggin/commands/cmdline"
 	"noggin/commands/session"
 	"noggin/commands/show"
@@ -112,7 +113,7 @@ func (r *reporter) attachmentsSheet(a attachmentsReport, totals *show.Table) sho
 	return show.Sheet{Title: r.heading("Attachments"), Sections: []show.Section{
 		first,
 		{Title: "Last 7 days", Table: days, Notes: []string{"Speed is that of one download; several run at a time."}},
-		{Title: "Last " + show.Plural(a.Speed.Downloads, "download"), Facts: speedFacts(a.Speed, r.now)},
+		{Title: "Last " + health.Plural(a.Speed.Downloads, "download"), Facts: speedFacts(a.Speed, r.now)},
 		{Title: "Failed, the latest first", Table: failed},
 		doubtfulSection(a.Counts, doubtful),
 		{Title: "Largest files", Table: largest},

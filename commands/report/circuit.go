@@ -79,7 +79,7 @@ func (s circuitState) describe(now time.Time) string {
 	if s.RequestsPaused != nil {
 		text += "; the API asked to wait until " + show.Clock(*s.RequestsPaused, now)
 	}
-	return text + "; opened " + show.Plural(s.OpeningsToday, "time") + " today"
+	return text + "; opened " + health.Plural(s.OpeningsToday, "time") + " today"
 }
 
 func runCircuit(ctx context.Context, r *reporter, days int) error {
@@ -127,7 +127,7 @@ func runCircuit(ctx context.Context, r *reporter, days int) error {
 
 func historyTitle(days, openings int) string {
 	if openings == 0 {
-		return "Last " + show.Plural(days, "day")
+		return "Last " + health.Plural(days, "day")
 	}
-	return fmt.Sprintf("Last %s: opened %s", show.Plural(days, "day"), show.Plural(openings, "time"))
+	return fmt.Sprintf("Last %s: opened %s", health.Plural(days, "day"), health.Plural(openings, "time"))
 }

@@ -263,7 +263,7 @@ func (r *reporter) dailySheet(d dailyReport, day time.Time) show.Sheet {
 		{"attachments", humanize.Comma(d.Files) + " downloaded, " + show.Size(d.Bytes).Human() + "; " + humanize.Comma(d.FilesFailed) + " failed"},
 		{"requests", humanize.Comma(d.Requests) + " (of the runs that ended that day)"},
 		{"errors", humanize.Comma(d.Errors)},
-		{"circuit opened", show.Plural(d.Openings, "time") + " (target: at most 2)"},
+		{"circuit opened", health.Plural(d.Openings, "time") + " (target: at most 2)"},
 	}
 	if d.DueAtEnd != nil {
 		traffic = append(traffic, show.Fact{"queue at the end", humanize.Comma(*d.DueAtEnd) + " due"})

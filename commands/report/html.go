@@ -40,7 +40,7 @@ var page = sync.OnceValue(func() *template.Template {
 		},
 		"time":   func(t time.Time) string { return t.Format("2006-01-02 15:04") },
 		"ago":    func(t, now time.Time) string { return humanize.RelTime(t, now, "ago", "from now") },
-		"plural": show.Plural[int],
+		"plural": health.Plural[int],
 		"day": func(date string) string {
 			day, err := time.Parse(time.DateOnly, date)
 			if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"noggin/batch/forms"
+	"noggin/batch/health"
 	"noggin/commands/cmdline"
 	"noggin/commands/session"
 	"noggin/commands/show"
@@ -211,9 +212,9 @@ func printInspections(ctx context.Context, db *storage.DB, f storage.InspectionF
 // compliant.
 func totalsText(t storage.InspectionTotals, shown int, f storage.InspectionFilter) string {
 	if t.More {
-		return fmt.Sprintf("More than %s; these are the latest, --limit 0 shows all.", show.Plural(t.Records, "inspection"))
+		return fmt.Sprintf("More than %s; these are the latest, --limit 0 shows all.", health.Plural(t.Records, "inspection"))
 	}
-	text := show.Plural(t.Records, "inspection")
+	text := health.Plural(t.Records, "inspection")
 	var parts []string
 	for _, answer := range slices.Sorted(maps.Keys(t.Compliance)) {
 		if answer != "" {
@@ -227,7 +228,7 @@ func totalsText(t storage.InspectionTotals, shown int, f storage.InspectionFilte
 		text += " (compliance: " + strings.Join(parts, ", ") + ")"
 	}
 	if f.Limit > 0 && shown >= f.Limit && (f.Attachments || int64(shown) < t.Records) {
-		text += fmt.Sprintf("\nThese are the latest %s; --limit 0 shows all.", show.Plural(shown, "row"))
+		text += fmt.Sprintf("\nThese are the latest %s; --limit 0 shows all.", health.Plural(shown, "row"))
 	}
 	return text
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
 
+	"noggin/batch/health"
 	"noggin/commands/cmdline"
 	"noggin/commands/session"
 	"noggin/commands/show"
@@ -146,7 +147,7 @@ func (r *reporter) queueSheet(q queueReport) show.Sheet {
 	first := status.queueSection(r.now)
 	first.Title = ""
 	if q.Queue.Crashing > 0 {
-		first.Facts = append(first.Facts, show.Fact{"crashing", show.Plural(q.Queue.Crashing, "record") + " in hand when runs died; taken last and alone"})
+		first.Facts = append(first.Facts, show.Fact{"crashing", health.Plural(q.Queue.Crashing, "record") + " in hand when runs died; taken last and alone"})
 	}
 	switch {
 	case r.standing.Paused:

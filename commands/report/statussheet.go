@@ -127,7 +127,7 @@ func sealedLine(s storage.SealState, now time.Time) string {
 		line += ", the last " + show.Clock(*s.SealedAt, now)
 	}
 	if s.Due > 0 {
-		line += "; " + show.Plural(s.Due, "record") + " to seal"
+		line += "; " + health.Plural(s.Due, "record") + " to seal"
 	}
 	return line
 }

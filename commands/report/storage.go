@@ -168,7 +168,7 @@ func (r *reporter) storageSheet(s storageReport, all bool) show.Sheet {
 	}
 	grown := &show.Table{Columns: show.Headings("Downloaded in the last", "Files", "Size", "A day")}
 	for _, g := range s.Growth {
-		grown.Rows = append(grown.Rows, []any{show.Plural(g.Days, "day"), show.Count(g.Files), show.Size(g.Bytes), show.Size(g.BytesPerDay)})
+		grown.Rows = append(grown.Rows, []any{health.Plural(g.Days, "day"), show.Count(g.Files), show.Size(g.Bytes), show.Size(g.BytesPerDay)})
 	}
 	disks := &show.Table{Columns: show.Headings("Folder", "Volume", "Used", "Free", "Path"), Spare: []string{"Volume"}}
 	for _, v := range s.Volumes {

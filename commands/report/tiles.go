@@ -47,7 +47,7 @@ func tilesOf(s statusReport) []tile {
 	if s.LastActivity != nil {
 		activity.Value, activity.Note = humanize.RelTime(*s.LastActivity, s.At, "ago", "from now"), s.LastActivity.In(s.At.Location()).Format("2006-01-02 15:04")
 	}
-	circuit := tile{"Circuit", string(s.Circuit.State), show.Plural(s.Circuit.OpeningsToday, "opening") + " today; target: at most 2", tone("circuit_open", "circuit_flapping", "rate_limited")}
+	circuit := tile{"Circuit", string(s.Circuit.State), health.Plural(s.Circuit.OpeningsToday, "opening") + " today; target: at most 2", tone("circuit_open", "circuit_flapping", "rate_limited")}
 	if s.Circuit.State != storage.CircuitClosed && circuit.Tone == "good" {
 		circuit.Tone = health.SeverityYellow
 	}

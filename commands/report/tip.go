@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"noggin/batch/files"
+	"noggin/batch/health"
 	"noggin/batch/queue"
 	"noggin/commands/cmdline"
 	"noggin/commands/session"
@@ -99,7 +100,7 @@ func (r *reporter) listMatches(ctx context.Context, text string, tips []string, 
 	if err := r.out.Table(t); err != nil {
 		return err
 	}
-	number := show.Plural(len(tips), "record")
+	number := health.Plural(len(tips), "record")
 	if cut {
 		number += " or more"
 	}

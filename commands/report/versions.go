@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"noggin/batch/forms"
+	"noggin/batch/health"
 	"noggin/batch/textreport"
 	"noggin/commands/cmdline"
 	"noggin/commands/session"
@@ -230,7 +231,7 @@ func runChanges(ctx context.Context, r *reporter, since time.Time, limit int) er
 			section.Table, section.Lines = nil, []string{"None."}
 		}
 		if doc.Gone > 0 {
-			section.Notes = []string{show.Plural(doc.Gone, "record") + " gone at the platform; what was mirrored stays."}
+			section.Notes = []string{health.Plural(doc.Gone, "record") + " gone at the platform; what was mirrored stays."}
 		}
 		return show.Sheet{Title: r.heading("Changes"), Sections: []show.Section{section}}
 	})

@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"noggin/batch/health"
 	"noggin/commands/show"
 )
 
@@ -149,7 +150,7 @@ func (p *Progress) describe(s State, width int) string {
 	}
 	var files, speed, left string
 	if s.Files > 0 {
-		files = show.Plural(s.Files, "attachment")
+		files = health.Plural(s.Files, "attachment")
 	}
 	elapsed := p.now().Sub(p.began)
 	if seconds := elapsed.Seconds(); s.Bytes > 0 && seconds > 0 {

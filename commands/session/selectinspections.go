@@ -12,6 +12,7 @@ import (
 
 	"noggin/batch/files"
 	"noggin/batch/forms"
+	"noggin/batch/health"
 	"noggin/batch/queue"
 	"noggin/batch/search"
 	"noggin/commands/cmdline"
@@ -60,7 +61,7 @@ func inspectionSelector(c *cli.Context, types *forms.ObjectTypes, now time.Time,
 func (s *Session) tellNotSearchable(ctx context.Context) error {
 	missing, err := s.DB.NotSearchable(ctx)
 	if err == nil && missing > 0 {
-		s.Log.Warn(show.Plural(missing, "inspection")+" of before the upgrade cannot be found by --search yet: each `noggin process` makes more of them searchable", "missing", missing)
+		s.Log.Warn(health.Plural(missing, "inspection")+" of before the upgrade cannot be found by --search yet: each `noggin process` makes more of them searchable", "missing", missing)
 	}
 	return err
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"noggin/api"
+	"noggin/batch/health"
 	"noggin/commands/cmdline"
 	"noggin/commands/config"
 	"noggin/commands/session"
@@ -184,7 +185,7 @@ func (s *setup) askAPI(ctx context.Context) (err error) {
 					return "", cmdline.Usagef("%s", strings.Join(config.Messages(err), "; "))
 				}
 				if !isNamespace.MatchString(answer) {
-					return "", cmdline.Usagef("it has %s: want 64 hexadecimal digits", show.Plural(len(answer), "character"))
+					return "", cmdline.Usagef("it has %s: want 64 hexadecimal digits", health.Plural(len(answer), "character"))
 				}
 				return "64 digits; the token will show whether they are right", nil
 			},

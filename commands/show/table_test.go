@@ -197,9 +197,6 @@ func TestValuesAreWrittenForPeople(t *testing.T) {
 	if got := Clock(at.Add(-98*time.Second), at) + ", " + Clock(at.Add(time.Hour), at); got != "2025-09-17 08:28:27 (1 m 38 s ago), 2025-09-17 09:30:05 (in 1 h)" {
 		t.Error(got)
 	}
-	if got := Plural(1656, "record") + ", " + Plural(int64(1), "record"); got != "1,656 records, 1 record" {
-		t.Error(got)
-	}
 	if got := ShortTips("unknown (" + string(tipC) + ")"); got != "unknown (15805eb532…)" {
 		t.Error(got)
 	}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
-	"github.com/dustin/go-humanize/english"
 )
 
 // The values below are plain in JSON and CSV. For people, Human writes them in the one
@@ -155,11 +154,6 @@ func Name[V ID | Tip](p *string) any {
 		return nil
 	}
 	return V(*p)
-}
-
-// Plural is a number with its noun: 1,656 records.
-func Plural[N int | int64](n N, noun string) string {
-	return humanize.Comma(int64(n)) + " " + english.PluralWord(int(n), noun, "")
 }
 
 // Textf is a text with grouped numbers: 12 of 1,656.

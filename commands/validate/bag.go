@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"noggin/batch/bag"
+	"noggin/batch/health"
 	"noggin/batch/seal"
 	"noggin/commands/cmdline"
 	"noggin/commands/session"
@@ -82,7 +83,7 @@ func runBag(c *cli.Context, open *session.Opener, path string) error {
 		if r.Proofs != nil {
 			problems += r.Proofs.ProblemCount
 		}
-		err = cmdline.Partialf("found %s in the bag", show.Plural(problems, "problem"))
+		err = cmdline.Partialf("found %s in the bag", health.Plural(problems, "problem"))
 	}
 	return err
 }
@@ -105,7 +106,7 @@ func (r *bagResult) checkProofs(c *cli.Context, b *bag.Bag) error {
 		if n := r.Proofs.Unsealed; key != "" && n > 0 {
 			r.OK = false
 			r.ProblemCount++
-			r.Problems = append(r.Problems, bag.Problem{What: show.Plural(n, "inspection") + " not sealed to the end when this was exported, so the key does not prove " +
+			r.Problems = append(r.Problems, bag.Problem{What: health.Plural(n, "inspection") + " not sealed to the end when this was exported, so the key does not prove " +
 				"all of them: after `noggin seal`, export them again"})
 		}
 	case key != "":
@@ -128,7 +129,7 @@ func describeBag(r bagResult) string {
 	var b strings.Builder
 	line := func(label, text string) { fmt.Fprintf(&b, "%-10s%s\n", label, show.Printable(text)) }
 	line("bag", r.Path)
-	line("payload", fmt.Sprintf("%s, %s", show.Plural(r.Files, "file"), humanize.Bytes(uint64(r.Bytes))))
+	line("payload", fmt.Sprintf("%s, %s", health.Plural(r.Files, "file"), humanize.Bytes(uint64(r.Bytes))))
 	line("lists", strings.Join(r.Algorithms, ", "))
 	for _, label := range []string{"Bagging-Date", "Source-Organization", "External-Description"} {
 		if value := r.Info[label]; value != "" {
@@ -161,14 +162,14 @@ func describeProofs(p *seal.BagProof, line func(label, text string)) {
 		return
 	}
 	for _, c := range p.Checkpoints {
-		line("log", fmt.Sprintf("%s, a checkpoint of %s", c.Log, show.Plural(c.Size, "record version")))
+		line("log", fmt.Sprintf("%s, a checkpoint of %s", c.Log, health.Plural(c.Size, "record version")))
 	}
-	line("proved", fmt.Sprintf("%s of %s", show.Plural(p.FilesProved, "file"), show.Plural(p.Leaves, "sealed version")))
+	line("proved", fmt.Sprintf("%s of %s", health.Plural(p.FilesProved, "file"), health.Plural(p.Leaves, "sealed version")))
 	if !p.KeyGiven {
 		line("note", "the proofs were checked with the key in the bag: give the one that you know with --public-key")
 	}
 	if p.Unsealed > 0 && !p.KeyGiven {
-		line("note", show.Plural(p.Unsealed, "inspection")+" not sealed to the end when this was exported: not all of them is proved")
+		line("note", health.Plural(p.Unsealed, "inspection")+" not sealed to the end when this was exported: not all of them is proved")
 	}
 	for _, problem := range p.Problems {
 		line("PROBLEM", problem)

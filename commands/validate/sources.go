@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 
+	"noggin/batch/health"
 	"noggin/batch/sources"
 	"noggin/batch/validate"
 	"noggin/commands/show"
@@ -29,7 +30,7 @@ func (v *validation) sources(ctx context.Context) (*validate.Area, error) {
 			a.Error("source", err.Error(), sourceRemedy(err))
 			continue
 		}
-		fact := show.Textf("%s (%s): %s, %d not fetched yet", source.Name, found.Place, show.Plural(found.Listed, "file"), missing)
+		fact := show.Textf("%s (%s): %s, %d not fetched yet", source.Name, found.Place, health.Plural(found.Listed, "file"), missing)
 		if found.Skipped > 0 {
 			fact += show.Textf(", %d left out (links, folders, odd names)", found.Skipped)
 		}
