@@ -1,7 +1,6 @@
 package adopt
 
 import (
-	"cmp"
 	"context"
 	"path"
 	"slices"
@@ -197,7 +196,10 @@ func (r *recording) take(ctx context.Context, found storage.FoundFile) error {
 		}
 		found.Sequence = parts.Number
 	}
-	if err := cmp.Or(r.Output.FlushFile(found.Path, file), r.files.Touch()); err != nil {
+	if err := r.Output.FlushFile(found.Path, file); err != nil {
+		return err
+	}
+	if err := r.files.Touch(); err != nil {
 		return err
 	}
 	r.Log.Info("a file that the database did not know is recorded as a former one", "tip", r.stored.Tip, "attachment", found.AttachmentTip,
