@@ -9,8 +9,9 @@ import (
 )
 
 // planAttachments makes the attachments of the records those that their answers name. An
-// attachment that is named no longer becomes a former file, or goes if it has no file; one
-// that is named again comes back with its file and number. It adds the field name to
+// attachment that is named no longer becomes a former file, or goes if it has no file, and
+// the record keeps its number and tip; one that is named again comes back with its file and
+// number. It adds the field name to
 // attachments of the replaced service, and leaves their files to the run, which looks at
 // them first.
 func (db *DB) planAttachments(ctx context.Context, tx *sqlx.Tx, answers []Answer) error {
@@ -43,6 +44,7 @@ func (db *DB) planAttachments(ctx context.Context, tx *sqlx.Tx, answers []Answer
 	}
 	const (
 		namedRows  = `jsonb_to_recordset($1::jsonb) AS v (record_tip text, n integer, attachment_tip text, field_name text)`
+		hasFile    = `(g.attachment_status = 'complete' AND g.file_path IS NOT NULL)`
 		recordRows = `jsonb_to_recordset($2::jsonb) AS r (record_tip text, version integer)`
 	)
 	// A new record has neither, and both statements take long even where they change nothing.
@@ -60,11 +62,13 @@ func (db *DB) planAttachments(ctx context.Context, tx *sqlx.Tx, answers []Answer
 			  AND NOT EXISTS (SELECT FROM v WHERE v.record_tip = a.record_tip AND v.attachment_tip = a.attachment_tip)
 			RETURNING a.*, r.version),
 		numbered AS (UPDATE noggin_schema.noggin_data d SET last_sequence = greatest(d.last_sequence,
-				(SELECT max(g.attachment_sequence) FROM gone g WHERE g.record_tip = d.tip))
+				(SELECT max(g.attachment_sequence) FROM gone g WHERE g.record_tip = d.tip)),
+				dropped = coalesce(coalesce(d.dropped, '{}') || (SELECT jsonb_object_agg(g.attachment_sequence, g.attachment_tip) FROM gone g
+					WHERE g.record_tip = d.tip AND NOT `+hasFile+`), d.dropped)
 			WHERE d.tip = ANY(ARRAY(SELECT DISTINCT g.record_tip FROM gone g)))
 		INSERT INTO noggin_schema.former_files AS f (`+formerColumns+`)
 		SELECT `+formerOf+`, greatest(g.version - 1, coalesce(g.first_version, 1))
-		FROM gone g WHERE g.attachment_status = 'complete' AND g.file_path IS NOT NULL `+onFormerTwice), string(named), string(of)); err != nil {
+		FROM gone g WHERE `+hasFile+` `+onFormerTwice), string(named), string(of)); err != nil {
 			return err
 		}
 	}

@@ -205,6 +205,9 @@ type Marks struct {
 	// Taken are the names of its files that may not lie in its folder: former ones, and
 	// attachments that are in archives.
 	Taken []string
+	// Dropped are the tips of attachments that left the record before they were complete, by
+	// their numbers. A run that was killed may have named their files.
+	Dropped map[int]string
 }
 
 // VersionMark is one version, as the text report lists it.
@@ -235,11 +238,12 @@ func (db *DB) marksOf(ctx context.Context, q sqlx.QueryerContext, tips []string)
 		GoneAt       *time.Time     `db:"gone_at"`
 		GoneStatus   int            `db:"gone_status"`
 		Taken        pq.StringArray `db:"taken"`
+		Dropped      []byte         `db:"dropped"`
 	}
 	if err := sqlx.SelectContext(ctx, q, &rows, db.sql(`
 		SELECT d.tip, CASE WHEN d.payload IS NULL THEN 0 ELSE coalesce(d.version, 1) END AS version,
 		       d.report_path, d.report_size_bytes, d.report_hash_sha256, coalesce(d.report_version, 1) AS report_shows,
-		       d.report_archive_id IS NOT NULL AS report_stored, d.expected_inspection_id, d.expected_inspection_date::text AS expected_date,
+		       d.report_archive_id IS NOT NULL AS report_stored, d.expected_inspection_id, d.expected_inspection_date::text AS expected_date, d.dropped,
 		       CASE WHEN r.returned_at IS NULL THEN r.gone_at END AS gone_at, coalesce(r.gone_status, 0) AS gone_status,
 		       ARRAY(SELECT regexp_replace(f.path, '^.*/', '') FROM noggin_schema.former_files f WHERE f.record_tip = d.tip
 		           UNION ALL SELECT a.filename FROM noggin_schema.attachments a WHERE a.record_tip = d.tip AND a.archive_id IS NOT NULL) AS taken
@@ -258,6 +262,11 @@ func (db *DB) marksOf(ctx context.Context, q sqlx.QueryerContext, tips []string)
 		m := Marks{
 			Version: r.Version, ReportPath: r.ReportPath, ReportSize: r.ReportSize, ReportSHA256: r.ReportSHA256, ReportShows: r.ReportShows,
 			ReportStored: r.ReportStored, ExpectedID: r.ExpectedID, ExpectedDate: r.ExpectedDate, GoneAt: r.GoneAt, GoneStatus: r.GoneStatus, Taken: r.Taken,
+		}
+		if r.Dropped != nil {
+			if err := json.Unmarshal(r.Dropped, &m.Dropped); err != nil {
+				return nil, err
+			}
 		}
 		for _, v := range versions {
 			if v.Tip == r.Tip {

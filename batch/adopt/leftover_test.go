@@ -146,6 +146,36 @@ func TestAFileOfAKilledFirstDownloadIsRecordedWhenTheBytesChange(t *testing.T) {
 	everyFileIsRecorded(t, m)
 }
 
+// The row of an attachment that leaves the record before it was complete goes. Its file, which
+// a killed run named, is known by what the record keeps of the row.
+func TestAFileOfAKilledFirstDownloadIsRecordedWhenTheAttachmentIsRemoved(t *testing.T) {
+	t.Parallel()
+	for name, deaths := range map[string][]string{
+		"at once":                               {},
+		"after the next run was killed as well": {"UPDATE OF report_path ON noggin_schema.noggin_data"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := batchtest.NewQueue(t, batchtest.PhotoWorld(1, 3))
+			record := m.Server.Record(0)
+			dieBeforeTheResult(m, "UPDATE OF file_path ON noggin_schema.attachments", process.Options{Batch: 1})
+			m.Server.Edit(record.Tip, apitest.Edit{Remove: []string{record.Attachments[1].Tip}})
+			for _, event := range deaths {
+				m.MakeDue()
+				dieBeforeTheResult(m, event, process.Options{UntilEmpty: true})
+			}
+			m.MakeDue()
+			if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 1 {
+				t.Errorf("summary %+v\n%s", s, m.Logged)
+			}
+			everyFileIsRecorded(t, m)
+			if of := m.Value(`SELECT string_agg(kind || ' ' || attachment_tip, ', ') FROM noggin_schema.former_files`); of != "attachment "+record.Attachments[1].Tip {
+				t.Errorf("the former files are %s", of)
+			}
+		})
+	}
+}
+
 // What an operator put beside the files of a record is no evidence, whatever its name
 // resembles.
 func TestFilesThatNogginDidNotNameAreLeftAlone(t *testing.T) {

@@ -15,7 +15,8 @@ import (
 
 // A run that is killed after it named a file leaves one that the database does not know. If
 // the platform still serves its bytes, the next run uses it. Else it becomes a former file,
-// which its name decides: that of one of the record's attachments, as noggin makes it.
+// which its name decides: that of one of the record's attachments, as noggin makes it. Of an
+// attachment that left the record before it was complete, the record keeps the number.
 
 // unknownFile is a file in the record's folder that the database did not know when the work
 // on the record began.
@@ -89,6 +90,11 @@ func (d *Folder) Unknown(ctx context.Context, result storage.Result, unsure []st
 		file := storage.ValueOf(a.Path)
 		if r.used[file], tips[stemOf(file)] = true, a.Tip; a.Status != storage.AttachmentComplete {
 			r.unsure = append(r.unsure, a.Tip) // a later run may still use its file
+		}
+	}
+	for _, u := range d.unknown {
+		if tip, dropped := d.stored.Dropped[u.Number]; dropped && tips[u.Stem] == "" && forms.NamedIn(d.stored.Folder, d.stored.Tip, u.name) {
+			tips[u.Stem] = tip
 		}
 	}
 	for _, s := range result.Suspects {

@@ -90,6 +90,13 @@ func AttachmentNameIn(folder, tip, stub string, sequence int, ext string) string
 	return AttachmentName(name, day, stub, sequence, ext)
 }
 
+// NamedIn tells whether a name begins as those of all attachments in the folder of the record
+// with this tip.
+func NamedIn(folder, tip, name string) bool {
+	first := AttachmentNameIn(folder, tip, "x", 1, "")
+	return strings.HasPrefix(name, strings.TrimSuffix(first, "x_001.bin"))
+}
+
 // TipSuffix is what is added to the file name of an attachment when another file has it.
 func TipSuffix(tip string) string { return Component(tip[:min(8, len(tip))], "x") }
 
