@@ -2,11 +2,15 @@ package importcsv
 
 import (
 	"bytes"
+	"context"
+	"crypto/sha256"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -94,4 +98,34 @@ func TestAFileStaysWhoseRowsTheDatabaseRefused(t *testing.T) {
 		t.Errorf("the next run: %s", outcomes(got))
 	}
 	b.wantTree("error/tips.csv.rejected.csv", "processed/tips.csv")
+}
+
+func TestWhatIsImportedIsToldByItsContentBeforeItMoves(t *testing.T) {
+	t.Parallel()
+	b := newInbox(t)
+	text := "tip\n" + tipA + "\n"
+	want := fmt.Sprintf("tips %x", sha256.Sum256([]byte(text)))
+	var told []string
+	refused := errors.New("the database is away")
+	b.Imported = func(_ context.Context, kind, sum string) error {
+		told = append(told, kind+" "+sum)
+		if len(told) == 1 {
+			return refused
+		}
+		return nil
+	}
+	b.put("a.csv", text)
+	if _, err := b.Run(t.Context(), Options{DryRun: true}); err != nil || len(told) > 0 {
+		t.Errorf("a dry run told %q, %v", told, err)
+	}
+	if _, err := b.Run(t.Context(), Options{}); !errors.Is(err, refused) {
+		t.Errorf("error %v", err)
+	}
+	b.wantTree("a.csv")
+	b.put("bad.csv", unusable)
+	b.run(Options{})
+	if !slices.Equal(told, []string{want, want}) {
+		t.Errorf("told %q, want %q twice", told, want)
+	}
+	b.wantTree("processed/a.csv", "error/bad.csv", "error/bad.csv.reason.txt", "error/bad.csv.rejected.csv")
 }
