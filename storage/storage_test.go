@@ -209,6 +209,30 @@ func TestALostClaimCannotOverwriteTheNewOwner(t *testing.T) {
 	}
 }
 
+func TestOnlyTheLastClaimIsRenewedAndReleased(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 1)
+	old := claim(t, db, 1, 1)[0]
+	expire(t, db)
+	newer := claim(t, db, 1, 1)[0]
+	for _, step := range []struct {
+		run   int64
+		claim Claim
+		held  bool
+	}{{1, old, true}, {2, newer, true}, {1, newer, false}} {
+		if kept, err := db.Renew(t.Context(), step.run, []Claim{step.claim}, time.Minute); err != nil || len(kept) > 0 == step.held {
+			t.Errorf("run %d renewed the claim %d of %d: %v, %v", step.run, step.claim.Token, newer.Token, kept, err)
+		}
+		if err := db.Release(t.Context(), step.run, []Claim{step.claim}); err != nil {
+			t.Fatal(err)
+		}
+		if held := scalar[bool](t, db, `SELECT claimed_by IS NOT NULL FROM noggin_schema.noggin_data`); held != step.held {
+			t.Errorf("run %d gave back the claim %d of %d: held %v", step.run, step.claim.Token, newer.Token, held)
+		}
+	}
+}
+
 func TestALeaseThatRanOutAddsToTheCrashCount(t *testing.T) {
 	t.Parallel()
 	db := testDB(t)
