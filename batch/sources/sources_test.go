@@ -321,6 +321,40 @@ func TestWhatVanishesOrChangesMeanwhileIsNoError(t *testing.T) {
 	s.fetched(1)
 }
 
+// onWrite calls a function before each write.
+type onWrite func()
+
+func (w onWrite) Write(p []byte) (int, error) { w(); return len(p), nil }
+
+func TestAFileThatIsWrittenAgainWhileItIsReadIsNotTaken(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	const listed, size = 1_700_000_000, 3 * maxChunk
+	at := filepath.Join(s.server.Folder, "1.csv")
+	put := func(modified int64, text string) {
+		t.Helper()
+		s.server.Put("1.csv", text)
+		batchtest.Must(t, os.Chtimes(at, time.Unix(modified, 0), time.Unix(modified, 0)))
+	}
+	put(listed, strings.Repeat("a", size))
+	c, err := connect(t.Context(), s.source, s.Patience)
+	batchtest.Must(t, err)
+	defer c.Close()
+	file := storage.RemoteFile{Path: at, Size: size, Modified: time.Unix(listed, 0)}
+	if err := c.read(onWrite(func() {}), file); err != nil {
+		t.Fatal(err)
+	}
+	for what, change := range map[string]func(){
+		"other bytes": func() { put(listed+9, strings.Repeat("b", size)) },
+		"fewer bytes": func() { put(listed, "a") },
+	} {
+		put(listed, strings.Repeat("a", size))
+		if err := c.read(onWrite(change), file); !errors.Is(err, errChanged) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
 func TestNamesLeadNowhereAndLinksAreNotFollowed(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
