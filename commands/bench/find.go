@@ -125,25 +125,28 @@ func (m *mirror) makeFindable(ctx context.Context, records int) error {
 // addWords gives the generated records references, names and words. Inspections are found
 // by them.
 func (m *mirror) addWords(ctx context.Context, records int) error {
-	for _, statement := range []string{
-		bulk + `INSERT INTO noggin_schema.record_hashes (record_tip, field_name, entity_type, hash_value)
+	run := func(statements ...string) error {
+		for _, statement := range statements {
+			if err := m.exec(ctx, strings.ReplaceAll(statement, ":records", strconv.Itoa(records))); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	err := storagetest.WithoutIndexes(ctx, m.db, []string{"noggin_schema.record_hashes", "noggin_schema.record_search"}, func() error {
+		return run(bulk+`INSERT INTO noggin_schema.record_hashes (record_tip, field_name, entity_type, hash_value)
 		 SELECT encode(sha256(i::text::bytea), 'hex'), k.t, k.t, encode(sha256((k.t || CASE k.t WHEN 'vehicle' THEN i * 7 % 500 WHEN 'trailer' THEN i * 11 % 20000 ELSE i * 13 % 40 END)::bytea), 'hex')
-		 FROM generate_series(1, :records) AS i, (VALUES ('vehicle'), ('trailer'), ('team')) AS k (t)`,
-		`INSERT INTO noggin_schema.entity_hashes (hash_value, entity_type, entity_name)
+		 FROM generate_series(1, :records) AS i, LATERAL (VALUES ('vehicle'), ('trailer'), ('team')) AS k (t)`,
+			`INSERT INTO noggin_schema.entity_hashes (hash_value, entity_type, entity_name)
 		 SELECT encode(sha256((k.t || i)::bytea), 'hex'), k.t, k.name || ' ' || i
 		 FROM (VALUES ('vehicle', 'TRUCK', 499), ('trailer', 'TRAILER', 19999), ('team', 'TEAM', 39)) AS k (t, name, last), generate_series(0, k.last) AS i`,
-		`DROP INDEX noggin_schema.record_search_document`, // faster to build at the end
-		bulk + `INSERT INTO noggin_schema.record_search (record_tip, inspection_date, document)
+			bulk+`INSERT INTO noggin_schema.record_search (record_tip, inspection_date, document)
 		 SELECT d.tip, d.inspection_date, array_to_tsvector(ARRAY(SELECT 'w' || floor(power(random(), 3) * 20000)::int FROM generate_series(1, 40) WHERE d.tip <> '')
 			|| ARRAY[lower(d.object_type), right(d.expected_inspection_id, 7), 'truck', 'trailer', 'team', 'inspector', 'yes', 'no'])
-		 FROM noggin_schema.noggin_data d WHERE d.folder IS NOT NULL AND d.expected_inspection_id IS NOT NULL`,
-		`SET LOCAL maintenance_work_mem = '512MB'; CREATE INDEX record_search_document ON noggin_schema.record_search USING gin (document) WITH (fastupdate = on)`,
-		`VACUUM (ANALYZE) noggin_schema.record_hashes`,
-		`VACUUM (ANALYZE) noggin_schema.entity_hashes`, `VACUUM (ANALYZE) noggin_schema.record_search`,
-	} {
-		if err := m.exec(ctx, strings.ReplaceAll(statement, ":records", strconv.Itoa(records))); err != nil {
-			return err
-		}
+		 FROM noggin_schema.noggin_data d WHERE d.folder IS NOT NULL AND d.expected_inspection_id IS NOT NULL`)
+	})
+	if err != nil {
+		return err
 	}
-	return nil
+	return run(`VACUUM (ANALYZE) noggin_schema.record_hashes`, `VACUUM (ANALYZE) noggin_schema.entity_hashes`, `VACUUM (ANALYZE) noggin_schema.record_search`)
 }

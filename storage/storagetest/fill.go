@@ -42,34 +42,73 @@ func Fill(ctx context.Context, url string, o FillOptions) error {
 	replacer := strings.NewReplacer(
 		":records", strconv.Itoa(o.Records), ":attachments", strconv.Itoa(o.Attachments), ":errors", strconv.Itoa(o.Errors),
 		":pending", strconv.Itoa(o.Pending), ":days", strconv.Itoa(o.Days))
-	statements := fillStatements
-	if o.Bulk {
-		statements = slices.Concat(bulkBefore, fillStatements, bulkAfter)
-	}
-	for _, statement := range statements {
-		if _, err := db.ExecContext(ctx, replacer.Replace(statement)); err != nil {
-			return fmt.Errorf("fill the database: %w: %.40s", err, strings.TrimSpace(statement))
+	fill := func() error {
+		for _, statement := range fillStatements {
+			if _, err := db.ExecContext(ctx, replacer.Replace(statement)); err != nil {
+				return fmt.Errorf("fill the database: %w: %.40s", err, strings.TrimSpace(statement))
+			}
 		}
+		return nil
+	}
+	if !o.Bulk {
+		return fill()
+	}
+	if _, err := db.ExecContext(ctx, `SET session_replication_role = replica`); err != nil {
+		return fmt.Errorf("fill the database: %w", err)
+	}
+	if err := WithoutIndexes(ctx, db, []string{"noggin_schema.noggin_data", "noggin_schema.attachments"}, fill); err != nil {
+		return err
+	}
+	if _, err := db.ExecContext(ctx, `ANALYZE noggin_schema.noggin_data, noggin_schema.attachments`); err != nil {
+		return fmt.Errorf("fill the database: %w", err)
 	}
 	return nil
 }
 
-// bulkBefore and bulkAfter stand around fillStatements for Bulk.
-var (
-	bulkBefore = []string{
-		`SET session_replication_role = replica`,
-		`SET maintenance_work_mem = '512MB'`,
-		`CREATE TEMPORARY TABLE dropped AS SELECT c.oid::regclass::text AS name, pg_get_indexdef(c.oid) AS definition
-		FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-		WHERE i.indrelid IN ('noggin_schema.noggin_data'::regclass, 'noggin_schema.attachments'::regclass)
-		  AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = c.oid)`,
-		`DO $$ DECLARE d record; BEGIN FOR d IN SELECT * FROM dropped LOOP EXECUTE 'DROP INDEX ' || d.name; END LOOP; END $$`,
+// WithoutIndexes drops the indexes and keys of tables, loads rows and makes them again.
+// To fill a large index row by row takes hours.
+func WithoutIndexes(ctx context.Context, db *sql.DB, tables []string, load func() error) error {
+	var drop, restore []string
+	rows, err := db.QueryContext(ctx, `
+		WITH t AS (SELECT unnest($1::text[])::regclass AS id)
+		SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname),
+		       format('ALTER TABLE %s ADD CONSTRAINT %I %s', conrelid::regclass, conname, pg_get_constraintdef(oid)), contype = 'f' AS foreign
+		FROM pg_constraint WHERE contype = 'f' AND confrelid IN (SELECT id FROM t) OR contype IN ('p', 'u') AND conrelid IN (SELECT id FROM t)
+		UNION ALL
+		SELECT format('DROP INDEX %s', indexrelid::regclass), pg_get_indexdef(indexrelid), false
+		FROM pg_index WHERE indrelid IN (SELECT id FROM t) AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid AND contype IN ('p', 'u'))
+		ORDER BY 3 DESC, 1`, pq.Array(tables))
+	if err != nil {
+		return fmt.Errorf("list the indexes: %w", err)
 	}
-	bulkAfter = []string{
-		`DO $$ DECLARE d record; BEGIN FOR d IN SELECT * FROM dropped LOOP EXECUTE d.definition; END LOOP; END $$`,
-		`ANALYZE noggin_schema.noggin_data, noggin_schema.attachments`,
+	defer func() { _ = rows.Close() }() // its error is Err's
+	for rows.Next() {
+		var d, r string
+		if err := rows.Scan(&d, &r, new(bool)); err != nil {
+			return fmt.Errorf("list the indexes: %w", err)
+		}
+		drop, restore = append(drop, d), append(restore, `SET LOCAL maintenance_work_mem = '1GB'; `+r)
 	}
-)
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("list the indexes: %w", err)
+	}
+	slices.Reverse(restore) // foreign keys need the others
+	run := func(statements []string) error {
+		for _, s := range statements {
+			if _, err := db.ExecContext(ctx, s); err != nil {
+				return fmt.Errorf("%s: %w", s, err)
+			}
+		}
+		return nil
+	}
+	if err := run(drop); err != nil {
+		return err
+	}
+	if err := load(); err != nil {
+		return err
+	}
+	return run(restore)
+}
 
 // fillStatements generate the rows. A tip is the SHA-256 of the record's number, as
 // random as the platform's.
@@ -102,9 +141,9 @@ var fillStatements = []string{
 		CASE WHEN ok THEN 'complete' ELSE 'failed' END, CASE WHEN ok THEN 'valid' ELSE 'not_validated' END,
 		CASE WHEN ok THEN 300000 + (row_number() OVER ()) * 7919 % 4000000 END, CASE WHEN ok THEN md5(d.tip || s) END, 'image/jpeg',
 		d.processed_at - interval '1 second', CASE WHEN ok THEN d.processed_at END, 0.2 + s / 10.0, CASE WHEN NOT ok THEN 'answered 500 Internal Server Error' END, d.created_at
-	FROM noggin_schema.noggin_data d CROSS JOIN generate_series(1, greatest(:attachments / :records, 1)) AS s
-	CROSS JOIN LATERAL (SELECT d.processing_status = 'complete' OR s > 1 AS ok) AS o
-	WHERE d.folder IS NOT NULL AND :attachments > 0`,
+	FROM noggin_schema.noggin_data d
+	CROSS JOIN LATERAL generate_series(1, CASE WHEN d.folder IS NOT NULL AND :attachments > 0 THEN greatest(:attachments / :records, 1) ELSE 0 END) AS s
+	CROSS JOIN LATERAL (SELECT d.processing_status = 'complete' OR s > 1 AS ok) AS o`,
 	`INSERT INTO noggin_schema.processing_errors (tip, error_type, error_message, error_details, created_at)
 	SELECT encode(sha256((i % :records + 1)::text::bytea), 'hex'), (ARRAY['server_error', 'timeout', 'connection', 'not_found', 'rate_limit'])[1 + i % 5],
 		(ARRAY['answered 503 Service Unavailable (after 6 attempts)', 'the answer came to a halt', 'connection reset by peer', 'answered 404 Not Found',
