@@ -233,6 +233,32 @@ func TestOnlyTheLastClaimIsRenewedAndReleased(t *testing.T) {
 	}
 }
 
+func TestLostFilesOfARecordThatChangedSinceAreNotQueued(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 1)
+	c := claim(t, db, 1, 1)[0]
+	finish(t, db, 1, Result{Tip: c.Tip, Token: c.Token, Status: StatusComplete})
+	held := func(until string) {
+		t.Helper()
+		if _, err := db.pool.ExecContext(t.Context(), db.sql(`UPDATE noggin_schema.noggin_data SET claimed_by = 2, claim_expires_at = now() + $1::interval`), until); err != nil {
+			t.Fatal(err)
+		}
+	}
+	queue := func(when string, token int64, want int, status Status) {
+		t.Helper()
+		n, err := db.QueueLost(t.Context(), []LostFiles{{Tip: c.Tip, Token: token, Attachments: []string{}}})
+		if got := scalar[Status](t, db, `SELECT processing_status FROM noggin_schema.noggin_data`); err != nil || n != want || got != status {
+			t.Errorf("%s: %d queued, %v; it is %s", when, n, err, got)
+		}
+	}
+	queue("compared before it was claimed", c.Token-1, 0, StatusComplete)
+	held("1 minute")
+	queue("claimed", c.Token, 0, StatusComplete)
+	held("-1 second")
+	queue("as it was compared", c.Token, 1, StatusInterrupted)
+}
+
 func TestALeaseThatRanOutAddsToTheCrashCount(t *testing.T) {
 	t.Parallel()
 	db := testDB(t)
