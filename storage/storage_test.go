@@ -233,6 +233,24 @@ func TestOnlyTheLastClaimIsRenewedAndReleased(t *testing.T) {
 	}
 }
 
+func TestARecordThatARunClaimedMeanwhileIsNotSkipped(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 1)
+	rows, err := db.Skippable(t.Context(), Selector{}, "", 10)
+	if err != nil || len(rows) != 1 {
+		t.Fatalf("%v, %v", rows, err)
+	}
+	claim(t, db, 1, 1)
+	if n, err := db.Skip(t.Context(), rows, "why"); err != nil || n != 0 {
+		t.Errorf("%d skipped in the hands of a run, %v", n, err)
+	}
+	expire(t, db)
+	if n, err := db.Skip(t.Context(), rows, "why"); err != nil || n != 1 {
+		t.Errorf("%d skipped, %v", n, err)
+	}
+}
+
 func TestLostFilesOfARecordThatChangedSinceAreNotQueued(t *testing.T) {
 	t.Parallel()
 	db := testDB(t)
