@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jmoiron/sqlx"
 )
 
 var testSteps = []time.Duration{24 * time.Hour, 7 * 24 * time.Hour, 30 * 24 * time.Hour}
@@ -203,4 +205,54 @@ func TestWhatAnAnswerNamesNoLongerIsKeptAsItWas(t *testing.T) {
 	store("4", []PlannedAttachment{{Tip: "p3", Field: "attachments"}})
 	expect(current, "p3 3")
 	expect(`SELECT string_agg(attachment_tip || ' ' || kind || ' ' || hash_sha256, ', ' ORDER BY path) FROM noggin_schema.former_files`, "p1 attachment 01, p2 suspect 02")
+}
+
+// A record is gone once the API has not given it on two days, and as often as that happens
+// after it came back. What is missing is no witness.
+func TestARecordIsGoneFromItsSecondDayUntilItComesBack(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	ctx := t.Context()
+	insertPending(t, db, 1)
+	c := claim(t, db, 1, 1)[0]
+	if _, err := db.Finish(ctx, 1, []Result{{Tip: c.Tip, Token: c.Token, Status: StatusComplete, HTTPStatus: 200}}, Backoff{AskAgain: testSteps}); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		what   string
+		days   int
+		status int
+		gone   bool
+	}{
+		{"an outage", 0, 503, false},
+		{"another a day later", 1, 503, false},
+		{"a 404", 0, 404, false},
+		{"another on that day", 0, 404, false},
+		{"another a day later", 1, 404, true},
+		{"it came back", 1, 200, false},
+		{"a 403 after that", 1, 403, false},
+		{"a 410 a day later", 1, 410, true},
+		{"it came back again", 0, 200, false},
+	} {
+		foreign(t, db, `UPDATE noggin_schema.refreshes SET last_status = $1, gone_at = gone_at - $2 * interval '1 day', returned_at = returned_at - $2 * interval '1 day',
+			missing_since = CASE WHEN missing_since IS NOT NULL THEN now() - CASE $2 WHEN 0 THEN interval '-1 minute' ELSE $2 * interval '1 day' END END -- also at midnight`,
+			step.status, step.days)
+		var err error
+		if step.status == 200 {
+			err = db.tx(ctx, "test", func(tx *sqlx.Tx) error { return db.noteReturned(ctx, tx, []string{c.Tip}) })
+		} else {
+			_, err = db.CountFailures(ctx, []CountedFailure{{Tip: c.Tip, Token: c.Token, Kept: true}}, testBackoff)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		marks, err := db.marksOf(ctx, db.pool, []string{c.Tip})
+		if gone := marks[c.Tip].GoneAt != nil; err != nil || gone != step.gone || gone && marks[c.Tip].GoneStatus != step.status {
+			t.Errorf("%s: gone %v by %d, %v", step.what, gone, marks[c.Tip].GoneStatus, err)
+		}
+		witnesses, err := db.KnownRecords(ctx, "LCD", nil)
+		if isWitness := len(witnesses) == 1; err != nil || isWitness != (step.status == 200 || step.status == 503) {
+			t.Errorf("%s: a witness %v, %v", step.what, isWitness, err)
+		}
+	}
 }
