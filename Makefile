@@ -7,6 +7,10 @@ GOLANGCI_LINT := bin/golangci-lint-$(GOLANGCI_LINT_VERSION)
 WITH_POSTGRES := go run ./storage/storagetest/pgtemp --tests --
 FUZZ_TIME := 10s
 
+# What is built without -race is built alike, also by tests, so that all share the build
+# cache. The tag leaves out urfave/cli's own pages: noggin has manual pages.
+FLAGS := -tags urfave_cli_no_docs -trimpath
+
 # Tests and demo do not see the developer's own settings of psql and noggin.
 $(foreach v,$(filter PG% NOGGIN_CONFIG NOGGIN_DATABASE_URL NOGGIN_BEARER_TOKEN,$(.VARIABLES)),$(eval unexport $(v)))
 
@@ -18,12 +22,11 @@ SOURCES := $(shell find . -name '*.go' -o -name '*.gohtml') \
 
 .PHONY: build man install uninstall deb sign vulnerabilities reproducible test test-faults soak test-power test-boot test-package bench bench-profile lint fuzz demo setup
 
-# Builds a static program, which runs on any Linux host. The tag leaves out urfave/cli's
-# own pages, which nobody reads: noggin has manual pages. The move puts it in place
-# whole, also when two makes run at the same time.
+# Builds a static program, which runs on any Linux host. The move puts it in place whole,
+# also when two makes run at the same time.
 build:
 	@mkdir -p bin
-	CGO_ENABLED=0 go build -tags urfave_cli_no_docs -trimpath -buildvcs=$(if $(VERSION),true,false) \
+	CGO_ENABLED=0 go build $(FLAGS) -buildvcs=$(if $(VERSION),true,false) \
 		-ldflags '-s -w -X main.version=$(VERSION)' -o bin/.noggin.$$PPID .
 	@mv bin/.noggin.$$PPID $(OUTPUT)
 
@@ -108,7 +111,7 @@ fuzz: setup
 	$(WITH_POSTGRES) .ci/fuzz $(FUZZ_TIME)
 
 demo: setup build
-	go run ./commands/demo --noggin ./noggin
+	CGO_ENABLED=0 go run $(FLAGS) ./commands/demo --noggin ./noggin
 
 # Installs what tests and demo need: PostgreSQL's server programs, zstd,
 # systemd-analyze, a C compiler for the race detector.

@@ -21,7 +21,7 @@ var full = os.Getenv("NOGGIN_POWER") == "full"
 func buildNoggin(t *testing.T, tags string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "noggin")
-	build := exec.Command("go", "build", "-tags", tags, "-o", path, "noggin")
+	build := exec.Command("go", "build", "-tags", "urfave_cli_no_docs,"+tags, "-trimpath", "-o", path, "noggin")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build noggin: %v\n%s", err, out)
