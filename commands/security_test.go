@@ -11,7 +11,6 @@ import (
 
 	"noggin/batch/batchtest"
 	"noggin/storage"
-	"noggin/storage/storagetest"
 )
 
 func securitySection(t *testing.T) string {
@@ -60,7 +59,7 @@ func TestTheTestsThatTheGuideNamesAreThere(t *testing.T) {
 func TestTheGuidesReaderOnlyReads(t *testing.T) {
 	t.Parallel()
 	cfg := storage.DefaultConfig()
-	cfg.URL = storagetest.Database(t)
+	cfg.URL = batchtest.Database(t)
 	_ = batchtest.InitDatabase(t, cfg, "test")
 	owner, err := sql.Open("postgres", cfg.URL)
 	if err != nil {

@@ -15,10 +15,21 @@ import (
 func testDB(t testing.TB) *DB {
 	t.Helper()
 	cfg := DefaultConfig()
-	cfg.URL = storagetest.Database(t)
+	schema := schemaText(t)
+	cfg.URL = storagetest.Prepared(t, schema, func(url string) error {
+		cfg := cfg
+		cfg.URL = url
+		db, err := Open(cfg, "test")
+		if err != nil {
+			return err
+		}
+		defer func() { _ = db.Close() }()
+		_, err = db.Init(context.Background(), schema, InitOptions{})
+		return err
+	})
 	cfg.RetryFor = 5 * time.Second
 	db := openDB(t, cfg)
-	if _, err := db.Init(t.Context(), schemaText(t), InitOptions{}); err != nil {
+	if _, err := db.Init(t.Context(), schema, InitOptions{}); err != nil { // sets the role's search_path
 		t.Fatal(err)
 	}
 	return db

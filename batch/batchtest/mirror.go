@@ -33,13 +33,13 @@ type Mirror struct {
 	URL    string // of the database
 }
 
-// NewMirror returns a mirror on an empty database of the test's own.
+// NewMirror returns a mirror on a database of the test's own.
 func NewMirror(t testing.TB, o apitest.Options) *Mirror {
 	t.Helper()
-	return NewMirrorOn(t, storagetest.Database(t), o)
+	return NewMirrorOn(t, Database(t), o)
 }
 
-// NewMirrorOn is NewMirror on the empty database at url.
+// NewMirrorOn is NewMirror on the database at url, which is empty or one of Database.
 func NewMirrorOn(t testing.TB, url string, o apitest.Options) *Mirror {
 	t.Helper()
 	server := apitest.Start(t, o)
@@ -66,7 +66,26 @@ func NewMirrorOn(t testing.TB, url string, o apitest.Options) *Mirror {
 	return m
 }
 
-// InitDatabase makes noggin's schema in an empty database.
+// Database returns the URL of a database that has noggin's schema and nothing in it, for
+// the duration of the test.
+func Database(t testing.TB) string {
+	t.Helper()
+	schema := Schema(t)
+	return storagetest.Prepared(t, schema, func(url string) error {
+		cfg := storage.DefaultConfig()
+		cfg.URL = url
+		db, err := storage.Open(cfg, "test")
+		if err != nil {
+			return err
+		}
+		defer func() { _ = db.Close() }()
+		_, err = db.Init(context.Background(), schema, storage.InitOptions{})
+		return err
+	})
+}
+
+// InitDatabase makes noggin's schema in an empty database. One of Database lacks the
+// role's search_path only.
 func InitDatabase(t testing.TB, cfg storage.Config, command string) *storage.DB {
 	t.Helper()
 	db, err := storage.Open(cfg, command)

@@ -21,7 +21,6 @@ import (
 	"noggin/batch/batchtest"
 	"noggin/batch/files"
 	"noggin/storage"
-	"noggin/storage/storagetest"
 )
 
 // inbox is an importer with an input folder and a database of its own.
@@ -34,7 +33,7 @@ type inbox struct {
 func newInbox(t testing.TB) *inbox {
 	t.Helper()
 	cfg := storage.DefaultConfig()
-	cfg.URL = storagetest.Database(t)
+	cfg.URL = batchtest.Database(t)
 	db := batchtest.InitDatabase(t, cfg, "import-csv")
 	config := DefaultConfig()
 	config.Settle = 0

@@ -20,14 +20,13 @@ import (
 	"noggin/batch/forms"
 	"noggin/batch/process"
 	"noggin/storage"
-	"noggin/storage/storagetest"
 )
 
 // newMaintenance has a database of its own, with n records in it, and folders.
 func newMaintenance(t testing.TB, n int) *Maintenance {
 	t.Helper()
 	cfg := storage.DefaultConfig()
-	cfg.URL, cfg.StatementTimeout = storagetest.Database(t), 0
+	cfg.URL, cfg.StatementTimeout = batchtest.Database(t), 0
 	db := batchtest.InitDatabase(t, cfg, "maintain")
 	tips := make([]string, n)
 	for i := range tips {

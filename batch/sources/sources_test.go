@@ -19,7 +19,6 @@ import (
 	"noggin/batch/batchtest"
 	"noggin/batch/sources/sshdtest"
 	"noggin/storage"
-	"noggin/storage/storagetest"
 )
 
 // site is a host with an input folder, and a server that it fetches from.
@@ -35,7 +34,7 @@ func newSite(t testing.TB) *site {
 	t.Helper()
 	server := sshdtest.Start(t)
 	cfg := storage.DefaultConfig()
-	cfg.URL = storagetest.Database(t)
+	cfg.URL = batchtest.Database(t)
 	db := batchtest.InitDatabase(t, cfg, "import-csv")
 	pool, err := sql.Open("postgres", cfg.URL)
 	if err != nil {

@@ -25,7 +25,7 @@ import (
 // finished returns a mirror whose every record is complete.
 func finished(t *testing.T, records int) *batchtest.Mirror {
 	t.Helper()
-	return finishedOn(t, storagetest.Database(t), records)
+	return finishedOn(t, batchtest.Database(t), records)
 }
 
 func finishedOn(t *testing.T, url string, records int) *batchtest.Mirror {

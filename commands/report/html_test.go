@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"golang.org/x/net/html"
 
+	"noggin/batch/batchtest"
 	"noggin/batch/files"
 	"noggin/batch/health"
 	"noggin/commands/config"
@@ -27,7 +28,7 @@ import (
 func filledSession(t *testing.T, records int) *session.Session {
 	t.Helper()
 	cfg := config.Default()
-	cfg.Storage.URL, cfg.Storage.Timezone = storagetest.Database(t), "Australia/Perth"
+	cfg.Storage.URL, cfg.Storage.Timezone = batchtest.Database(t), "Australia/Perth"
 	cfg.Batch.Timezone, cfg.Batch.Paths.Output = "Australia/Perth", t.TempDir()
 	if err := files.CreateMarker(cfg.Batch.Paths.Output); err != nil {
 		t.Fatal(err)

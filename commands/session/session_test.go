@@ -7,17 +7,17 @@ import (
 	"os"
 	"testing"
 
+	"noggin/batch/batchtest"
 	"noggin/commands/cmdline"
 	"noggin/commands/config"
 	"noggin/storage"
-	"noggin/storage/storagetest"
 )
 
 // openSession is a session on an empty database.
 func openSession(t *testing.T) *Session {
 	t.Helper()
 	cfg := config.Default()
-	cfg.Storage.URL, cfg.Storage.Timezone, cfg.Batch.Paths.Output = storagetest.Database(t), "UTC", t.TempDir()
+	cfg.Storage.URL, cfg.Storage.Timezone, cfg.Batch.Paths.Output = batchtest.Database(t), "UTC", t.TempDir()
 	db, err := storage.Open(cfg.Storage, "skip")
 	if err != nil {
 		t.Fatal(err)

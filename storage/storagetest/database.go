@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"fmt"
-	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -52,17 +51,22 @@ var shared = sync.OnceValues(func() (_ string, err error) {
 func Database(t testing.TB) string {
 	t.Helper()
 	dropLibpqVariables()
-	name := "noggin_test_" + strings.ToLower(rand.Text())
 	server, err := shared()
 	if err != nil {
 		t.Fatalf("find PostgreSQL: %v", err)
 	}
-	address, err := url.Parse(server)
+	return database(t, server, "template0") // to which no session can be connected
+}
+
+// database copies a template for the duration of the test.
+func database(t testing.TB, server, template string) string {
+	t.Helper()
+	name := "noggin_test_" + strings.ToLower(rand.Text())
+	address, err := addressOf(server, name)
 	if err != nil {
-		t.Fatalf("$%s is not a URL", EnvURL)
+		t.Fatal(err)
 	}
-	address.Path = "/" + name
-	if err := createDatabase(server, name); err != nil {
+	if err := createDatabase(server, name, template); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -70,7 +74,7 @@ func Database(t testing.TB) string {
 			t.Errorf("drop database %s: %v", name, err)
 		}
 	})
-	return address.String()
+	return address
 }
 
 // Private returns a server for this test alone, which the test may stop, kill or
@@ -118,9 +122,8 @@ func checkForTests(server string) error {
 	return nil
 }
 
-// createDatabase copies template0, as no session can be connected to it.
-func createDatabase(server, name string) error {
-	if err := execute(server, "CREATE DATABASE "+pq.QuoteIdentifier(name)+" TEMPLATE template0"); err != nil {
+func createDatabase(server, name, template string) error {
+	if err := execute(server, "CREATE DATABASE "+pq.QuoteIdentifier(name)+" TEMPLATE "+pq.QuoteIdentifier(template)); err != nil {
 		return fmt.Errorf("create database %s: %w", name, err)
 	}
 	return nil

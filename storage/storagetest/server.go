@@ -130,7 +130,7 @@ func (s *Server) URL(database string) string {
 
 // CreateDatabase makes an empty database.
 func (s *Server) CreateDatabase(name string) error {
-	return createDatabase(s.URL("postgres"), name)
+	return createDatabase(s.URL("postgres"), name, "template0")
 }
 
 // Stop ends the server in good order: it rolls back open transactions and tells their
