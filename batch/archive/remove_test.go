@@ -5,6 +5,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -68,5 +69,21 @@ func TestAnArchiveThatAfterCreateCutTakesNoOriginal(t *testing.T) {
 	s.Config.AfterCreate = `truncate -s -1 "$1"`
 	if summary, err := s.create(everything); err == nil || summary.FilesRemoved != 0 || !maps.Equal(s.onDisk(), s.originals) {
 		t.Errorf("%+v, %v", summary, err)
+	}
+}
+
+// A database whose rows were changed, or an archive that was written by another one.
+func TestAnArchiveLacksWhatOnlyTheDatabaseHasInIt(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, threeDays)
+	s.mustCreate(everything)
+	s.mustVerify()
+	s.exec(`INSERT INTO noggin_data (tip, object_type, processing_status, report_path, report_archive_id)
+		SELECT repeat('f', 64), 'LCD', 'complete', 'elsewhere/report.txt', id FROM archives`)
+	s.exec(`INSERT INTO archive_records (record_tip, archive_id) SELECT tip, report_archive_id FROM noggin_data WHERE tip = repeat('f', 64)`)
+	found, err := s.Verify(t.Context(), VerifyOptions{})
+	batchtest.Must(t, err)
+	if one := found.Archives[0]; one.OK || !strings.Contains(one.Problem, "of which it holds") {
+		t.Errorf("%+v", one)
 	}
 }

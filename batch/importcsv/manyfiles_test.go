@@ -129,3 +129,25 @@ func TestWhatIsImportedIsToldByItsContentBeforeItMoves(t *testing.T) {
 	}
 	b.wantTree("processed/a.csv", "error/bad.csv", "error/bad.csv.reason.txt", "error/bad.csv.rejected.csv")
 }
+
+func TestAFileThatComesJustBeforeTheMoveStays(t *testing.T) {
+	t.Parallel()
+	b := newInbox(t)
+	b.put("a.csv", "tip\n"+tipA+"\n")
+	read, err := os.Lstat(b.path("a.csv"))
+	batchtest.Must(t, err)
+	tray, err := openTray("processed", b.Paths, b.Paths.Processed)
+	batchtest.Must(t, err)
+	defer tray.Close()
+	swap := func(string) error {
+		b.put("new", "tip\n")
+		return os.Rename(b.path("new"), b.path("a.csv"))
+	}
+	if to, err := moveInto(tray, b.path("a.csv"), read, swap); !errors.Is(err, errChanged) {
+		t.Errorf("moved to %q, %v", to, err)
+	}
+	b.wantTree("a.csv")
+	if text := b.read("a.csv"); text != "tip\n" {
+		t.Errorf("it holds %q", text)
+	}
+}
