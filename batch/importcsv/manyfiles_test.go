@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"noggin/batch/batchtest"
+	"noggin/batch/files"
 )
 
 const unusable = "nogginId,lcdInspectionId\nTotal,1\nSum,2\n"
@@ -138,7 +139,7 @@ func TestAFileThatComesJustBeforeTheMoveStays(t *testing.T) {
 	batchtest.Must(t, err)
 	tray, err := openTray("processed", b.Paths, b.Paths.Processed)
 	batchtest.Must(t, err)
-	defer tray.Close()
+	defer files.Release(tray)
 	swap := func(string) error {
 		b.put("new", "tip\n")
 		return os.Rename(b.path("new"), b.path("a.csv"))

@@ -1,12 +1,17 @@
 package process_test
 
 import (
+	"context"
 	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"noggin/api/apitest"
 	"noggin/batch/batchtest"
+	"noggin/batch/files"
 	"noggin/batch/gate"
 	"noggin/batch/process"
 )
@@ -133,5 +138,42 @@ func TestATipOfAnAssumedFormIsTriedAsTheOthers(t *testing.T) {
 	}
 	if form := m.Value(`SELECT object_type || object_type_assumed FROM noggin_schema.noggin_data`); form != "SOfalse" {
 		t.Errorf("form %s", form)
+	}
+}
+
+// onWarning calls a function with each warning before the run goes on.
+type onWarning struct {
+	slog.Handler
+	call func(message string)
+}
+
+func (h onWarning) Handle(ctx context.Context, r slog.Record) error {
+	if r.Level == slog.LevelWarn {
+		h.call(r.Message)
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+func TestAFileWhoseFolderCouldNotBeFlushedIsNotRecorded(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewQueue(t, batchtest.PhotoWorld(1, 1))
+	m.MustRun(process.Options{UntilEmpty: true})
+	const recorded = `SELECT file_path FROM noggin_schema.attachments`
+	before := m.Value(recorded)
+	// Another file has the name, so the photograph gets a new one. Its folder is gone then.
+	batchtest.Must(t, os.WriteFile(filepath.Join(m.Output, before), []byte("another"), 0o600))
+	m.Execute(`UPDATE noggin_schema.noggin_data SET processing_status = 'interrupted', next_retry_at = now()`)
+	removed := false
+	m.Log = slog.New(onWarning{m.Log.Handler(), func(message string) {
+		if strings.HasPrefix(message, "another file has this attachment's name") {
+			removed = true
+			batchtest.Must(t, os.RemoveAll(filepath.Join(m.Output, strings.Split(before, "/")[0])))
+		}
+	}})
+	if _, err := m.TryRun(process.Options{UntilEmpty: true}); !files.IsDiskError(err) || !removed {
+		t.Errorf("error %v, the folder was removed: %v", err, removed)
+	}
+	if after := m.Value(recorded); after != before {
+		t.Errorf("%s is recorded, which is not on disk", after)
 	}
 }
