@@ -501,6 +501,13 @@ CREATE TABLE IF NOT EXISTS noggin_schema.archives (
     lost_reason  text
 );
 
+-- The names of archives that were forgotten. Their files may still lie somewhere, so no new
+-- archive gets such a name.
+CREATE TABLE IF NOT EXISTS noggin_schema.forgotten_archives (
+    name         text PRIMARY KEY,
+    forgotten_at timestamptz NOT NULL DEFAULT now()
+);
+
 -- The archives that hold any file of a record, even an old text report. The archive of
 -- a file that left the disk is in attachments.archive_id and
 -- noggin_data.report_archive_id.

@@ -87,10 +87,11 @@ func (db *DB) archives(ctx context.Context, what, rest string, args ...any) ([]A
 }
 
 // BeginArchive records that a run writes an archive and returns its id. ok is false
-// when another archive has the name.
+// when another archive has the name, or had it before it was forgotten.
 func (db *DB) BeginArchive(ctx context.Context, a Archive) (id int64, ok bool, err error) {
 	err = db.changeGet(ctx, "record the archive", &id, `
-		INSERT INTO noggin_schema.archives (name, path, host, month, object_type) VALUES ($1, $2, $3, $4, $5)
+		INSERT INTO noggin_schema.archives (name, path, host, month, object_type)
+		SELECT $1::text, $2, $3, $4, $5 WHERE NOT EXISTS (SELECT FROM noggin_schema.forgotten_archives f WHERE f.name = $1)
 		ON CONFLICT (name) DO NOTHING RETURNING id`, a.Name, a.Path, db.host, a.Month, a.ObjectType)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, false, nil
@@ -104,8 +105,8 @@ func (db *DB) DropArchive(ctx context.Context, id int64) error {
 		DELETE FROM noggin_schema.archives WHERE id = $1 AND state IN ('writing', 'verified', 'kept')`, id)
 }
 
-// ForgetArchive forgets an archive that holds no file. held is how many files it
-// holds.
+// ForgetArchive forgets an archive that holds no file. Its name stays taken. held is how
+// many files it holds.
 func (db *DB) ForgetArchive(ctx context.Context, id int64) (held int, err error) {
 	err = db.tx(ctx, "forget the archive", func(tx *sqlx.Tx) error {
 		if err := tx.GetContext(ctx, &held, db.sql(`
@@ -114,7 +115,9 @@ func (db *DB) ForgetArchive(ctx context.Context, id int64) (held int, err error)
 			     + (SELECT count(*) FROM noggin_schema.former_files WHERE archive_id = $1)`), id); err != nil || held > 0 {
 			return err
 		}
-		return db.exec(ctx, tx, []any{id}, `DELETE FROM noggin_schema.archives WHERE id = $1`)
+		return db.exec(ctx, tx, []any{id}, `
+			WITH gone AS (DELETE FROM noggin_schema.archives WHERE id = $1 RETURNING name)
+			INSERT INTO noggin_schema.forgotten_archives (name) SELECT name FROM gone ON CONFLICT DO NOTHING`)
 	})
 	return held, err
 }

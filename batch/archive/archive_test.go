@@ -490,10 +490,11 @@ func TestARestoredRecordIsAsBefore(t *testing.T) {
 	if _, err := s.Restore(t.Context(), RestoreOptions{Target: "LCD-nobody", To: elsewhere}); !errors.Is(err, ErrNotArchived) {
 		t.Errorf("an unknown name: %v", err)
 	}
-	if again := s.mustCreate(everything); again.Archives[0].Name != "noggin-2025-03.tar.zst" || len(s.onDisk()) != 0 {
+	// A copy of the forgotten archive may still lie somewhere: its name does not return.
+	if again := s.mustCreate(everything); again.Archives[0].Name != "noggin-2025-03-2.tar.zst" || len(s.onDisk()) != 0 {
 		t.Errorf("archived again: %+v", again)
 	}
-	if _, err := s.Forget(t.Context(), "noggin-2025-03"); err == nil || s.scalar(`SELECT count(*) FROM archives`) != 1 {
+	if _, err := s.Forget(t.Context(), "noggin-2025-03-2"); err == nil || s.scalar(`SELECT count(*) FROM archives`) != 1 {
 		t.Errorf("an archive that holds files was forgotten: %v", err)
 	}
 	s.mustVerify()

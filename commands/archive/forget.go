@@ -18,7 +18,8 @@ func forgetCommand(open *session.Opener) *cli.Command {
 		Usage:     "forget an archive from which everything was restored, or record that one is lost",
 		ArgsUsage: "NAME",
 		Description: `For an archive whose file is gone for good and missed by ` + "`noggin archive verify`" + `.
-Refused as long as anything is known to be in it. The file itself is left alone.
+Refused as long as anything is known to be in it. The file itself is left alone, and no
+new archive gets its name.
 
 --lost is for an archive that is nowhere any more, and of whose files no copy is known.
 Its loss is recorded with the reason: in ` + "`noggin archive list`" + `, and for each record in
