@@ -170,6 +170,9 @@ func (r *importRun) print(s importResult, out show.Output) error {
 		if f.Skipped > 0 {
 			fmt.Fprintf(&notes, "%s: skipped rows that repeat the header: %d\n", file, f.Skipped)
 		}
+		if f.OtherID > 0 {
+			fmt.Fprintf(&notes, "%s: %s another inspection id than an earlier row gave the record, which keeps that one\n", file, health.Plural(f.OtherID, "row has|rows have"))
+		}
 		if f.Conflicting > 0 {
 			fmt.Fprintf(&notes, "%s: %d of its records keep the form that an earlier export named: it is not %s\n", file, f.Conflicting, f.ObjectType)
 		}
@@ -213,7 +216,7 @@ func importTable(s importcsv.Summary, people bool, short func(string) string) sh
 	if people {
 		t.Spare = []string{"Corrected", "Updated", "Warnings", "Known", "Moved to", "Rows"}
 	} else { // people read it in the notes
-		t.Columns = append(t.Columns, show.Column{"skipped", "Skipped"}, show.Column{"conflicting", "Conflicting"})
+		t.Columns = append(t.Columns, show.Column{"skipped", "Skipped"}, show.Column{"conflicting", "Conflicting"}, show.Column{"other_id", "Other id"})
 	}
 	for _, f := range s.Files {
 		form, moved := f.ObjectType, f.MovedTo
@@ -226,7 +229,7 @@ func importTable(s importcsv.Summary, people bool, short func(string) string) sh
 				form += " (assumed)"
 			}
 		}
-		t.Rows = append(t.Rows, []any{show.ID(f.File), form, f.Rows, f.New, f.Known, f.Corrected, f.Updated, f.Rejected, f.Warnings, show.State(f.Outcome), moved, f.Skipped, f.Conflicting}[:len(t.Columns)])
+		t.Rows = append(t.Rows, []any{show.ID(f.File), form, f.Rows, f.New, f.Known, f.Corrected, f.Updated, f.Rejected, f.Warnings, show.State(f.Outcome), moved, f.Skipped, f.Conflicting, f.OtherID}[:len(t.Columns)])
 	}
 	return t
 }

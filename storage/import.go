@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
 	"github.com/lib/pq/pqerror"
 )
 
@@ -15,6 +16,8 @@ type TipImport struct {
 	ObjectType string // code of the form
 	Assumed    bool   // only a default named the form
 	Update     bool   // add source and expected values to known records that lack them
+	// OtherID hears of some rows that [ImportCounts.OtherID] counts. nil is harmless.
+	OtherID func(ImportedTip)
 }
 
 // ImportedTip is a row of an import.
@@ -22,6 +25,7 @@ type ImportedTip struct {
 	Tip          string
 	ExpectedID   string // inspection id; empty when not known
 	ExpectedDate string // YYYY-MM-DD; empty when not known
+	Line         int    // of the file
 }
 
 // ImportCounts counts rows. Each is New or Known; the second row of a tip is Known.
@@ -36,6 +40,9 @@ type ImportCounts struct {
 	// Conflicting are known records for which an earlier export named another form. They
 	// keep it.
 	Conflicting int64 `db:"conflicting" json:"conflicting"`
+	// OtherID are rows whose inspection id is not the one that an earlier row gave the
+	// record, which was not fetched yet and keeps that one.
+	OtherID int64 `db:"other_id" json:"other_id"`
 }
 
 // Add adds the counts of further rows.
@@ -46,6 +53,7 @@ func (c *ImportCounts) Add(more ImportCounts) {
 	c.Updated += more.Updated
 	c.AskAgain += more.AskAgain
 	c.Conflicting += more.Conflicting
+	c.OtherID += more.OtherID
 }
 
 // given joins the rows with the records of their tips. $4 is the form, $5 says whether
@@ -64,10 +72,14 @@ const (
 		FROM (SELECT) AS one LEFT JOIN noggin_schema.refreshes o ON o.record_tip = d.tip) ELSE false END`
 	given = `WITH given AS MATERIALIZED (
 		SELECT g.tip, g.id, g.day, ` + again + ` AS again, d.tip IS NULL AS new, ` + correctable + ` AS correctable, ` + fillable + ` AS fillable,
-		       d.object_type <> $4 AS differs, d.object_type <> $4 AND NOT d.object_type_assumed AND $5::boolean AS conflicting
+		       d.object_type <> $4 AS differs, d.object_type <> $4 AND NOT d.object_type_assumed AND $5::boolean AS conflicting,
+		       coalesce(d.inspection_id IS NULL AND g.id <> '' AND replace(g.id, ' ', '') <> replace(d.expected_inspection_id, ' ', ''), false) AS other_id
 		FROM unnest($1::text[], $2::text[], $3::text[]) AS g (tip, id, day)
 		LEFT JOIN noggin_schema.noggin_data d ON d.tip = g.tip)`
 )
+
+// otherIDs count the rows with another id, and name some of them.
+const otherIDs = `(SELECT count(*) FROM given WHERE other_id) AS other_id, ARRAY(SELECT tip FROM given WHERE other_id LIMIT 5) AS others`
 
 // importStatement inserts, corrects and fills. It locks the rows to change in the order
 // of their tips and checks them again under the lock.
@@ -95,7 +107,8 @@ const importStatement = given + `,
 			FROM given g JOIN noggin_schema.noggin_data d ON d.tip = g.tip WHERE g.again
 			ORDER BY g.tip ON CONFLICT (record_tip) DO UPDATE SET due_at = now(), export_id = excluded.export_id, export_date = excluded.export_date
 			RETURNING 1)
-		SELECT (SELECT count(*) FROM inserted) AS new, (SELECT count(*) FROM again) AS ask_again, (SELECT count(*) FROM given WHERE conflicting) AS conflicting, count(*) FILTER (WHERE corrected) AS corrected, count(*) FILTER (WHERE updated) AS updated
+		SELECT (SELECT count(*) FROM inserted) AS new, (SELECT count(*) FROM again) AS ask_again, (SELECT count(*) FROM given WHERE conflicting) AS conflicting, ` + otherIDs + `,
+			count(*) FILTER (WHERE corrected) AS corrected, count(*) FILTER (WHERE updated) AS updated
 		FROM changed`
 
 // mostImports is more than ever import the same tips at once. A chunk that collides more
@@ -112,7 +125,7 @@ const mostImports = 100
 // ImportTips sorts the rows.
 func (db *DB) ImportTips(ctx context.Context, imp TipImport, rows []ImportedTip) (ImportCounts, error) {
 	n, args := importArguments(imp, rows)
-	var counts ImportCounts
+	var counts importCounts
 	for try := 1; ; try++ {
 		err := db.tx(ctx, "import tips", func(tx *sqlx.Tx) error {
 			if err := planForLookups(ctx, tx); err != nil {
@@ -125,15 +138,47 @@ func (db *DB) ImportTips(ctx context.Context, imp TipImport, rows []ImportedTip)
 		if hasCode(err, pqerror.UniqueViolation) && try < mostImports {
 			continue
 		}
-		counts.Known = int64(n) - counts.New
-		return counts, err
+		return counts.of(n, imp, rows), err
 	}
+}
+
+// importCounts are the counts of the distinct tips of an import.
+type importCounts struct {
+	ImportCounts
+	Others pq.StringArray `db:"others"`
+}
+
+// of completes the counts of n sorted rows. Of the rows of one tip the database saw only
+// the first.
+func (c importCounts) of(n int, imp TipImport, rows []ImportedTip) ImportCounts {
+	c.Known = int64(n) - c.New
+	heard := 0
+	other := func(r ImportedTip) {
+		if heard++; imp.OtherID != nil && heard <= 5 {
+			imp.OtherID(r)
+		}
+	}
+	for _, tip := range c.Others {
+		if i, found := slices.BinarySearchFunc(rows, tip, func(r ImportedTip, tip string) int { return strings.Compare(r.Tip, tip) }); found {
+			other(rows[i])
+		}
+	}
+	for first, i := 0, 1; i < len(rows); i++ {
+		switch r := rows[i]; {
+		case r.Tip != rows[first].Tip:
+			first = i
+		case r.ExpectedID != "" && rows[first].ExpectedID != "" && strings.ReplaceAll(r.ExpectedID, " ", "") != strings.ReplaceAll(rows[first].ExpectedID, " ", ""):
+			c.OtherID++
+			other(r)
+		}
+	}
+	return c.ImportCounts
 }
 
 // PreviewImport returns what [DB.ImportTips] would do with the rows. It changes nothing.
 func (db *DB) PreviewImport(ctx context.Context, imp TipImport, rows []ImportedTip) (ImportCounts, error) {
 	n, args := importArguments(imp, rows)
-	var counts ImportCounts
+	var counts importCounts
 	err := db.tx(ctx, "look up tips", func(tx *sqlx.Tx) error {
 		if err := planForLookups(ctx, tx); err != nil {
 			return err
@@ -141,11 +186,10 @@ func (db *DB) PreviewImport(ctx context.Context, imp TipImport, rows []ImportedT
 		return tx.GetContext(ctx, &counts, db.sql(given+`
 			SELECT count(*) FILTER (WHERE new) AS new, count(*) FILTER (WHERE correctable AND differs) AS corrected,
 			       count(*) FILTER (WHERE fillable) AS updated, count(*) FILTER (WHERE again) AS ask_again,
-			       count(*) FILTER (WHERE conflicting) AS conflicting
+			       count(*) FILTER (WHERE conflicting) AS conflicting, `+otherIDs+`
 			FROM given`), args...)
 	})
-	counts.Known = int64(n) - counts.New
-	return counts, err
+	return counts.of(n, imp, rows), err
 }
 
 // importArguments returns the number of rows and the arguments of given. It sorts the

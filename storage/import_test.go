@@ -41,11 +41,11 @@ func TestImportInsertsNewTipsOnceAndCountsThem(t *testing.T) {
 	t.Parallel()
 	db := testDB(t)
 	imp := TipImport{Source: "week\x0037.csv", ObjectType: "LCD"}
-	rows := []ImportedTip{{tip(2), "LCD - 2", "2025-09-17"}, {"NULL", "", ""}, {tip(1), `quote " and \`, ""}, {tip(2), "LCD - 3", ""}}
-	if got, want := importTips(t, db, imp, rows...), (ImportCounts{New: 3, Known: 1}); got != want {
+	rows := []ImportedTip{{tip(2), "LCD - 2", "2025-09-17", 2}, {"NULL", "", "", 3}, {tip(1), `quote " and \`, "", 4}, {tip(2), "LCD - 3", "", 5}}
+	if got, want := importTips(t, db, imp, rows...), (ImportCounts{New: 3, Known: 1, OtherID: 1}); got != want {
 		t.Errorf("first: %+v, want %+v", got, want)
 	}
-	if got, want := importTips(t, db, imp, rows...), (ImportCounts{Known: 4}); got != want {
+	if got, want := importTips(t, db, imp, rows...), (ImportCounts{Known: 4, OtherID: 1}); got != want {
 		t.Errorf("again: %+v, want %+v", got, want)
 	}
 	for tip, want := range map[string]string{
@@ -111,12 +111,12 @@ func TestUpdateFillsWhatKnownRecordsLack(t *testing.T) {
 	if _, err := db.EnsureRecords(t.Context(), []string{"empty"}, "LCD", false); err != nil {
 		t.Fatal(err)
 	}
-	importTips(t, db, TipImport{Source: "old.csv", ObjectType: "LCD"}, ImportedTip{"id", "LCD - 1", ""}, ImportedTip{"full", "LCD - 2", "2025-01-02"})
-	rows := []ImportedTip{{"empty", "LCD - 9", "2025-09-09"}, {"id", "LCD - 9", "2025-09-09"}, {"full", "LCD - 9", "2025-09-09"}, {"new", "LCD - 9", ""}}
-	if got, want := importTips(t, db, TipImport{Source: "new.csv", ObjectType: "LCD"}, rows[:3]...), (ImportCounts{Known: 3}); got != want {
+	importTips(t, db, TipImport{Source: "old.csv", ObjectType: "LCD"}, ImportedTip{"id", "LCD - 1", "", 2}, ImportedTip{"full", "LCD - 2", "2025-01-02", 3})
+	rows := []ImportedTip{{"empty", "LCD - 9", "2025-09-09", 2}, {"id", "LCD - 9", "2025-09-09", 3}, {"full", "LCD - 9", "2025-09-09", 4}, {"new", "LCD - 9", "", 5}}
+	if got, want := importTips(t, db, TipImport{Source: "new.csv", ObjectType: "LCD"}, rows[:3]...), (ImportCounts{Known: 3, OtherID: 2}); got != want {
 		t.Errorf("without update: %+v, want %+v", got, want)
 	}
-	if got, want := importTips(t, db, TipImport{Source: "new.csv", ObjectType: "LCD", Update: true}, rows...), (ImportCounts{New: 1, Known: 3, Updated: 2}); got != want {
+	if got, want := importTips(t, db, TipImport{Source: "new.csv", ObjectType: "LCD", Update: true}, rows...), (ImportCounts{New: 1, Known: 3, Updated: 2, OtherID: 2}); got != want {
 		t.Errorf("with update: %+v, want %+v", got, want)
 	}
 	for tip, want := range map[string]string{

@@ -1,6 +1,7 @@
 package importcsv
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -235,6 +236,33 @@ func TestRejectedRowsAreKeptAndTheOthersImported(t *testing.T) {
 	if got := b.run(Options{}).Files[0].RejectedFile; got != b.path("error/tips.csv.rejected-2.csv") {
 		t.Errorf("rejected rows are in %s", got)
 	}
+}
+
+func TestARowWithAnotherIDForAKnownTipIsTold(t *testing.T) {
+	t.Parallel()
+	b := newInbox(t)
+	var logged bytes.Buffer
+	b.Log = slog.New(slog.NewTextHandler(&logged, nil))
+	told := func(file, text string, known, others int64, lines ...string) {
+		t.Helper()
+		logged.Reset()
+		b.put(file, "tip,lcdInspectionId\n"+text)
+		s := b.run(Options{})
+		if f := s.Files[0]; f.Outcome != "imported" || f.Rejected != 0 || f.Known != known || f.OtherID != others || f.Warnings != others {
+			t.Errorf("%+v", f)
+		}
+		for _, line := range lines {
+			if !strings.Contains(logged.String(), line) {
+				t.Errorf("%q is not in\n%s", line, &logged)
+			}
+		}
+		if n := strings.Count(logged.String(), "earlier row"); n != len(lines) {
+			t.Errorf("%d warnings, want %d\n%s", n, len(lines), &logged)
+		}
+	}
+	told("first.csv", tipA+",LCD - 1\n"+tipB+",LCD - 2\n"+tipA+",LCD - 3\n"+tipA+",LCD-1\n"+tipA+",\n", 3, 1, "file=first.csv line=4 tip="+tipA)
+	told("later.csv", tipB+",LCD - 9\n"+tipA+",LCD - 1\n"+tipC+",LCD - 5\n", 2, 1, "file=later.csv line=2 tip="+tipB)
+	told("same.csv", tipB+",LCD - 2\n"+tipC+",\n", 2, 0)
 }
 
 func TestWhatAKilledRunLeftIsImportedAgainWithoutHarm(t *testing.T) {

@@ -3,6 +3,7 @@ package importcsv
 import (
 	"context"
 	"errors"
+	"fmt"
 	"hash"
 	"io"
 	"sync"
@@ -45,6 +46,7 @@ type rowImport struct {
 
 	mu     sync.Mutex
 	counts storage.ImportCounts
+	others []storage.ImportedTip // the first rows with another inspection id
 }
 
 // run reads all rows and imports those that can be used. When ctx ends it reads no
@@ -64,8 +66,23 @@ func (r *rowImport) run(ctx context.Context, rows *tipReader, size int64, read f
 	close(chunks)
 	err = errors.Join(group.Wait(), err)
 	r.result.ImportCounts = r.counts
-	r.result.Warnings += r.counts.Conflicting
+	r.result.Warnings += r.counts.Conflicting + r.counts.OtherID
+	for _, row := range r.others {
+		if r.mayShow() {
+			r.Log.Warn("odd row imported", "file", r.result.File, "line", row.Line, "tip", row.Tip,
+				"warning", fmt.Sprintf("the record keeps the expected inspection id of an earlier row: it is not %q", row.ExpectedID))
+		}
+	}
 	return err
+}
+
+// otherID notes a row whose inspection id is not the one that its record keeps.
+func (r *rowImport) otherID(row storage.ImportedTip) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.others) < shownRows {
+		r.others = append(r.others, row)
+	}
 }
 
 // write imports chunks until there are no more. It gives their memory back for
@@ -75,8 +92,10 @@ func (r *rowImport) write(ctx context.Context, chunks <-chan []storage.ImportedT
 	if r.opts.DryRun {
 		importTips = r.DB.PreviewImport
 	}
+	tips := r.tips
+	tips.OtherID = r.otherID
 	for chunk := range chunks {
-		counts, err := importTips(ctx, r.tips, chunk)
+		counts, err := importTips(ctx, tips, chunk)
 		if err != nil {
 			return err
 		}

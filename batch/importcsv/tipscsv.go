@@ -27,7 +27,6 @@ type tipOptions struct {
 // tipRow is one record to fetch.
 type tipRow struct {
 	storage.ImportedTip
-	Line    int
 	Warning string // what is odd about a row that is used all the same
 	Skipped bool   // it repeats the header, and holds no tip
 }
@@ -136,7 +135,7 @@ func (t *tipReader) Next() (tipRow, error) {
 	}
 	t.begun = true
 	if !t.bare && t.rows.IsHeader() {
-		return tipRow{Line: t.rows.RowLine, Skipped: true, Warning: "it repeats the header"}, nil
+		return tipRow{ImportedTip: storage.ImportedTip{Line: t.rows.RowLine}, Skipped: true, Warning: "it repeats the header"}, nil
 	}
 	text := t.rows.Field(t.rows.Key)
 	if len(text) == 0 {
@@ -149,7 +148,7 @@ func (t *tipReader) Next() (tipRow, error) {
 	case !ok:
 		return tipRow{}, t.rows.Bad("its tip is not 1 to 64 letters, digits, - or _")
 	}
-	row := tipRow{Line: t.rows.RowLine, ImportedTip: storage.ImportedTip{Tip: tip}}
+	row := tipRow{ImportedTip: storage.ImportedTip{Tip: tip, Line: t.rows.RowLine}}
 	if !forms.IsPlatformTip(tip) {
 		row.warn("the tip is not of 64 hexadecimal digits")
 	}
