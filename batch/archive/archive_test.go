@@ -487,8 +487,11 @@ func TestARestoredRecordIsAsBefore(t *testing.T) {
 	if _, err := s.Forget(t.Context(), "noggin-2025-03"); err != nil {
 		t.Errorf("with nothing in it: %v", err)
 	}
-	if _, err := s.Restore(t.Context(), RestoreOptions{Target: "LCD-nobody", To: elsewhere}); !errors.Is(err, ErrNotArchived) {
+	if _, err := s.Restore(t.Context(), RestoreOptions{Target: "LCD-nobody", To: elsewhere}); !errors.Is(err, ErrUnknown) {
 		t.Errorf("an unknown name: %v", err)
+	}
+	if _, err := s.Restore(t.Context(), RestoreOptions{Target: tip, To: elsewhere}); !errors.Is(err, ErrNotArchived) {
+		t.Errorf("a record that is in no archive any more: %v", err)
 	}
 	// A copy of the forgotten archive may still lie somewhere: its name does not return.
 	if again := s.mustCreate(everything); again.Archives[0].Name != "noggin-2025-03-2.tar.zst" || len(s.onDisk()) != 0 {

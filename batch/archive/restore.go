@@ -20,8 +20,11 @@ import (
 	"noggin/storage"
 )
 
-// ErrNotArchived says that neither an archive nor an archived record has the name.
-var ErrNotArchived = errors.New("neither an archive nor an archived record is known under this name")
+// ErrUnknown says that neither an archive nor a record has the name.
+var ErrUnknown = errors.New("neither an archive nor a record is known under this name")
+
+// ErrNotArchived says that no archive holds files of the record.
+var ErrNotArchived = errors.New("the record is in no archive")
 
 // errOtherContent says that one file of an archive is wrong. The others may be right.
 var errOtherContent = errors.New("the archived content has changed")
@@ -147,8 +150,8 @@ func (a *Archiver) Forget(ctx context.Context, name string) (run int64, err erro
 }
 
 // Find returns the archive with the name or, if there is none, the record with the
-// tip or inspection id. Errors: [queue.ErrAmbiguous], [ErrNotArchived] when there is
-// neither.
+// tip or inspection id. Errors: [queue.ErrAmbiguous], [ErrUnknown] when there is neither,
+// [ErrNotArchived] when no archive holds the record.
 func (a *Archiver) Find(ctx context.Context, given string) (*storage.Archive, *storage.FiledRecord, error) {
 	archive, err := a.archiveNamed(ctx, given)
 	if err == nil {
@@ -160,6 +163,9 @@ func (a *Archiver) Find(ctx context.Context, given string) (*storage.Archive, *s
 	tip, err := queue.FindRecord(ctx, a.DB, given)
 	if err != nil {
 		return nil, nil, err
+	}
+	if tip == "" {
+		return nil, nil, fmt.Errorf("%w: %s", ErrUnknown, given)
 	}
 	records, err := a.DB.FiledRecords(ctx, []string{tip})
 	if err == nil && len(records) == 0 {

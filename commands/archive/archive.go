@@ -76,10 +76,13 @@ func archiving(open *session.Opener, c *cli.Context, do func(*session.Session, *
 	return err
 }
 
-// noSuchArchive adds where the names of archives are listed.
+// noSuchArchive adds to the error of a name that nothing has where names are listed.
 func noSuchArchive(err error) error {
-	if errors.Is(err, storage.ErrNoArchive) || errors.Is(err, archive.ErrNotArchived) {
-		return cmdline.Hint(err, "`noggin archive list` has the names")
+	switch {
+	case errors.Is(err, storage.ErrNoArchive), errors.Is(err, archive.ErrUnknown):
+		return cmdline.WithCode(cmdline.ExitUsage, cmdline.Hint(err, "`noggin archive list` has the names"))
+	case errors.Is(err, archive.ErrNotArchived):
+		return cmdline.Hint(err, "`noggin report tip TIP` says where its files are")
 	}
 	return err
 }

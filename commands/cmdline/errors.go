@@ -10,7 +10,7 @@ import (
 const (
 	ExitDone        = 0
 	ExitFailed      = 1  // for a reason not below
-	ExitUsage       = 2  // usage error or invalid configuration
+	ExitUsage       = 2  // usage error, a name that nothing has, or invalid configuration
 	ExitPartial     = 3  // finished, but not everything succeeded
 	ExitDatabase    = 4  // database unreachable, or its schema missing or too old
 	ExitAPI         = 5  // the API is unavailable or the circuit is open, or the target of copies is away
@@ -33,7 +33,7 @@ func ExitMeanings() []ExitMeaning {
 	return []ExitMeaning{
 		{ExitDone, "done"},
 		{ExitFailed, "failed for a reason not below"},
-		{ExitUsage, "usage error or invalid configuration"},
+		{ExitUsage, "usage error, a name that nothing has, or invalid configuration"},
 		{ExitPartial, "finished, but not everything succeeded"},
 		{ExitDatabase, "database unreachable, or its schema missing or too old: `noggin init-db`"},
 		{ExitAPI, "the API or the target of copies is away, or the circuit is open: nothing is lost, try later"},

@@ -61,7 +61,7 @@ func runShow(ctx context.Context, db *storage.DB, hash string, limit int, out sh
 		if err != nil {
 			return err
 		}
-		return cmdline.Near(cmdline.Hint(fmt.Errorf("no name and no record has the hash %s", hash), "`noggin hashes search TEXT` finds hashes by their beginning"), near)
+		return cmdline.Near(cmdline.Hint(cmdline.Usagef("no name and no record has the hash %s", hash), "`noggin hashes search TEXT` finds hashes by their beginning"), near)
 	}
 	records := usesTable(uses, out.Format)
 	switch out.Format {

@@ -28,7 +28,7 @@ func tipCommand(open *session.Opener) *cli.Command {
 		Flags:     []cli.Flag{cmdline.NumberFlag("version", "print the text report of version `N` instead", 1, 0, "")},
 		Description: `TIP may be the beginning of a tip, 8 characters or more. An inspection id is found
 however it is spelled: "LCD - 045289", LCD-045289, lcd045289. Where it means several
-records they are listed, and the exit code is 3; it is 1 where there is none.
+records they are listed, and the exit code is 3; it is 2 where there is none.
 
 An edited record has several versions: each is listed with the fields that changed.`,
 	}, func(ctx context.Context, c *cli.Context, r *reporter) error {
@@ -68,7 +68,7 @@ func runTip(ctx context.Context, r *reporter, text string, version int) error {
 		if err != nil {
 			return err
 		}
-		return cmdline.Hint(cmdline.Near(fmt.Errorf("no record is known by %s", show.Quoted(text)), near),
+		return cmdline.Hint(cmdline.Near(cmdline.Usagef("no record is known by %s", show.Quoted(text)), near),
 			"a tip, or its first 8 characters or more, or an inspection id in quotes such as \"LCD - 045289\"",
 			"an inspection id is known once its record was fetched, or where the import's CSV named it")
 	case len(tips) > 1:

@@ -67,7 +67,7 @@ func (r *reporter) version(ctx context.Context, tip string, version int) error {
 		return err
 	}
 	if !found {
-		return cmdline.Hint(fmt.Errorf("the record has no version %d", version), "`noggin report tip "+tip+"` lists its versions")
+		return cmdline.Hint(cmdline.Usagef("the record has no version %d", version), "`noggin report tip "+tip+"` lists its versions")
 	}
 	story, _, err := r.DB.RecordStory(ctx, tip)
 	if err != nil {
