@@ -22,8 +22,9 @@ type InspectionFilter struct {
 	Attachments bool // one row for each attachment instead of each record
 	// Fields are the columns: those of [InspectionFields], else fields of the answers. None:
 	// [InspectionColumns].
-	Fields []string
-	Limit  int // rows; 0: all
+	Fields  []string
+	Limit   int  // rows; 0: all
+	RFC3339 bool // times are written so, instead of as PostgreSQL does
 }
 
 // inspectionColumns are the columns of an export and their SQL. The manual's columns
@@ -78,6 +79,9 @@ var moreFields = map[bool][]string{
 	true: {"attachment_tip", "attachment_sequence", "field_name", "content_type", "attachment_validation_status", "download_completed_at"},
 }
 
+// timeFields are the columns with a time.
+var timeFields = []string{"api_created_at", "api_modified_at", "processed_at", "updated_at", "download_completed_at"}
+
 // namesOfType are the names of the entities of a type to which a record refers.
 const namesOfType = `(SELECT string_agg(coalesce((SELECT e.entity_name FROM noggin_schema.entity_hashes e WHERE e.hash_value = h.hash_value
 	ORDER BY (e.entity_type = h.entity_type) DESC, e.updated_at DESC, e.entity_type LIMIT 1), 'Unknown (' || h.hash_value || ')'), ', ' ORDER BY h.field_name, h.position)
@@ -120,6 +124,9 @@ func (f InspectionFilter) sqlOf() []string {
 		sql, ok := known[name]
 		if !ok {
 			sql = "d.payload ->> " + pq.QuoteLiteral(name)
+		}
+		if f.RFC3339 && slices.Contains(timeFields, name) {
+			sql = "to_json(" + sql + ") #>> '{}'"
 		}
 		columns[i] = sql
 	}

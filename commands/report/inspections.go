@@ -53,7 +53,7 @@ Examples:
 			}
 			defer s.Close()
 			out := s.Output(c)
-			f := storage.InspectionFilter{Attachments: c.Bool("attachments"), Limit: c.Int("limit")}
+			f := storage.InspectionFilter{Attachments: c.Bool("attachments"), Limit: c.Int("limit"), RFC3339: out.Format == show.JSON}
 			if !c.IsSet("limit") && out.Format == show.Text {
 				f.Limit = inspectionsShown
 			}

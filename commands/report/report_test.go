@@ -19,6 +19,12 @@ func TestARunTellsWhatItDid(t *testing.T) {
 		{storage.RunRow{Summary: []byte(`{"claimed": 3, "complete": 2, "api_failed": 1, "interrupted": 0}`)}, "3 taken, 2 complete, 1 API failed"},
 		{storage.RunRow{Summary: []byte(`{"claimed": 0}`)}, "nothing was due"},
 		{storage.RunRow{Summary: []byte(`null`)}, ""},
+		{storage.RunRow{Summary: []byte(`{"copied": 1200, "log_files": 2, "removed": 3, "gone": 0, "problems": 1}`)}, "1,200 copied, 2 files of the log, 3 removed, 1 problem"},
+		{storage.RunRow{Summary: []byte(`{"copied": 0, "log_files": 0}`)}, "nothing was due"},
+		{storage.RunRow{Summary: []byte(`{"checked": 10, "missing": 1, "damaged": 2, "problems": 3}`)}, "10 compared, 1 missing, 2 damaged, 3 problems"},
+		{storage.RunRow{Summary: []byte(`{"records": 4, "leaves": 5, "tree_size": 90}`)}, "5 leaves appended"},
+		{storage.RunRow{Summary: []byte(`{"records": 0, "leaves": 0, "tree_size": 90}`)}, "nothing was due"},
+		{storage.RunRow{Summary: []byte(`{"file": "noggin-20251022-033000.dump", "bytes": 5000, "removed": ["x"]}`)}, "noggin-20251022-033000.dump, 5.0 kB"},
 		{storage.RunRow{Summary: []byte(`{"claimed": 3}`), Message: &message}, "3 taken: the circuit is open"},
 	} {
 		if got := whatItDid(test.run); got != test.want {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"noggin/batch/health"
 	"noggin/commands/session"
 	"noggin/commands/show"
 	"noggin/storage"
@@ -109,13 +110,17 @@ func exitText(run storage.RunRow, now time.Time) show.State {
 // whatItDid is the figures of the run's summary that are not zero, and its message.
 func whatItDid(run storage.RunRow) string {
 	did, message := summaryLine(run.Summary), storage.ValueOf(run.Message)
+	if did == "" {
+		did = strings.TrimPrefix(backupDetails(run), ", ")
+	}
 	if did == "" || message == "" {
 		return did + message
 	}
 	return did + ": " + message
 }
 
-// summaryKeys are figures of a summary, worth a word in this order.
+// summaryKeys are figures of a summary, worth a word in this order. A noun gives both its
+// forms.
 var summaryKeys = []struct{ key, word string }{
 	{"claimed", "taken"},
 	{"complete", "complete"},
@@ -124,13 +129,21 @@ var summaryKeys = []struct{ key, word string }{
 	{"api_failed", "API failed"},
 	{"permanently_failed", "permanently failed"},
 	{"interrupted", "interrupted"},
-	{"attachments_downloaded", "attachments"},
+	{"attachments_downloaded", "attachment|attachments"},
 	{"imported", "imported"},
 	{"new", "new"},
 	{"rejected", "rejected"},
 	{"reset", "reset"},
 	{"skipped", "skipped"},
 	{"records_renewed", "renewed"},
+	{"leaves", "leaf appended|leaves appended"},
+	{"copied", "copied"},
+	{"log_files", "file of the log|files of the log"},
+	{"checked", "compared"},
+	{"missing", "missing"},
+	{"damaged", "damaged"},
+	{"removed", "removed"},
+	{"problems", "problem|problems"},
 }
 
 func summaryLine(summary json.RawMessage) string {
@@ -144,16 +157,25 @@ func summaryLine(summary json.RawMessage) string {
 			if text != "" {
 				text += ", "
 			}
-			text += show.Count(n).Human() + " " + k.word
+			word := k.word
+			if !strings.Contains(word, "|") {
+				word += "|" + word
+			}
+			text += health.Plural(int64(n), word)
 		}
 	}
 	if areas := areasOf(summary); areas != "" {
 		return "looked at " + areas
 	}
-	if claimed, ok := figures["claimed"].(float64); ok && claimed == 0 && text == "" {
-		return "nothing was due"
+	if text != "" {
+		return text
 	}
-	return text
+	for _, key := range []string{"claimed", "copied", "leaves"} {
+		if n, ok := figures[key].(float64); ok && n == 0 {
+			return "nothing was due"
+		}
+	}
+	return ""
 }
 
 // areasOf names the areas at which a run of validate looked.
