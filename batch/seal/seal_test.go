@@ -130,6 +130,19 @@ func TestAKilledRunIsFinishedByTheNext(t *testing.T) {
 	}
 }
 
+func TestLeavesAreWrittenBeforeTheirCheckpoint(t *testing.T) {
+	t.Parallel()
+	s := newSealed(t, 1)
+	var seen []string
+	s.sealer.step = func(string) { seen = append(seen, strings.Join(s.published(), " ")) }
+	s.seal()
+	leaves, checkpoint := "example.com_inspections/"+leavesName(0, 1), "example.com_inspections/"+checkpointName(1)
+	want := []string{"", leaves, checkpoint + " " + leaves}
+	if !slices.Equal(seen, want) {
+		t.Errorf("published at each step: %q, want %q", seen, want)
+	}
+}
+
 func TestRunsAtTheSameTimeSealEachVersionOnce(t *testing.T) {
 	t.Parallel()
 	s := newSealed(t, 12)
