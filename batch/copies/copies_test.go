@@ -602,3 +602,24 @@ func TestAManifestIsCopiedWholeOrNotAtAll(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+func TestWhatIsFetchedAgainOrLostWithItsArchiveIsNotCopied(t *testing.T) {
+	t.Parallel()
+	due := storage.DueCopy{CopyKey: storage.CopyKey{Path: "a", SHA256: "0a"}}
+	for _, test := range []struct {
+		file   storage.File
+		copied bool
+	}{
+		{storage.File{Path: "a", SHA256: "0A", AttachmentTip: "t", Complete: true}, true},
+		{storage.File{Path: "a", SHA256: "0A"}, true}, // a report
+		{storage.File{Path: "a", SHA256: "0A", AttachmentTip: "t"}, false},
+		{storage.File{Path: "a", SHA256: "0A", AttachmentTip: "t", Complete: true, ArchiveLost: true}, false},
+		{storage.File{Path: "a", SHA256: "0A", ArchiveLost: true}, false},
+		{storage.File{Path: "b", SHA256: "0A"}, false},
+		{storage.File{Path: "a", SHA256: "0B"}, false},
+	} {
+		if _, copied := current(due, []storage.File{test.file}); copied != test.copied {
+			t.Errorf("%+v is copied: %t", test.file, copied)
+		}
+	}
+}
