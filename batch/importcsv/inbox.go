@@ -322,11 +322,10 @@ func copyInto(tray *files.Tray, path string, was fs.FileInfo) (to string, err er
 		return "", err
 	}
 	defer staged.Discard()
-	if _, err := io.Copy(staged, in); err != nil {
+	if err := copyUnchanged(staged, in, was); errors.Is(err, errChanged) {
+		return "", err
+	} else if err != nil {
 		return "", files.WrapDisk("copy "+path+" to", tray.Name(), err)
-	}
-	if now, err := os.Lstat(path); err != nil || !unchanged(was, now) {
-		return "", errChanged
 	}
 	if err := staged.SetModified(was.ModTime()); err != nil {
 		return "", files.WrapDisk("date a file in", tray.Name(), err)
@@ -338,4 +337,15 @@ func copyInto(tray *files.Tray, path string, was fs.FileInfo) (to string, err er
 		return "", files.WrapDisk("remove", path, err)
 	}
 	return to, nil
+}
+
+// copyUnchanged copies a file. If it changes meanwhile, the error is errChanged.
+func copyUnchanged(to io.Writer, in *os.File, was fs.FileInfo) error {
+	if _, err := io.Copy(to, in); err != nil {
+		return err
+	}
+	if now, err := os.Lstat(in.Name()); err != nil || !unchanged(was, now) {
+		return errChanged
+	}
+	return nil
 }

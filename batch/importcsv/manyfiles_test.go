@@ -8,8 +8,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -150,5 +152,30 @@ func TestAFileThatComesJustBeforeTheMoveStays(t *testing.T) {
 	b.wantTree("a.csv")
 	if text := b.read("a.csv"); text != "tip\n" {
 		t.Errorf("it holds %q", text)
+	}
+}
+
+// writer is a function that takes what is written.
+type writer func([]byte) (int, error)
+
+func (w writer) Write(p []byte) (int, error) { return w(p) }
+
+func TestAFileThatChangesWhileItIsCopiedStays(t *testing.T) {
+	t.Parallel()
+	at := filepath.Join(t.TempDir(), "a.csv")
+	batchtest.Must(t, os.WriteFile(at, []byte("tip\n"), 0o600))
+	in, err := os.Open(at)
+	batchtest.Must(t, err)
+	defer files.Release(in)
+	read, err := in.Stat()
+	batchtest.Must(t, err)
+	if err := copyUnchanged(io.Discard, in, read); err != nil {
+		t.Errorf("an unchanged file: %v", err)
+	}
+	_, err = in.Seek(0, io.SeekStart)
+	batchtest.Must(t, err)
+	grow := func(p []byte) (int, error) { return len(p), os.WriteFile(at, []byte("tip\n"+tipA+"\n"), 0o600) }
+	if err := copyUnchanged(writer(grow), in, read); !errors.Is(err, errChanged) {
+		t.Errorf("a file that grew: %v", err)
 	}
 }
