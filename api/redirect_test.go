@@ -167,7 +167,7 @@ func TestMediaRedirectNeverLeavesTLS(t *testing.T) {
 	plain, plainRequests := serve(t, nil)
 	server := httptest.NewTLSServer(http.RedirectHandler(plain.URL+"/x", http.StatusFound))
 	defer server.Close()
-	c := newTestClient(t, server.URL, nil)
+	c := newTestClient(t, server.URL, nil, toLoopback)
 	c.transport.TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig
 	_, err := c.Media(t.Context(), testRef, bufferSink(new(bytes.Buffer)))
 	if e := asError(t, err); e.Kind != KindRedirect || len(plainRequests()) > 0 {

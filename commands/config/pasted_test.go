@@ -70,3 +70,36 @@ func TestASecretWithoutQuotesIsNotTold(t *testing.T) {
 		}
 	}
 }
+
+func TestEverySecretOfTheConfigurationIsHidden(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "config.toml")
+	text := `[database]
+url = "postgres://noggin:secret-01@db/noggin_db"
+[api]
+namespace = "secret-02"
+bearer_token = "secret-03"
+[notify]
+heartbeat_url = "https://example.com/secret-04-secret-04"
+webhook_url = "https://example.com/secret-05-secret-05"
+[maintain]
+verify_url = "host=db password=secret-06"
+`
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	environment := map[string]string{"NOGGIN_BEARER_TOKEN": "secret-07", "AWS_SECRET_ACCESS_KEY": "secret-08", "AWS_SESSION_TOKEN": "secret-09"}
+	cfg, err := Load(path, true, func(name string) string { return environment[name] })
+	if err != nil {
+		t.Fatal(err)
+	}
+	var secrets Secrets
+	cfg.Hide(&secrets)
+	for _, secret := range []string{
+		"secret-01", "secret-02", "secret-03", "secret-04-secret-04", "secret-05-secret-05", "secret-06", "secret-07", "secret-08", "secret-09",
+	} {
+		if said := secrets.Hide([]byte("it has " + secret)); string(said) != "it has [redacted]" {
+			t.Errorf("%s is told: %s", secret, said)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package config
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -95,7 +96,7 @@ func TestASecretNeverPrints(t *testing.T) {
 	}
 	for _, text := range []string{
 		fmt.Sprint(holder), fmt.Sprintf("%v %+v %#v %s %q", holder, holder, holder, holder.Token, holder.Token),
-		fmt.Sprint(&holder), string(asJSON), fmt.Errorf("x: %v", holder.Token).Error(),
+		fmt.Sprint(&holder), string(asJSON), fmt.Errorf("x: %v", holder.Token).Error(), slog.AnyValue(holder.Token).Resolve().String(),
 	} {
 		if strings.Contains(text, token) {
 			t.Errorf("printed: %s", text)
