@@ -438,6 +438,20 @@ func TestCountedFailuresGiveUpAfterTheLastAttempt(t *testing.T) {
 	}
 }
 
+func TestAFailureOfAnEarlierClaimIsNotCounted(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 1)
+	c := claim(t, db, 1, 1)[0]
+	finish(t, db, 1, Result{Tip: c.Tip, Token: c.Token, Status: "api_failed"})
+	for _, want := range []int{1, 0} { // the record has changed since: the failure is counted
+		counted, err := db.CountFailures(t.Context(), []CountedFailure{{Tip: c.Tip, Token: c.Token}}, testBackoff)
+		if err != nil || len(counted) != want {
+			t.Errorf("counted %+v, %v, want %d", counted, err, want)
+		}
+	}
+}
+
 // A record may have failed a thousand times: [retry] allows it.
 func TestTheBackoffOfManyFailuresIsNoOverflow(t *testing.T) {
 	t.Parallel()
