@@ -194,6 +194,27 @@ func TestEveryDamageOfABagIsFound(t *testing.T) {
 	}
 }
 
+func TestOnlyRegularFilesOfABagAreOpened(t *testing.T) {
+	dir := newFolderBag(t, plain)
+	if err := os.Symlink("index.html", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	b, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	for name, opens := range map[string]bool{"index.html": true, "link": false, "data": false} {
+		file, err := b.Open(name)
+		if err == nil {
+			_ = file.Close()
+		}
+		if (err == nil) != opens {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestATagFileThatNoListHasIsNamed(t *testing.T) {
 	dir := newFolderBag(t, plain)
 	if err := os.WriteFile(filepath.Join(dir, "read me first.txt"), nil, 0o644); err != nil {
