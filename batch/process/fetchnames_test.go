@@ -170,6 +170,18 @@ func TestNamesAreAskedForThroughTheGate(t *testing.T) {
 	}
 }
 
+func TestNamesAreNotAskedForInAPause(t *testing.T) {
+	t.Parallel()
+	m := namesQueue(t, 1)
+	_, err := m.DB.Pause(t.Context(), 0, "moving the server")
+	batchtest.Must(t, err)
+	m.Server.ResetStats()
+	_, err = fetchNames(m, process.NamesRequest{})
+	if _, ok := errors.AsType[*process.PausedError](err); !ok || m.Server.Stats().Requests != 0 {
+		t.Errorf("in a pause: %v, %d requests", err, m.Server.Stats().Requests)
+	}
+}
+
 func TestOnlyARunThatMayFetchesNames(t *testing.T) {
 	t.Parallel()
 	m := namesQueue(t, 4)
