@@ -379,6 +379,21 @@ func TestANameThatChangesWhileARecordIsHealedStaysMarked(t *testing.T) {
 	}
 }
 
+func TestAReportOfAFormerVersionIsNotWrittenAgain(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	storedRecords(t, db, 2)
+	importNames(t, db, ImportOptions{}, NamedHash{2, "vehicle", "aa", "TRUCK 1"})
+	foreign(t, db, `UPDATE noggin_schema.noggin_data SET report_path = 'report.txt', report_version = 1, version = CASE tip WHEN $1 THEN 2 ELSE 1 END`, tip(1))
+	batch, err := db.ClaimStale(t.Context(), 7, "", 10, time.Minute)
+	if err != nil || len(batch.Records) != 2 {
+		t.Fatalf("claimed %+v, %v", batch.Records, err)
+	}
+	if current, former := batch.Records[0].ReportPath, batch.Records[1].ReportPath; current == nil || former != nil {
+		t.Errorf("a report of the current version is written: %t, of a former one: %t", current != nil, former != nil)
+	}
+}
+
 func TestAHealerThatLostItsClaimWritesNothing(t *testing.T) {
 	t.Parallel()
 	db := testDB(t)
