@@ -263,10 +263,8 @@ func (db *DB) marksOf(ctx context.Context, q sqlx.QueryerContext, tips []string)
 			Version: r.Version, ReportPath: r.ReportPath, ReportSize: r.ReportSize, ReportSHA256: r.ReportSHA256, ReportShows: r.ReportShows,
 			ReportStored: r.ReportStored, ExpectedID: r.ExpectedID, ExpectedDate: r.ExpectedDate, GoneAt: r.GoneAt, GoneStatus: r.GoneStatus, Taken: r.Taken,
 		}
-		if r.Dropped != nil {
-			if err := json.Unmarshal(r.Dropped, &m.Dropped); err != nil {
-				return nil, err
-			}
+		if r.Dropped != nil && json.Unmarshal(r.Dropped, &m.Dropped) != nil {
+			m.Dropped = nil // somebody else wrote it
 		}
 		for _, v := range versions {
 			if v.Tip == r.Tip {

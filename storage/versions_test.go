@@ -256,3 +256,20 @@ func TestARecordIsGoneFromItsSecondDayUntilItComesBack(t *testing.T) {
 		}
 	}
 }
+
+// The column is JSON that every user of the database may change.
+func TestDroppedAttachmentsThatNooneCanReadHoldNothingUp(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 1)
+	run, err := db.StartRun(t.Context(), "process", "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := claim(t, db, run, 1)[0]
+	foreign(t, db, `SET noggin.client = on; UPDATE noggin_schema.noggin_data SET dropped = '{"x": [1]}'`)
+	stored, err := db.Store(t.Context(), run, []Answer{answer(c)})
+	if err != nil || len(stored) != 1 {
+		t.Errorf("stored %v, %v", stored, err)
+	}
+}
