@@ -248,3 +248,17 @@ func TestASignalInsideAFileThatExpandsEndsTheReadingAndDamagesNothing(t *testing
 		t.Error(err)
 	}
 }
+
+func TestAnArchiveWithOtherBytesUnderTheTrueHashIsDamaged(t *testing.T) {
+	t.Parallel()
+	_, archive, lines := forgeable(t)
+	var f forgery
+	for _, m := range lines {
+		f.add(t, m, m.Size, zeros{})
+	}
+	f.replace(t, archive.Path)
+	_, err := format.Verify(t.Context(), archive.Path, nil)
+	if !errors.Is(err, format.ErrDamaged) || !strings.Contains(err.Error(), lines[0].Path+" has SHA-256 ") {
+		t.Errorf("error %v", err)
+	}
+}
