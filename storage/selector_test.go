@@ -244,6 +244,9 @@ func TestInspectionsAreCountedUpToALimit(t *testing.T) {
 			t.Errorf("%+v: %+v, want more than %d", s, totals, MostCounted)
 		}
 	}
+	if totals, err := db.countInspections(t.Context(), InspectionFilter{Selector: Selector{ObjectType: "LCD"}}, MostCounted); err != nil || !totals.More || totals.Records != MostCounted {
+		t.Errorf("%+v, %v", totals, err)
+	}
 	if totals := count(Selector{ObjectType: "LCD"}); totals.More || totals.Records != MostCounted+1 {
 		t.Errorf("what the index tells is not counted to its end: %+v", totals)
 	}
