@@ -11,9 +11,8 @@ import (
 // planAttachments makes the attachments of the records those that their answers name. An
 // attachment that is named no longer becomes a former file, or goes if it has no file, and
 // the record keeps its number and tip; one that is named again comes back with its file and
-// number. It adds the field name to
-// attachments of the replaced service, and leaves their files to the run, which looks at
-// them first.
+// number. It adds the field name to attachments of the replaced service, and leaves their
+// files to the run, which looks at them first.
 func (db *DB) planAttachments(ctx context.Context, tx *sqlx.Tx, answers []Answer) error {
 	if len(answers) == 0 {
 		return nil

@@ -16,7 +16,8 @@ type TipImport struct {
 	ObjectType string // code of the form
 	Assumed    bool   // only a default named the form
 	Update     bool   // add source and expected values to known records that lack them
-	// OtherID hears of some rows that [ImportCounts.OtherID] counts. nil is harmless.
+	// OtherID hears of rows that [ImportCounts.OtherID] counts; of those that differ from what
+	// the database has, of five for each call. nil is harmless.
 	OtherID func(ImportedTip)
 }
 
@@ -152,9 +153,8 @@ type importCounts struct {
 // the first.
 func (c importCounts) of(n int, imp TipImport, rows []ImportedTip) ImportCounts {
 	c.Known = int64(n) - c.New
-	heard := 0
 	other := func(r ImportedTip) {
-		if heard++; imp.OtherID != nil && heard <= 5 {
+		if imp.OtherID != nil {
 			imp.OtherID(r)
 		}
 	}

@@ -84,8 +84,8 @@ func Database(t testing.TB) string {
 	})
 }
 
-// InitDatabase makes noggin's schema in an empty database. One of Database lacks the
-// role's search_path only.
+// InitDatabase makes noggin's schema in an empty database. In one of Database it sets the
+// search_path of the role, which no copy has.
 func InitDatabase(t testing.TB, cfg storage.Config, command string) *storage.DB {
 	t.Helper()
 	db, err := storage.Open(cfg, command)

@@ -236,13 +236,16 @@ func (r *run) reportProgress(ctx context.Context) {
 	report(true)
 }
 
-// conclude tells the circuit of the last requests and returns why the run ended early;
-// nil when it did not.
+// conclude tells the circuit of the last requests, counts the unknown hashes and returns why
+// the run ended early; nil when it did not.
 func (r *run) conclude(writes, ctx, claiming context.Context, claimErr error) error {
 	flush, cancel := context.WithTimeout(context.WithoutCancel(writes), timeToConclude(context.Cause(claiming)))
 	defer cancel()
 	if err := r.gate.Flush(flush); err != nil {
 		r.log.Warn("the last requests could not be recorded for the circuit", "error", err)
+	}
+	if err := r.db.CountUnknown(flush); err != nil {
+		r.log.Warn("the unknown hashes could not be counted; the next run counts them", "run_id", r.id, "error", err)
 	}
 	r.summary.Circuit = r.gate.State()
 	stopped := context.Cause(claiming)

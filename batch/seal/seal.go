@@ -265,14 +265,8 @@ func (r *run) appendLeaves(tx *storage.SealTx, at int64, leaves []storage.Sealed
 	if err != nil || at != anywhere && old.N > at {
 		return err
 	}
-	g := tree.Grow(old.Tree, tree.NewTiles(func(wanted []storage.SealTile) ([]storage.SealTile, error) { return tx.Tiles(r.log.ID, wanted) }))
-	for i := range leaves {
-		leaves[i].Position = g.Size()
-		if err := g.Add(leaves[i].Leaf); err != nil {
-			return err
-		}
-	}
-	grown, err := g.Tree()
+	stored := tree.NewTiles(func(wanted []storage.SealTile) ([]storage.SealTile, error) { return tx.Tiles(r.log.ID, wanted) })
+	grown, changed, err := tree.Append(old.Tree, stored, leaves)
 	if err != nil {
 		return err
 	}
@@ -285,10 +279,6 @@ func (r *run) appendLeaves(tx *storage.SealTx, at int64, leaves []storage.Sealed
 			return fmt.Errorf("%w: %d leaves give another root than %s", errFork, grown.N, signed.origin)
 		}
 		c = *signed
-	}
-	changed, err := g.Tiles()
-	if err != nil {
-		return err
 	}
 	return tx.Add(r.log.ID, leaves, changed, storage.SealHead{Size: grown.N, Note: c.note})
 }

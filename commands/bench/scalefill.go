@@ -188,18 +188,7 @@ func (s *sealed) add(ctx context.Context, leaves []storage.SealedLeaf) error {
 				return err
 			}
 		}
-		g := tree.Grow(s.tree, s.tiles)
-		for i := range leaves {
-			leaves[i].Position = g.Size()
-			if err := g.Add(leaves[i].Leaf); err != nil {
-				return err
-			}
-		}
-		grown, err := g.Tree()
-		if err != nil {
-			return err
-		}
-		changed, err := g.Tiles()
+		grown, changed, err := tree.Append(s.tree, s.tiles, leaves)
 		if err != nil {
 			return err
 		}

@@ -159,9 +159,6 @@ func (s *Session) Ended(ctx context.Context, run int64, summary any, err error) 
 	if err := s.DB.FinishRun(ending, run, ExitCode(ctx, err), message, summary); err != nil {
 		s.Log.Warn("the run's end could not be recorded", "run_id", run, "error", err)
 	}
-	if err := s.DB.CountUnknown(ending); err != nil {
-		s.Log.Warn("the unknown hashes could not be counted; the next run counts them", "run_id", run, "error", err)
-	}
 	s.Sample(ending)
 }
 

@@ -74,21 +74,21 @@ func (t *Tiles) ReadTiles(wanted []tlog.Tile) ([][]byte, error) {
 	return data, nil
 }
 
-// Growth is a tree to which leaves are added.
-type Growth struct {
+// growth is a tree to which leaves are added.
+type growth struct {
 	old   tlog.Tree
 	size  int64
 	inner tlog.HashReader // of the old tree
 	added map[int64]tlog.Hash
 }
 
-// Grow prepares to add leaves to a tree, whose hashes the tiles must prove.
-func Grow(old tlog.Tree, stored *Tiles) *Growth {
-	return &Growth{old: old, size: old.N, inner: tlog.TileHashReader(old, stored), added: map[int64]tlog.Hash{}}
+// grow prepares to add leaves to a tree, whose hashes the tiles must prove.
+func grow(old tlog.Tree, stored *Tiles) *growth {
+	return &growth{old: old, size: old.N, inner: tlog.TileHashReader(old, stored), added: map[int64]tlog.Hash{}}
 }
 
 // ReadHashes is part of tlog.HashReader.
-func (g *Growth) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
+func (g *growth) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
 	hashes := make([]tlog.Hash, len(indexes))
 	var old []int64
 	var at []int
@@ -109,8 +109,8 @@ func (g *Growth) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
 	return hashes, err
 }
 
-// Add adds a leaf.
-func (g *Growth) Add(text string) error {
+// add adds a leaf.
+func (g *growth) add(text string) error {
 	hashes, err := tlog.StoredHashes(g.size, []byte(text), g)
 	if err != nil {
 		return err
@@ -123,17 +123,31 @@ func (g *Growth) Add(text string) error {
 	return nil
 }
 
-// Size is how many leaves the tree has by now.
-func (g *Growth) Size() int64 { return g.size }
+// Append adds leaves to a tree, whose hashes the tiles must prove, and gives them their
+// positions. It returns the grown tree and the tiles that are new or have more hashes.
+func Append(old tlog.Tree, stored *Tiles, leaves []storage.SealedLeaf) (grown tlog.Tree, changed []storage.SealTile, err error) {
+	g := grow(old, stored)
+	for i := range leaves {
+		leaves[i].Position = g.size
+		if err := g.add(leaves[i].Leaf); err != nil {
+			return grown, nil, err
+		}
+	}
+	if grown, err = g.tree(); err != nil {
+		return grown, nil, err
+	}
+	changed, err = g.tiles()
+	return grown, changed, err
+}
 
-// Tree returns the grown tree.
-func (g *Growth) Tree() (tlog.Tree, error) {
+// tree returns the grown tree.
+func (g *growth) tree() (tlog.Tree, error) {
 	hash, err := tlog.TreeHash(g.size, g)
 	return tlog.Tree{N: g.size, Hash: hash}, err
 }
 
-// Tiles returns the tiles that are new or have more hashes than before.
-func (g *Growth) Tiles() ([]storage.SealTile, error) {
+// tiles returns the tiles that are new or have more hashes than before.
+func (g *growth) tiles() ([]storage.SealTile, error) {
 	var changed []storage.SealTile
 	for _, t := range tlog.NewTiles(tileHeight, g.old.N, g.size) {
 		hashes, err := tlog.ReadTileData(t, g)

@@ -23,19 +23,19 @@ func TestTheRootFollowsFromTheLeavesAlone(t *testing.T) {
 	e := &Edge{}
 	tree := tlog.Tree{Hash: e.Root()}
 	for _, n := range []int64{1, 2, 3, 255, 256, 257, 1000, 66_000, 66_001} {
-		g := Grow(tree, store)
+		g := grow(tree, store)
 		for g.size < n {
 			text := fmt.Sprint("leaf ", g.size)
 			e.Add(text)
-			if err := g.Add(text); err != nil {
+			if err := g.add(text); err != nil {
 				t.Fatal(err)
 			}
 		}
-		grown, err := g.Tree()
+		grown, err := g.tree()
 		if err != nil {
 			t.Fatal(err)
 		}
-		changed, err := g.Tiles()
+		changed, err := g.tiles()
 		if err != nil {
 			t.Fatal(err)
 		}
