@@ -115,10 +115,14 @@ func (b *breaker) asker() asker {
 		subject = b.row.Subject
 	}
 	silent, okAt := b.silent, b.okAt[subject]
+	probing := b.row.State == storage.CircuitHalfOpen && b.row.Probing == storage.ProbingNew
 	b.mu.Unlock()
 	last := b.gate.witness.last(subject)
 	// It was asked a moment ago, for a record, and nothing came since: that is an answer.
 	known := last.said == failed && last.asked.After(okAt)
+	// It was answered while the circuit was half-open, and new records were left. If none can
+	// send a probe any more, its answer decides.
+	known = known || probing && last.said == answered
 	return asker{b.gate.run.ID, b.gate.run.DB.Host(), subject, !silent && (known || b.gate.witness.wait(subject) == 0)}
 }
 

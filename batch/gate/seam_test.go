@@ -58,3 +58,17 @@ func TestAHostWithoutNetworkWritesNoFailureAfterItIsKnown(t *testing.T) {
 		t.Errorf("the circuit was read %d times, %d requests are left to be written", read, len(b.ended))
 	}
 }
+
+// The witness was answered before the retries took every place: no new record can send a
+// probe any more, and nobody waits until the witness may be asked again.
+func TestTheAnswerOfTheWitnessDecidesAgainWhileOnlyNewRecordsMayProbe(t *testing.T) {
+	for probing, may := range map[storage.Probing]bool{storage.ProbingNew: true, "": false} {
+		g := &Gate{run: Run{DB: &storage.DB{}, DefaultObjectType: "LCD"}}
+		g.witness = &witness{gate: g, now: time.Now, subjects: map[string]*subject{}}
+		g.breaker = newBreaker(g, storage.Standing{Circuit: storage.Circuit{State: storage.CircuitHalfOpen, Probing: probing}})
+		g.witness.subject("LCD").last = testimony{said: answered, asked: time.Now()}
+		if got := g.breaker.asker().may; got != may {
+			t.Errorf("probing %q: may be asked: %t", probing, got)
+		}
+	}
+}
