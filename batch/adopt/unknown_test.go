@@ -66,6 +66,25 @@ func TestFilesOfFormerVersionsAreRecognisedAfterTheDatabaseIsLost(t *testing.T) 
 	}
 }
 
+// As after the restore of an older backup: the record is complete, the database does not
+// know what came later, and the platform does not give the record any more.
+func TestFilesOfFormerVersionsAreRecognisedOfARecordThatIsGone(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewComplete(t, batchtest.PhotoWorld(2, 2))
+	record := m.Server.Record(0)
+	m.Server.Edit(record.Tip, apitest.Edit{Replace: []string{record.Attachments[0].Tip}})
+	m.MustRun(process.Options{Refresh: true, Media: true, UntilEmpty: true})
+	known := m.Value(recordedFiles)
+	m.Execute(`DELETE FROM noggin_schema.former_files`)
+	m.Server.SetFaults(apitest.Fault{Status: 404, Tips: []string{record.Tip}})
+	if s := m.MustRun(process.Options{Adopt: true, Refresh: true, UntilEmpty: true}); s.Gone != 1 {
+		t.Errorf("summary %+v\n%s", s, m.Logged)
+	}
+	if now := m.Value(recordedFiles); now != known {
+		t.Errorf("the database knows\n%s\nwant\n%s", now, known)
+	}
+}
+
 // contents are the files of the output folder, by their paths in it.
 func contents(t *testing.T, m *batchtest.Mirror) map[string]string {
 	t.Helper()

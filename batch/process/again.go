@@ -287,6 +287,9 @@ func (w *work) adoptOfGone(ctx context.Context, err error) error {
 		return err
 	}
 	stored, ok, own := w.run.db.CurrentAnswer(ctx, w.key())
+	if own == nil && ok {
+		w.record, own = forms.ParseRecord(w.form, stored.Payload)
+	}
 	if own == nil && ok && stored.Folder != "" {
 		w.stored, w.folder = stored, w.run.output.Folder(stored.Folder, stored.Taken...)
 		if w.onDisk, own = w.run.finder.Look(stored, w.record.InspectionID, nil, w.folder); own == nil {
