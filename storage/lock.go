@@ -23,6 +23,11 @@ const lockPatience = 2 * time.Second
 const keepalives = `SELECT set_config('tcp_keepalives_idle', '60', false),
 	set_config('tcp_keepalives_interval', '15', false), set_config('tcp_keepalives_count', '4', false)`
 
+// untimed keeps the server from ending the open transaction for its age, or for doing
+// nothing, whatever is set for the role. transaction_timeout came with PostgreSQL 17.
+const untimed = `SET LOCAL idle_in_transaction_session_timeout = 0;
+	SELECT set_config(name, '0', true) FROM pg_settings WHERE name = 'transaction_timeout'`
+
 // Lock takes the maintenance lock for the command, or returns an error that wraps
 // [ErrLocked] and names the holder. The lock lives on a connection of its own, so it
 // ends with the process. release may be called more than once.
@@ -64,7 +69,7 @@ func (db *DB) lockPatiently(ctx context.Context, conn *sql.Conn, table string) e
 // tryLock locks a table on the connection in a transaction that it leaves open. The
 // transaction has neither a snapshot nor a number, so it keeps no dead rows.
 func (db *DB) tryLock(ctx context.Context, conn *sql.Conn, table string) error {
-	_, err := conn.ExecContext(ctx, db.sql(`BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0; `+keepalives+`;
+	_, err := conn.ExecContext(ctx, db.sql(`BEGIN; `+untimed+`; `+keepalives+`;
 		LOCK TABLE noggin_schema.`+table+` IN SHARE UPDATE EXCLUSIVE MODE NOWAIT`))
 	if err == nil {
 		return nil

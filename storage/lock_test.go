@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"strings"
 	"testing"
@@ -48,6 +49,42 @@ func TestALockIsFreeWhenItsConnectionIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	release()
+}
+
+// PostgreSQL 17 has transaction_timeout, which would end a lock in the middle of its command.
+func TestNoTimeLimitOfTheServerEndsALockOrASnapshot(t *testing.T) {
+	t.Parallel()
+	first := testDB(t)
+	const limits = ` FROM pg_settings WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout')`
+	foreign(t, first, scalar[string](t, first, `SELECT string_agg(format('ALTER DATABASE %I SET %I = ''1min''', current_database(), name), ';')`+limits))
+	db := openDB(t, first.cfg)
+	conn, err := db.pool.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer discard(conn)
+	limited := func(q interface {
+		QueryRowContext(context.Context, string, ...any) *sql.Row
+	}) (n int) {
+		if err := q.QueryRowContext(t.Context(), `SELECT count(*)`+limits+` AND setting <> '0'`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if limited(conn) == 0 {
+		t.Fatal("the database sets no limit")
+	}
+	if err := db.tryLock(t.Context(), conn, "maintenance_lock"); err != nil || limited(conn) != 0 {
+		t.Errorf("a limit ends the lock: %v", err)
+	}
+	snapshot, err := db.Snapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer snapshot.Close()
+	if limited(snapshot.tx) != 0 {
+		t.Error("a limit ends the snapshot")
+	}
 }
 
 func TestATurnIsWaitedFor(t *testing.T) {

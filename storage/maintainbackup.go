@@ -40,8 +40,7 @@ func (db *DB) Snapshot(ctx context.Context) (*Snapshot, error) {
 		return nil, describe(ctx, "begin a snapshot", err)
 	}
 	s := &Snapshot{tx: tx}
-	_, err = tx.ExecContext(ctx, `SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;
-		SET LOCAL idle_in_transaction_session_timeout = 0`)
+	_, err = tx.ExecContext(ctx, `SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; `+untimed)
 	if err == nil {
 		err = tx.QueryRowxContext(ctx, `SELECT pg_export_snapshot(), now()`).Scan(&s.ID, &s.At)
 	}
