@@ -63,9 +63,10 @@ func TestNoTimeLimitOfTheServerEndsALockOrASnapshot(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer discard(conn)
-	limited := func(q interface {
+	type session interface {
 		QueryRowContext(context.Context, string, ...any) *sql.Row
-	}) (n int) {
+	}
+	limited := func(q session) (n int) {
 		if err := q.QueryRowContext(t.Context(), `SELECT count(*)`+limits+` AND setting <> '0'`).Scan(&n); err != nil {
 			t.Fatal(err)
 		}
