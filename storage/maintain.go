@@ -144,6 +144,11 @@ func (db *DB) Resume(ctx context.Context) (*Pause, error) {
 	return &ended[0], nil
 }
 
+// EndPause ends a pause, unless another one has replaced it.
+func (db *DB) EndPause(ctx context.Context, p Pause) error {
+	return db.change(ctx, "end the pause", `DELETE FROM noggin_schema.pause WHERE paused_at = $1::timestamptz`, p.At.Format(time.RFC3339Nano))
+}
+
 // RunSummary is a finished run and its summary.
 type RunSummary struct {
 	ID       int64     `db:"id"`

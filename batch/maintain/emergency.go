@@ -120,8 +120,8 @@ func (e *Emergency) Run(ctx context.Context) (EmergencyResult, error) {
 	return r, nil
 }
 
-// pause stops other runs from writing until the emergency ends. An earlier pause stays
-// as it is.
+// pause stops other runs from writing until the emergency ends. A pause that somebody else
+// began, before it or meanwhile, stays as it is.
 func (e *Emergency) pause(ctx context.Context, r *EmergencyResult) (resume func(), err error) {
 	nothing := func() {}
 	if !e.Yes || e.Offline != nil || r.UsedBefore < e.Target {
@@ -131,14 +131,15 @@ func (e *Emergency) pause(ctx context.Context, r *EmergencyResult) (resume func(
 	if err != nil || standing.Paused {
 		return nothing, err
 	}
-	if _, err := e.DB.Pause(ctx, emergencyPause, "disk space emergency on "+e.DB.Host()); err != nil {
+	ours, err := e.DB.Pause(ctx, emergencyPause, "disk space emergency on "+e.DB.Host())
+	if err != nil {
 		return nothing, err
 	}
 	r.PausedByUs = true
 	return func() {
 		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
-		if _, err := e.DB.Resume(ending); err != nil {
+		if err := e.DB.EndPause(ending, ours); err != nil {
 			e.Log.Warn("the pause could not be ended: run `noggin maintain resume`", "error", err)
 		}
 	}, nil
