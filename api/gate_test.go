@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -86,6 +87,48 @@ func TestNoAttemptFollowsWhenTheGateCloses(t *testing.T) {
 		if n := len(g.ended(t)); n != 1 {
 			t.Errorf("%d requests went out", n)
 		}
+	}
+}
+
+// lingering is a recorder that notes whether an attempt lingered.
+type lingering struct {
+	recorder
+	asked atomic.Bool
+}
+
+func (g *lingering) Linger() bool {
+	g.asked.Store(true)
+	return true
+}
+
+// An attempt that follows one that lingered has a place of its own, and gives it back.
+func TestOnlyTheAttemptThatLingeredHasGivenItsPlaceAway(t *testing.T) {
+	g := &lingering{}
+	server, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if g.asked.Load() {
+			_, _ = io.WriteString(w, "picture")
+			return
+		}
+		w.Header().Set("Content-Length", "1000000000")
+		for !g.asked.Load() && r.Context().Err() == nil {
+			_, _ = w.Write(make([]byte, 1000))
+			_ = http.NewResponseController(w).Flush()
+			time.Sleep(20 * time.Millisecond)
+		}
+		panic(http.ErrAbortHandler)
+	})
+	if _, err := newTestClient(t, server.URL, g, withTimeout(500*time.Millisecond)).Media(t.Context(), testRef, bufferSink(new(bytes.Buffer))); err != nil {
+		t.Fatal(err)
+	}
+	lingered := 0
+	outcomes := g.ended(t)
+	for _, o := range outcomes {
+		if o.Lingered {
+			lingered++
+		}
+	}
+	if lingered != 1 || outcomes[len(outcomes)-1].Lingered {
+		t.Errorf("%+v", outcomes)
 	}
 }
 

@@ -105,6 +105,23 @@ func TestAHeartbeatIsWhatUptimeKumaExpects(t *testing.T) {
 	}
 }
 
+// A begin that arrives behind its end would leave a run that never ends.
+func TestABeginThatIsLateIsCalledOffBeforeTheEnd(t *testing.T) {
+	t.Parallel()
+	calledOff := make(chan struct{})
+	r := newReceiver(t, func(_ http.ResponseWriter, req *http.Request) {
+		if strings.HasSuffix(req.URL.Path, "/start") {
+			<-req.Context().Done()
+			close(calledOff)
+			return
+		}
+		<-calledOff
+	})
+	if err := beat(t, r.URL+"/ping", true, 0, "all"); err != nil {
+		t.Error(err)
+	}
+}
+
 // Whatever the receiver does, the run goes on at once, ends soon, and no error repeats the
 // address.
 func TestABadReceiverHoldsNoRunUp(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -31,6 +32,20 @@ func TestMediaRedirectToAForeignHostTakesNoCredentials(t *testing.T) {
 	}
 	if r.Header.Get("Authorization") != "" || r.Header.Get("En-Namespace") != "" || r.Header.Get("Referer") != "" {
 		t.Errorf("the foreign host got %v", r.Header)
+	}
+}
+
+// A Location chooses neither credentials of ours nor others for the host that it names.
+func TestMediaRedirectTakesNoPasswordFromItsLocation(t *testing.T) {
+	foreign, foreignRequests := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "picture") })
+	server, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, strings.Replace(foreign.URL, "://", "://admin:password@", 1), http.StatusFound)
+	})
+	if _, err := newTestClient(t, server.URL, nil, toLoopback).Media(t.Context(), testRef, bufferSink(new(bytes.Buffer))); err != nil {
+		t.Fatal(err)
+	}
+	if got := foreignRequests()[0].Header.Get("Authorization"); got != "" {
+		t.Errorf("the foreign host got %q", got)
 	}
 }
 
@@ -84,6 +99,22 @@ func TestBehindAForeignHostThereAreNoCredentials(t *testing.T) {
 	_, _ = c.Media(t.Context(), testRef, bufferSink(new(bytes.Buffer)))
 	if requests()[3].Header.Get("Authorization") == "" {
 		t.Error("the next attachment is asked for without credentials")
+	}
+}
+
+func TestAnAttemptBehindOneThatWasLedAwayTakesTheCredentials(t *testing.T) {
+	var answers atomic.Int32
+	foreign, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		if answers.Add(1) == 1 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	server, requests := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, foreign.URL, http.StatusFound) })
+	if _, err := newTestClient(t, server.URL, nil, toLoopback).Media(t.Context(), testRef, bufferSink(new(bytes.Buffer))); err != nil {
+		t.Fatal(err)
+	}
+	if seen := requests(); len(seen) != 2 || seen[1].Header.Get("Authorization") != "Bearer "+testToken {
+		t.Errorf("%d requests, the last one without the credentials", len(seen))
 	}
 }
 
