@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -294,9 +295,23 @@ func TestCopiesOfBackupsGoWithTheirOriginalsExceptTheNewest(t *testing.T) {
 	if err := db.NoteBackupsRemoved(t.Context(), []string{sums[0], sums[2]}); err != nil {
 		t.Fatal(err)
 	}
-	copies, err := db.ObsoleteCopies(t.Context(), target, CopyKey{}, 10)
-	if err != nil || len(copies) != 2 || copies[0].Path != "/b/noggin_0.dump" || copies[1].Path != "/b/noggin_0.dump.json" {
-		t.Errorf("obsolete are %+v, %v", copies, err)
+	for _, test := range []struct {
+		when, copies string
+		want         []string
+	}{
+		{"no newer copy is whole", `problem = 'it differs' WHERE path <> '/b/noggin_0.dump'`, nil},
+		{"the target keeps it", `problem = NULL, retain_until = CASE path WHEN '/b/noggin_0.dump' THEN now() + interval '1 day' END`, []string{"/b/noggin_0.dump.json"}},
+		{"nothing is in the way", `retain_until = NULL`, []string{"/b/noggin_0.dump", "/b/noggin_0.dump.json"}},
+	} {
+		foreign(t, db, `UPDATE noggin_schema.copies SET `+test.copies)
+		copies, err := db.ObsoleteCopies(t.Context(), target, CopyKey{}, 10)
+		var got []string
+		for _, c := range copies {
+			got = append(got, c.Path)
+		}
+		if err != nil || !slices.Equal(got, test.want) {
+			t.Errorf("%s: obsolete are %q, %v", test.when, got, err)
+		}
 	}
 	if status := theTarget(t, db); status.Backups != 2 || status.Files != 0 {
 		t.Errorf("the target has %+v", status)

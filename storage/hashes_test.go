@@ -417,12 +417,20 @@ func TestHealingWithoutTheReportRenewsColumnsAndStaysMarked(t *testing.T) {
 	db := testDB(t)
 	storedRecords(t, db, 1)
 	importNames(t, db, ImportOptions{}, NamedHash{2, "vehicle", "aa", "TRUCK 1"})
+	archive, _, err := db.BeginArchive(t.Context(), Archive{Name: "a", Month: "2024-01"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign(t, db, `UPDATE noggin_schema.noggin_data SET report_archive_id = $1`, archive)
 	batch, err := db.ClaimStale(t.Context(), 7, "", 10, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if n := saveHealed(t, db, 7, batch, false); n != 0 || columnsOf(t, db, tip(0)) != "TRUCK 1|Unknown (bb)|t|t" {
 		t.Errorf("healed %d records: %s", n, columnsOf(t, db, tip(0)))
+	}
+	if in := scalar[int64](t, db, `SELECT coalesce(report_archive_id, 0) FROM noggin_schema.noggin_data`); in != archive {
+		t.Errorf("the old report is in archive %d, want %d", in, archive)
 	}
 }
 

@@ -124,6 +124,22 @@ func TestARunComesBackToRecordsBehindIt(t *testing.T) {
 	want(tip(4))
 }
 
+// A claim that took as many retries as it wanted has not seen those behind them.
+func TestNoRetryIsPassedOver(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 9)
+	for hours, retry := range []int{8, 7, 6} {
+		foreign(t, db, `UPDATE noggin_schema.noggin_data SET processing_status = 'api_failed', retry_count = 1, next_retry_at = now() - $2 * interval '1 hour' WHERE tip = $1`, tip(retry), hours+1)
+	}
+	var reached Reached
+	for _, want := range [][]string{{tip(0), tip(6)}, {tip(1), tip(7)}, {tip(2), tip(8)}, {tip(3), tip(4)}} {
+		if got := reachedClaims(t, db, &reached, 2); !slices.Equal(got, want) {
+			t.Fatalf("claimed %q, want %q", got, want)
+		}
+	}
+}
+
 func TestARunComesBackToRecordsToAskForAgain(t *testing.T) {
 	t.Parallel()
 	db := testDB(t)
