@@ -692,16 +692,11 @@ func TestUntilFreeStopsWhenThereIsEnough(t *testing.T) {
 func TestARecordInOtherHandsIsLeftToALaterRun(t *testing.T) {
 	t.Parallel()
 	s := newShelf(t, apitest.Options{Records: 3, MediaBytes: apitest.Range{Min: 2000, Max: 3000}, Days: 3, FirstDay: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC)})
-	run, err := s.DB.StartRun(t.Context(), "process", "")
-	batchtest.Must(t, err)
-	var tip string
-	batchtest.Must(t, s.sql.QueryRowContext(t.Context(), `SELECT min(tip) FROM noggin_data`).Scan(&tip))
-	claims, err := s.DB.ClaimTips(t.Context(), run, []string{tip}, "", time.Hour)
-	batchtest.Must(t, err)
+	release := s.takeFirst()
 	if first := s.mustCreate(everything); first.Busy != 1 || first.RecordsRemoved != 2 {
 		t.Errorf("beside process: %+v", first)
 	}
-	batchtest.Must(t, s.DB.Release(t.Context(), run, claims))
+	release()
 	if second := s.mustCreate(everything); second.Busy != 0 || second.RecordsRemoved != 1 || second.Archives[0].Name != "noggin-2025-03-2.tar.zst" {
 		t.Errorf("after it: %+v", second)
 	}

@@ -1,7 +1,10 @@
 package archive
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"maps"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -12,6 +15,7 @@ import (
 	"noggin/api/apitest"
 	"noggin/batch/batchtest"
 	"noggin/batch/files"
+	"noggin/storage"
 )
 
 var threeDays = apitest.Options{Records: 3, MediaBytes: apitest.Range{Min: 2000, Max: 3000}, Days: 3, FirstDay: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC)}
@@ -39,6 +43,143 @@ func TestARecordWhoseClaimIsLostAtTheLastMomentStays(t *testing.T) {
 	}
 	if again := s.mustCreate(everything); again.RecordsRemoved != 1 || len(s.onDisk()) != 0 {
 		t.Errorf("the next run: %+v", again)
+	}
+}
+
+func TestARecordThatIsNoLongerCompleteStays(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, threeDays)
+	s.step = func(step string) {
+		if step == "verified" {
+			s.exec(`UPDATE noggin_data SET processing_status = 'partial' WHERE tip = (SELECT min(tip) FROM noggin_data)`)
+		}
+	}
+	if summary := s.mustCreate(everything); summary.RecordsRemoved != 2 || summary.LeftOutCount != 1 || len(s.onDisk()) == 0 {
+		t.Errorf("summary %+v", summary)
+	}
+	if n := s.scalar(`SELECT count(*) FROM noggin_data WHERE archived AND processing_status = 'partial'`); n != 0 {
+		t.Error("it is archived")
+	}
+}
+
+func TestAReportThatIsWrittenAgainAfterItWasArchivedStays(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, threeDays)
+	var report string
+	batchtest.Must(t, s.sql.QueryRowContext(t.Context(), `SELECT report_path FROM noggin_data ORDER BY tip LIMIT 1`).Scan(&report))
+	s.step = func(step string) {
+		if step == "verified" { // as healing does
+			text := []byte("with other names")
+			sum := sha256.Sum256(text)
+			batchtest.Must(t, os.WriteFile(filepath.Join(s.Paths.Output, report), text, 0o600))
+			s.exec(`UPDATE noggin_data SET report_size_bytes = $2, report_hash_sha256 = $3 WHERE report_path = $1`, report, len(text), hex.EncodeToString(sum[:]))
+		}
+	}
+	if summary := s.mustCreate(everything); summary.RecordsRemoved != 2 || summary.LeftOutCount != 1 || s.onDisk()[report] == "" {
+		t.Errorf("summary %+v, on disk %v", summary, s.onDisk())
+	}
+}
+
+// takeFirst claims the first record as another run does, until it is released.
+func (s *shelf) takeFirst() (release func()) {
+	s.T.Helper()
+	run, err := s.DB.StartRun(s.T.Context(), "process", "")
+	batchtest.Must(s.T, err)
+	var tip string
+	batchtest.Must(s.T, s.sql.QueryRowContext(s.T.Context(), `SELECT min(tip) FROM noggin_data`).Scan(&tip))
+	claims, err := s.DB.ClaimTips(s.T.Context(), run, []string{tip}, "", time.Hour)
+	batchtest.Must(s.T, err)
+	return func() { batchtest.Must(s.T, s.DB.Release(s.T.Context(), run, claims)) }
+}
+
+func TestALongGroupKeepsItsClaims(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, threeDays)
+	s.ClaimLease = time.Second
+	s.step = func(step string) {
+		if step != "record written" {
+			return
+		}
+		s.step = nil
+		const lease = `SELECT (extract(epoch FROM max(claim_expires_at)) * 1000)::bigint FROM noggin_data`
+		taken := s.scalar(lease)
+		for until := time.Now().Add(30 * time.Second); s.scalar(lease) <= taken; time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(until) {
+				t.Error("the claims are not renewed")
+				return
+			}
+		}
+	}
+	if summary := s.mustCreate(everything); summary.RecordsRemoved != 3 {
+		t.Errorf("summary %+v", summary)
+	}
+}
+
+// dieAt runs until the step, and does nothing of what would follow.
+func (s *shelf) dieAt(at string) {
+	s.T.Helper()
+	s.step = func(step string) {
+		if step == at {
+			panic("killed")
+		}
+	}
+	defer func() {
+		if recover() == nil {
+			s.T.Errorf("the run did not come to %q", at)
+		}
+		s.step = nil
+	}()
+	_, _ = s.create(everything)
+}
+
+func TestAFileThatChangedSinceItsRunWasKilledStays(t *testing.T) {
+	t.Parallel()
+	for step, folder := range map[string]string{"marked": "2025/*/*", "aside": files.RemovingFolder + "/*"} {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			s := newShelf(t, threeDays)
+			s.dieAt(step)
+			left := glob(filepath.Join(s.Paths.Output, folder, "*"))
+			if len(left) == 0 {
+				t.Fatal("no file is left")
+			}
+			flipBit(t, left[0], 40)
+			if summary := s.mustCreate(everything); summary.LeftOutCount == 0 {
+				t.Errorf("summary %+v", summary)
+			}
+			if back := glob(filepath.Join(s.Paths.Output, "2025/*/*", filepath.Base(left[0]))); len(back) != 1 {
+				t.Errorf("%s was removed with what somebody wrote into it: %v", left[0], s.onDisk())
+			}
+		})
+	}
+}
+
+func TestAnArchiveIsNotDoneWhileAFileOfItIsOnDisk(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, threeDays)
+	s.dieAt("marked")
+	release := s.takeFirst()
+	if summary := s.mustCreate(everything); summary.Busy != 1 || len(s.onDisk()) == 0 || s.scalar(`SELECT count(*) FROM archives WHERE state = 'removing'`) != 1 {
+		t.Errorf("beside another run: %+v", summary)
+	}
+	release()
+	if summary := s.mustCreate(everything); len(s.onDisk()) != 0 || s.scalar(`SELECT count(*) FROM archives WHERE state = 'done'`) != 1 {
+		t.Errorf("after it: %+v", summary)
+	}
+}
+
+func TestAnArchiveIsNotDoneBeforeAllItsRecordsAreLinked(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, threeDays)
+	file := RegisterOptions{File: s.mustCreate(everything).Archives[0].Path}
+	s.forgetArchives()
+	release := s.takeFirst()
+	if summary, err := s.Register(t.Context(), file); err != nil || summary.Busy != 1 || summary.State != storage.ArchiveKept {
+		t.Errorf("beside another run: %+v, %v", summary, err)
+	}
+	release()
+	if summary, err := s.Register(t.Context(), file); err != nil || summary.State != storage.ArchiveDone {
+		t.Errorf("after it: %+v, %v", summary, err)
 	}
 }
 
