@@ -337,28 +337,56 @@ func TestAFileWithoutAFinalLineEndWaitsLonger(t *testing.T) {
 
 func TestWhatGrowsAfterTheMoveIsImportedToo(t *testing.T) {
 	t.Parallel()
-	b := newInbox(t)
-	b.put("a.csv", "tip\n"+tipA+"\n"+tipB[:40])
-	b.put("b.csv", "tip\n"+tipC+"\n")
-	upload, err := os.OpenFile(b.path("a.csv"), os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer files.Release(upload)
-	b.Progress = func(p Progress) {
-		if p.File == "b.csv" { // a.csv was moved
-			if _, err := upload.WriteString(tipB[40:] + "\n"); err != nil {
-				t.Error(err)
+	for name, full := range map[string]bool{"a run that takes all files": false, "a run that leaves files to the next": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newInbox(t)
+			b.put("a.csv", "tip\n"+tipA+"\n"+tipB[:40])
+			b.put("b.csv", "tip\n"+tipC+"\n")
+			if full {
+				b.takes = 2
+				b.put("c.csv", "tip\n"+tipC+"\n")
 			}
-			b.Progress = nil
+			upload, err := os.OpenFile(b.path("a.csv"), os.O_APPEND|os.O_WRONLY, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer files.Release(upload)
+			b.Progress = func(p Progress) {
+				if p.File == "b.csv" { // a.csv was moved
+					if _, err := upload.WriteString(tipB[40:] + "\n"); err != nil {
+						t.Error(err)
+					}
+					b.Progress = nil
+				}
+			}
+			summary := b.run(Options{ObjectType: "SO"})
+			want := "a.csv imported SO rows=2 new=1 known=0 rejected=1\nb.csv imported SO rows=1 new=1 known=0 rejected=0\n" +
+				b.path("processed/a.csv") + " imported SO rows=2 new=1 known=1 rejected=0"
+			if got := outcomes(summary); got != want || b.records() != 3 {
+				t.Errorf("%s\nwant\n%s", got, want)
+			}
+		})
+	}
+}
+
+// A run that is killed between the two steps imports the file again, and rejects its rows again.
+func TestRejectedRowsAreKeptBeforeTheirFileMoves(t *testing.T) {
+	t.Parallel()
+	b := newInbox(t)
+	b.put("a.csv", "tip\n"+tipA+"\nno tip\n")
+	b.Imported = func(context.Context, string, string) error {
+		staged, err := filepath.Glob(b.path("error/.noggin-*.part"))
+		if err != nil || len(staged) != 1 {
+			t.Errorf("%q, %v", staged, err)
+			return err
 		}
+		return os.Remove(staged[0]) // it cannot get its name
 	}
-	summary := b.run(Options{ObjectType: "SO"})
-	want := "a.csv imported SO rows=2 new=1 known=0 rejected=1\nb.csv imported SO rows=1 new=1 known=0 rejected=0\n" +
-		b.path("processed/a.csv") + " imported SO rows=2 new=1 known=1 rejected=0"
-	if got := outcomes(summary); got != want || b.records() != 3 {
-		t.Errorf("%s\nwant\n%s", got, want)
+	if _, err := b.Run(t.Context(), Options{}); err == nil {
+		t.Error("the rejected rows are lost, and the run ended well")
 	}
+	b.wantTree("a.csv")
 }
 
 func TestTheAgeOfAFileOutlivesAClockThatIsSetBack(t *testing.T) {
