@@ -385,6 +385,10 @@ func TestCopiesThatCouldNotBeRecordedAreDueAtOnce(t *testing.T) {
 		t.Errorf("the next run: %+v", s)
 	}
 	w.checkTarget()
+	w.Execute(`ALTER TABLE noggin_schema.copies ADD CONSTRAINT none CHECK (false) NOT VALID`)
+	if _, err := w.copier.Verify(t.Context(), 1, VerifyOptions{}); err == nil {
+		t.Error("the verification recorded what it found")
+	}
 }
 
 // While a batch is copied the one before is flushed and recorded.
@@ -578,8 +582,17 @@ func TestTheNewestBackupIsOneWithAManifest(t *testing.T) {
 	if err != nil || len(newest) != 1 {
 		t.Fatal(newest, err)
 	}
-	batchtest.Must(t, os.Remove(newest[0]))
 	folder := t.TempDir()
+	older, err := filepath.Glob(filepath.Join(w.target, "backups", "noggin_db_20260101_000000.dump.*"))
+	batchtest.Must(t, err)
+	for _, at := range older { // copied again, after it was damaged
+		batchtest.Must(t, os.Chtimes(at, time.Now().Add(time.Hour), time.Now().Add(time.Hour)))
+	}
+	batchtest.Must(t, os.WriteFile(newest[0], []byte("damaged"), 0o644))
+	if back, err := w.copier.RestoreBackup(t.Context(), "", folder); err == nil || filepath.Base(back.Path) != "noggin_db_20260102_000000.dump" || len(tree(t, folder)) > 0 {
+		t.Errorf("with a damaged manifest: %+v, %v, %v", back, err, tree(t, folder))
+	}
+	batchtest.Must(t, os.Remove(newest[0]))
 	back, err := w.copier.RestoreBackup(t.Context(), "", folder)
 	if err != nil || filepath.Base(back.Path) != "noggin_db_20260101_000000.dump" || len(tree(t, folder)) != 2 {
 		t.Errorf("%+v, %v, %v", back, err, tree(t, folder))
