@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -93,6 +94,15 @@ func (db *DB) RecordBackup(ctx context.Context, sum, path string, bytes int64, t
 		INSERT INTO noggin_schema.backups (hash_sha256, path, size_bytes, host, taken_at)
 		VALUES ($1, $2, $3, $4, $5::timestamptz) ON CONFLICT (hash_sha256) DO NOTHING`,
 		sum, path, bytes, db.host, taken.Format(time.RFC3339Nano))
+}
+
+// BackupsIn counts the backups that this host made in the folder and that no rotation has
+// removed.
+func (db *DB) BackupsIn(ctx context.Context, dir string) (n int64, err error) {
+	err = db.get(ctx, "count the backups in a folder", &n, `
+		SELECT count(*) FROM noggin_schema.backups WHERE host = $1 AND removed_at IS NULL AND regexp_replace(path, '/[^/]*$', '/') = $2`,
+		db.host, filepath.Clean(dir)+"/")
+	return n, err
 }
 
 // RecordedBackups returns the SHA-256 of each dump that noggin made.

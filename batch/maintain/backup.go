@@ -64,6 +64,9 @@ func (m *Maintenance) Backup(ctx context.Context, dir string) (Effect, error) {
 	if rotated {
 		dir = m.Paths.Backups
 	}
+	if err := m.checkMounted(ctx, dir); err != nil {
+		return Effect{}, err
+	}
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return Effect{}, fmt.Errorf("create the folder for backups: %w", err)
 	}
@@ -112,6 +115,28 @@ func (m *Maintenance) BackedUpToday(ctx context.Context) (*Effect, error) {
 		}, nil
 	}
 	return nil, nil
+}
+
+// emptiedName is the file by which an operator says that the backups of a folder were
+// removed on purpose.
+const emptiedName = ".noggin-backups"
+
+// checkMounted refuses a folder that has nothing of backups although this host made some
+// there: a new one would go to the volume below, and hide that this one is not mounted.
+func (m *Maintenance) checkMounted(ctx context.Context, dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("look into the folder for backups: %w", err)
+	}
+	if slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return strings.HasPrefix(e.Name(), "noggin_") || e.Name() == emptiedName }) {
+		return nil
+	}
+	made, err := m.DB.BackupsIn(ctx, dir)
+	if err != nil || made == 0 {
+		return err
+	}
+	return fmt.Errorf("%s has none of the %s that were made there: mount its volume; if they were removed on purpose, `mkdir -p %s && touch %s`",
+		dir, health.Plural(made, "backup"), files.ShellQuoted(dir), files.ShellQuoted(filepath.Join(dir, emptiedName)))
 }
 
 // checkRoom returns an error when a backup like the last one would fill the volume.
@@ -183,11 +208,14 @@ func (m *Maintenance) dump(ctx context.Context, dir string) (Backup, error) {
 	if err := m.DB.RecordBackup(ctx, b.SHA256, b.Path(), b.Bytes, b.TakenAt); err != nil {
 		return b, err
 	}
-	if err := b.writeManifest(); err != nil {
-		return b, err
+	if err = b.writeManifest(); err == nil {
+		err = files.NamePartial(b.Path())
+	}
+	if err != nil { // nobody may look for it
+		return b, errors.Join(err, m.DB.NoteBackupsRemoved(context.WithoutCancel(ctx), []string{b.SHA256}))
 	}
 	m.Log.Info("a backup was written", "path", b.Path(), "sha256", b.SHA256)
-	return b, files.NamePartial(b.Path())
+	return b, nil
 }
 
 // createEmpty creates the file that pg_dump fills, so that it has backupMode.

@@ -5,8 +5,10 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -92,6 +94,39 @@ func TestABackupIsRestoredAndEveryRowCounted(t *testing.T) {
 	if left, _ := filepath.Glob(m.Paths.Backups + "/*" + files.PartialExt); len(left) != 0 {
 		t.Errorf("left over: %v", left)
 	}
+}
+
+// On the volume below, backups would fill another disk and be hidden by the next mount.
+func TestABackupDoesNotGoBelowAVolumeThatIsNotMounted(t *testing.T) {
+	t.Parallel()
+	m := newMaintenance(t, 1)
+	mustBackup(t, m)
+	mounted := m.Paths.Backups + " mounted"
+	must := func(errs ...error) {
+		t.Helper()
+		if err := errors.Join(errs...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(os.Rename(m.Paths.Backups, mounted))
+	for _, empty := range []bool{false, true} {
+		if empty {
+			must(os.Mkdir(m.Paths.Backups, 0o750))
+		}
+		if _, err := m.Backup(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "has none of the 1 backup that") {
+			t.Errorf("empty %v: %v", empty, err)
+		}
+		if left, _ := filepath.Glob(m.Paths.Backups + "/*"); len(left) != 0 {
+			t.Errorf("written: %v", left)
+		}
+	}
+	must(os.Remove(m.Paths.Backups), os.Rename(mounted, m.Paths.Backups))
+	mustBackup(t, m)
+	must(os.RemoveAll(m.Paths.Backups))
+	_, err := m.Backup(t.Context(), "")
+	_, remedy, _ := strings.Cut(fmt.Sprint(err), "on purpose, `")
+	must(exec.CommandContext(t.Context(), "sh", "-c", strings.TrimSuffix(remedy, "`")).Run())
+	mustBackup(t, m)
 }
 
 func TestABackupOfTheSameSecondIsLeftAlone(t *testing.T) {

@@ -18,7 +18,9 @@ func backupCommand(open *session.Opener) *cli.Command {
 		Usage: "dump the database into [paths] backups, and delete backups that the rotation does not keep",
 		Description: `Writes noggin_DATABASE_YYYYMMDD_HHMMSS.dump (pg_dump's custom format) and, beside
 it, a manifest with its hash and what it holds. The last backup of each of
-[maintain] keep_daily days, keep_weekly weeks and keep_monthly months is kept.`,
+[maintain] keep_daily days, keep_weekly weeks and keep_monthly months is kept.
+
+A folder that has lost all its backups is refused: its volume may not be mounted.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "to", Usage: "write into `DIR` instead, and delete no old backup", TakesFile: true},
 			&cli.BoolFlag{Name: "once", Usage: "do nothing when a host has made today's backup already"},
