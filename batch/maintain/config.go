@@ -68,6 +68,9 @@ func (m Config) Validate() error {
 			errs = append(errs, fmt.Errorf("[maintain] %s = %d: want 0 to 1000", keep.key, keep.value))
 		}
 	}
+	if m.VerifyURL == "" {
+		return errors.Join(errs...)
+	}
 	if _, err := (storage.Config{URL: m.VerifyURL}).DatabaseName(); err != nil {
 		errs = append(errs, errors.New("[maintain] verify_url: not a libpq URL (its value is not shown: it may hold a password)"))
 	}

@@ -35,3 +35,11 @@ func TestFieldsOfAManifestAreBounded(t *testing.T) {
 		}
 	}
 }
+
+// Whatever libpq's variables hold, an empty verify_url is no mistake.
+func TestAnEmptyVerifyURLIsValid(t *testing.T) {
+	t.Setenv("PGPORT", "none")
+	if err := DefaultConfig().Validate(); err != nil {
+		t.Error(err)
+	}
+}
