@@ -84,7 +84,7 @@ func (m *Maintenance) Backup(ctx context.Context, dir string) (Effect, error) {
 	result := backupResult{Path: b.Path(), Backup: b, Removed: []string{}}
 	if rotated {
 		if earlier, _, err = m.recorded(ctx); err == nil {
-			result.Removed, err = m.rotateBackups(ctx, earlier)
+			result.Removed, err = m.rotateBackups(ctx, earlier, b.TakenAt)
 		}
 	}
 	result.Seconds = time.Since(started).Seconds()
@@ -258,8 +258,24 @@ func (m *Maintenance) backups(dir string) ([]Backup, error) {
 		}
 		backups = append(backups, b)
 	}
-	slices.SortStableFunc(backups, func(a, b Backup) int { return b.TakenAt.Compare(a.TakenAt) })
+	sortNewestFirst(backups, time.Now())
 	return backups, nil
+}
+
+// sortNewestFirst puts backups last whose time is more than a day ahead of now: the
+// server's clock was ahead when they were made, so all others that were made since are
+// newer.
+func sortNewestFirst(backups []Backup, now time.Time) {
+	isAhead := func(b Backup) bool { return b.TakenAt.After(now.AddDate(0, 0, 1)) }
+	slices.SortStableFunc(backups, func(a, b Backup) int {
+		switch {
+		case isAhead(a) == isAhead(b):
+			return b.TakenAt.Compare(a.TakenAt)
+		case isAhead(a):
+			return 1
+		}
+		return -1
+	})
 }
 
 // recorded returns the backups in [paths] backups that the database recorded, the newest
@@ -279,10 +295,10 @@ func (m *Maintenance) recorded(ctx context.Context) (backups []Backup, others in
 
 // rotateBackups removes those of the backups in [paths] backups that rotate returns, and
 // old manifests without a backup. The copies of the removed backups are removed later.
-func (m *Maintenance) rotateBackups(ctx context.Context, backups []Backup) (removed []string, err error) {
+func (m *Maintenance) rotateBackups(ctx context.Context, backups []Backup, now time.Time) (removed []string, err error) {
 	removed = []string{}
 	var sums []string
-	old := rotate(backups, m.Config, m.Location)
+	old := rotate(backups, m.Config, m.Location, now)
 	for _, b := range old {
 		sums = append(sums, b.SHA256)
 	}
@@ -317,9 +333,10 @@ func (m *Maintenance) rotateBackups(ctx context.Context, backups []Backup) (remo
 // rotate returns the backups to remove. It keeps the last good backup of each of as
 // many days, weeks and months as keep says. It always keeps the newest good backup
 // and the newest one that a trial restore has verified. Broken backups stay for
-// people to look at. Days begin in loc.
-func rotate(backups []Backup, keep Config, loc *time.Location) []Backup {
-	good := slices.DeleteFunc(slices.Clone(backups), func(b Backup) bool { return b.Broken != "" })
+// people to look at. Backups that are later than now stay until their time has come: they
+// are from a clock that was ahead, and take no other backup's place. Days begin in loc.
+func rotate(backups []Backup, keep Config, loc *time.Location, now time.Time) []Backup {
+	good := slices.DeleteFunc(slices.Clone(backups), func(b Backup) bool { return b.Broken != "" || b.TakenAt.After(now) })
 	slices.SortStableFunc(good, func(a, b Backup) int { return b.TakenAt.Compare(a.TakenAt) })
 	kept := map[string]bool{}
 	for i, b := range good {

@@ -195,7 +195,7 @@ func (e *Emergency) measures() []measure {
 			if err != nil {
 				return "", err
 			}
-			removed, err := e.rotateBackups(ctx, backups)
+			removed, err := e.rotateBackups(ctx, backups, time.Now())
 			return "removed " + health.Plural(int64(len(removed)), "old backup"), err
 		}},
 		{name: "errors", needsDB: true, plan: e.planErrors, do: e.pruneErrors},
@@ -234,7 +234,7 @@ func (e *Emergency) planBackups(ctx context.Context) (string, int64, error) {
 	if err != nil {
 		return "", 0, err
 	}
-	old := rotate(backups, e.Config, e.Location)
+	old := rotate(backups, e.Config, e.Location, time.Now())
 	var bytes int64
 	for _, b := range old {
 		bytes += b.Bytes

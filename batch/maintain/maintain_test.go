@@ -305,7 +305,7 @@ func TestABackupThatIsGoneAlreadyIsNotedAsRemoved(t *testing.T) {
 		gone = append(gone, b)
 	}
 	m.Config.KeepDaily, m.Config.KeepWeekly, m.Config.KeepMonthly = 1, 1, 1
-	removed, err := m.rotateBackups(t.Context(), gone)
+	removed, err := m.rotateBackups(t.Context(), gone, time.Now())
 	if err != nil || len(removed) != 2 {
 		t.Errorf("removed %q, %v", removed, err)
 	}
@@ -335,7 +335,7 @@ func TestRotationKeepsTheLastOfEachPeriod(t *testing.T) {
 		return all
 	}
 	remaining := func(all []Backup, keep Config) string {
-		gone := rotate(all, keep, perth)
+		gone := rotate(all, keep, perth, time.Date(2026, 11, 24, 4, 0, 0, 0, perth))
 		var names []string
 		for _, b := range all {
 			if !slices.ContainsFunc(gone, func(g Backup) bool { return g.File == b.File }) {
@@ -350,11 +350,15 @@ func TestRotationKeepsTheLastOfEachPeriod(t *testing.T) {
 	broken := daily(3)
 	broken[0].Broken = "cut"
 	twice := append([]Backup{{File: "evening", TakenAt: time.Date(2026, 11, 23, 23, 0, 0, 0, perth)}}, daily(3)...)
+	ahead := append([]Backup{
+		{File: "next year", TakenAt: time.Date(2027, 11, 23, 0, 0, 0, 0, perth)}, {File: "in an hour", TakenAt: time.Date(2026, 11, 24, 5, 0, 0, 0, perth)},
+	}, daily(3)...)
 	for name, c := range map[string]struct {
 		all  []Backup
 		keep Config
 		want string
 	}{
+		"a clock was ahead":  {ahead, Config{KeepDaily: 1}, "next year in an hour 2026-11-24"},
 		"days":               {daily(40), Config{KeepDaily: 3}, "2026-11-24 2026-11-23 2026-11-22"},
 		"weeks from Monday":  {daily(40), Config{KeepWeekly: 3}, "2026-11-24 2026-11-22 2026-11-15"},
 		"months":             {daily(70), Config{KeepMonthly: 3}, "2026-11-24 2026-10-31 2026-09-30"},
@@ -369,6 +373,21 @@ func TestRotationKeepsTheLastOfEachPeriod(t *testing.T) {
 	} {
 		if got := remaining(c.all, c.keep); got != c.want {
 			t.Errorf("%s: kept %s, want %s", name, got, c.want)
+		}
+	}
+}
+
+func TestABackupOfAClockThatWasAheadIsNotTheNewest(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 24, 4, 0, 0, 0, time.UTC)
+	var backups []Backup
+	for _, hours := range []int{-48, 9000, 1, 8000, -1} {
+		backups = append(backups, Backup{TakenAt: now.Add(time.Duration(hours) * time.Hour)})
+	}
+	sortNewestFirst(backups, now)
+	for i, hours := range []float64{1, -1, -48, 9000, 8000} {
+		if got := backups[i].TakenAt.Sub(now).Hours(); got != hours {
+			t.Errorf("backup %d is of %v h from now, want %v", i, got, hours)
 		}
 	}
 }
