@@ -39,7 +39,7 @@ func TestTimesThatAClockSetWhileItWasAheadAreBroughtBack(t *testing.T) {
 	if !standing().ClockSetBack {
 		t.Fatal("the clock that was set back is not noticed")
 	}
-	if err := db.BringTimesBack(t.Context(), time.Minute); err != nil {
+	if err := db.BringTimesBack(t.Context(), time.Minute, nil); err != nil {
 		t.Fatal(err)
 	}
 	s := standing()
@@ -55,6 +55,39 @@ func TestTimesThatAClockSetWhileItWasAheadAreBroughtBack(t *testing.T) {
 		if waits[i] != want {
 			t.Errorf("minutes to wait: %s, want %s", waits[i], want)
 		}
+	}
+}
+
+// What was stored and asked for while the clock was ahead goes on with the steps; a copy
+// is due again.
+func TestTheScheduleOfAClockThatWasAheadIsBroughtBack(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	tips := []string{"asked", "stored", "right", "failing", "waiting"}
+	if _, err := db.EnsureRecords(t.Context(), tips, "LCD", false); err != nil {
+		t.Fatal(err)
+	}
+	target := register(t, db, "/copy")
+	foreign(t, db, `
+		INSERT INTO noggin_schema.refreshes (record_tip, due_at, step, version_at, asked_at) VALUES
+			('asked', NULL, 0, now() - interval '1 hour', now() + interval '40 days'),
+			('stored', now() + interval '41 days', 0, now() + interval '40 days', NULL),
+			('right', now() + interval '20 days', 2, now() - interval '10 days', now() - interval '3 days')`)
+	for tip, wait := range map[string]string{"failing": "24 hours", "waiting": "40 days"} {
+		foreign(t, db, `INSERT INTO noggin_schema.copies_due (target_id, path, hash_sha256, size_bytes, kind, due_at)
+			SELECT id, '`+tip+`', '', 1, 'report', now() + interval '`+wait+`' FROM noggin_schema.copy_targets`)
+	}
+	day := 24 * time.Hour
+	if err := db.BringTimesBack(t.Context(), time.Minute, []time.Duration{2 * day, 30 * day}); err != nil {
+		t.Fatal(err)
+	}
+	got := scalar[string](t, db, `SELECT string_agg(record_tip || ' ' || step || ' ' || (due_at BETWEEN now() + interval '46 hours' AND now() + interval '58 hours')
+		|| ' ' || (greatest(version_at, asked_at) <= now()), ', ' ORDER BY record_tip) FROM noggin_schema.refreshes`)
+	if want := "asked 0 true true, right 2 false true, stored 0 true true"; got != want {
+		t.Errorf("askings: %s, want %s", got, want)
+	}
+	if due := claimCopies(t, db, target, 10); len(due) != 1 || due[0].Path != "waiting" {
+		t.Errorf("due to be copied: %+v", due)
 	}
 }
 

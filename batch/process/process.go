@@ -184,7 +184,7 @@ func (p *Processor) standing(ctx context.Context) (storage.Standing, error) {
 		return standing, err
 	}
 	p.Log.Warn("the clock of the database's server was set back: records that waited are due now; synchronise that clock (NTP)")
-	if err := p.DB.BringTimesBack(ctx, p.Processing.ClaimLease); err != nil {
+	if err := p.DB.BringTimesBack(ctx, p.Processing.ClaimLease, p.Refresh.After); err != nil {
 		return standing, err
 	}
 	return p.DB.Standing(ctx)
