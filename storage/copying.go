@@ -30,6 +30,8 @@ type DueCopy struct {
 	Kind      string `db:"kind"`
 	RecordTip string `db:"record_tip"` // "": a backup
 	Damaged   bool   `db:"damaged"`    // a verification found a problem with its copy
+	Host      string `db:"host"`       // of a backup that another host made; "" otherwise
+	Outdated  bool   `db:"outdated"`   // the target has a newer backup than this one of another host
 }
 
 // dueKeys names the rows of copies_due among the keys in $2.
@@ -37,7 +39,8 @@ const dueKeys = `noggin_schema.copies_due d USING jsonb_to_recordset($2::jsonb) 
 	WHERE d.target_id = $1 AND d.path = v.path AND d.hash_sha256 = v.sha256`
 
 // ClaimCopies takes up to limit files that are due for the target, those that wait
-// longest first. They are due again when the lease ends.
+// longest first. They are due again when the lease ends. A backup is left to the host
+// that made it for a day: then that host is gone, or has another name.
 func (db *DB) ClaimCopies(ctx context.Context, target int64, limit int, lease time.Duration) (due []DueCopy, err error) {
 	err = db.tx(ctx, "claim files to copy", func(tx *sqlx.Tx) error {
 		due = nil
@@ -46,12 +49,18 @@ func (db *DB) ClaimCopies(ctx context.Context, target int64, limit int, lease ti
 		}
 		return tx.SelectContext(ctx, &due, db.sql(`
 			WITH chosen AS (SELECT d.path, d.hash_sha256 FROM noggin_schema.copies_due d
-				WHERE d.target_id = $1 AND d.due_at <= now() AND d.host IN ('', $4) ORDER BY d.due_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+				WHERE d.target_id = $1 AND d.due_at <= now() AND (d.host IN ('', $4) OR d.due_since < now() - interval '25 hours') ORDER BY d.due_at LIMIT $2 FOR UPDATE SKIP LOCKED)
 			UPDATE noggin_schema.copies_due d SET due_at = now() + $3 * interval '1 second'
 			FROM chosen WHERE d.target_id = $1 AND d.path = chosen.path AND d.hash_sha256 = chosen.hash_sha256
 			RETURNING d.path, d.hash_sha256, d.size_bytes, d.kind, d.record_tip,
 			          EXISTS (SELECT FROM noggin_schema.copies c WHERE c.target_id = d.target_id AND c.path = d.path AND c.hash_sha256 = d.hash_sha256
-			                  AND c.problem IS NOT NULL) AS damaged`), target, limit, lease.Seconds(), db.host)
+			                  AND c.problem IS NOT NULL) AS damaged,
+			          CASE d.host WHEN $4 THEN '' ELSE d.host END AS host,
+			          CASE WHEN d.host NOT IN ('', $4) THEN EXISTS (SELECT FROM noggin_schema.backups b
+			                  JOIN noggin_schema.backups k ON k.taken_at > b.taken_at
+			                  JOIN noggin_schema.copies n ON n.path = k.path AND n.hash_sha256 = k.hash_sha256 AND n.target_id = $1
+			                  WHERE b.hash_sha256 = d.hash_sha256 AND n.kind = 'backup' AND n.obsolete_at IS NULL AND n.problem IS NULL)
+			               ELSE false END AS outdated`), target, limit, lease.Seconds(), db.host)
 	})
 	return due, err
 }

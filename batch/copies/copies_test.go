@@ -348,6 +348,38 @@ func TestReplacedReportsAndRemovedBackupsLeaveTheTarget(t *testing.T) {
 	}
 }
 
+// A host that was renamed, or is gone, leaves backups that it does not copy any more.
+func TestBackupsOfAHostThatIsGoneAreCopiedOrGivenUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	w.run()
+	batchtest.Must(t, os.MkdirAll(w.paths.Backups, 0o755))
+	backup := func(name string, there bool, age time.Duration) {
+		t.Helper()
+		at, sum := filepath.Join(w.paths.Backups, name), sha256.Sum256([]byte(name))
+		if there {
+			batchtest.Must(t, os.WriteFile(at, []byte(name), 0o644), os.WriteFile(at+".json", []byte("{}"+name), 0o644))
+		}
+		batchtest.Must(t, w.DB.RecordBackup(t.Context(), hex.EncodeToString(sum[:]), at, int64(len(name)), time.Now().Add(-age)))
+	}
+	backup("there.dump", true, 4*time.Hour)
+	backup("lost.dump", false, 2*time.Hour)
+	w.Execute(`UPDATE noggin_schema.copies_due SET host = 'old-name'`)
+	if s := w.run(); s.Copied != 0 || s.Count != 0 {
+		t.Errorf("within a day: %+v", s)
+	}
+	w.Execute(`UPDATE noggin_schema.copies_due SET due_since = now() - interval '26 hours'`)
+	if s := w.run(); s.Copied != 2 || s.Count != 1 || !strings.Contains(s.First[0].What, "host old-name, which made it") {
+		t.Errorf("after a day: %+v", s)
+	}
+	backup("newer.dump", true, time.Hour)
+	w.run()
+	w.Execute(`UPDATE noggin_schema.copies_due SET due_at = now()`)
+	if s := w.run(); s.Count != 0 || s.Gone != 1 || w.Value(`SELECT count(*) FROM noggin_schema.copies_due`) != "0" {
+		t.Errorf("with a newer one: %+v", s)
+	}
+}
+
 func TestAnInterruptedRunKeepsWhatItCopied(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 4)

@@ -181,8 +181,14 @@ func (r *runner) copyBackup(ctx context.Context, one *result) {
 		one.later = true // it gets its name in a moment
 		return
 	}
-	r.Log.Warn("a backup was removed before it was copied", "path", one.due.Path)
-	one.copied, one.gone = nil, true
+	one.copied = nil
+	if one.due.Host != "" && !one.due.Outdated {
+		one.failed = fmt.Sprintf("it is not here, and host %s, which made it, has not copied it for a day: run `noggin copy run` there, "+
+			"or `noggin maintain backup` here: once a newer backup is copied, this one is given up", one.due.Host)
+		return
+	}
+	r.Log.Warn("a backup was removed before it was copied", "path", one.due.Path, "host", one.due.Host)
+	one.gone = true
 }
 
 func (r *runner) putBackup(ctx context.Context, one *result) error {
