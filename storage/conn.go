@@ -303,8 +303,12 @@ func (w *wire) limited(set func(time.Time) error, pause time.Duration) error {
 }
 
 // goesOn tells whether a read that got nothing for a while waits on: the answer may be
-// lost, and then nothing else would end it.
+// lost, and then nothing else would end it. A read with a limit does not: its limit has
+// passed, perhaps while the program was frozen.
 func (w *wire) goesOn() bool {
+	if w.atWork == nil {
+		return false
+	}
 	w.mu.Lock()
 	limit := w.limit()
 	w.mu.Unlock()

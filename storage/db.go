@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
@@ -30,6 +31,11 @@ type DB struct {
 // statement connects. Maintenance and exports set the statement timeout to 0, which
 // is no limit.
 func Open(cfg Config, command string) (*DB, error) { return open(cfg, command, "") }
+
+// frozenAfter is how long a transaction may wait for its program. Ours never wait so long.
+// A host that is frozen, or is gone without a word, would else keep its locks, such as
+// that of the circuit, for hours.
+const frozenAfter = 15 * time.Second
 
 // open is Open for another database of the same server; "" is the one in the URL.
 func open(cfg Config, command, database string) (*DB, error) {
@@ -55,6 +61,7 @@ func open(cfg Config, command, database string) (*DB, error) {
 		pqCfg.Runtime["search_path"] = pq.QuoteIdentifier(cfg.Schema)
 	}
 	pqCfg.Runtime["statement_timeout"] = strconv.FormatInt(cfg.StatementTimeout.Milliseconds(), 10)
+	pqCfg.Runtime["idle_in_transaction_session_timeout"] = strconv.FormatInt(frozenAfter.Milliseconds(), 10)
 	pqCfg.Runtime["lock_timeout"] = strconv.FormatInt(cfg.lockTimeout().Milliseconds(), 10)
 	if cfg.Timezone != "" {
 		pqCfg.Runtime["TimeZone"] = cfg.Timezone

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/lib/pq"
@@ -61,7 +62,8 @@ func unavailable(err error) bool {
 		case "53": // too many connections, out of memory; not a full disk
 			return pqErr.Code != "53100"
 		}
-		return pqErr.Code == "25006" || pqErr.Code == "40001" || pqErr.Code == "40P01" // read-only after a failover, serialization, deadlock
+		// Read-only after a failover, frozen in a transaction, serialization, deadlock.
+		return slices.Contains([]pqerror.Code{"25006", "25P03", "40001", "40P01"}, pqErr.Code)
 	}
 	var netErr net.Error
 	var sysErr *os.SyscallError

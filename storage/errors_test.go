@@ -29,6 +29,7 @@ func TestWhatTheDatabaseSaysIsToldApart(t *testing.T) {
 		"starting up":           {code("57P03"), true, ErrUnavailable, ""},
 		"too many connections":  {code("53300"), true, ErrUnavailable, ""},
 		"standby":               {code("25006"), true, ErrUnavailable, ""},
+		"frozen":                {code("25P03"), true, ErrUnavailable, ""},
 		"deadlock":              {code("40P01"), true, ErrUnavailable, ""},
 		"disk full":             {code("53100"), false, ErrUnavailable, "free space on the volume of the database's server"},
 		"no such database":      {code("3D000"), false, ErrUnavailable, "refuses the connection: in a transaction: pq: x (3D000): correct the database's name"},

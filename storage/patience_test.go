@@ -99,6 +99,47 @@ func TestAStatementWithoutALimitEndsWhenItsAnswerIsLost(t *testing.T) {
 	}
 }
 
+// A program that was frozen, with its host or by a signal, finds that the limit of its
+// read has passed.
+func TestAReadWhoseLimitHasPassedEnds(t *testing.T) {
+	t.Parallel()
+	client, server := net.Pipe()
+	defer func() { _ = errors.Join(client.Close(), server.Close()) }()
+	w := &wire{Conn: client, patience: time.Millisecond}
+	if _, err := w.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error(err)
+	}
+}
+
+// The locks of a host that is frozen are free after a while, and it begins again.
+func TestATransactionThatWasFrozenBeginsAgain(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	if limit := scalar[string](t, db, `SELECT current_setting('idle_in_transaction_session_timeout')`); limit != "15s" {
+		t.Errorf("a transaction may wait %s for its program", limit)
+	}
+	tries := 0
+	err := db.tx(t.Context(), "stay frozen", func(tx *sqlx.Tx) error {
+		var session int
+		if err := tx.GetContext(t.Context(), &session, `SELECT pg_backend_pid()`); err != nil {
+			return err
+		}
+		if tries++; tries == 1 {
+			if _, err := tx.ExecContext(t.Context(), `SET LOCAL idle_in_transaction_session_timeout = '1ms'`); err != nil {
+				return err
+			}
+			for scalar[int](t, db, fmt.Sprintf(`SELECT count(*) FROM pg_stat_activity WHERE pid = %d`, session)) > 0 {
+				time.Sleep(time.Millisecond)
+			}
+		}
+		_, err := tx.ExecContext(t.Context(), `SELECT 1`)
+		return err
+	})
+	if err != nil || tries != 2 {
+		t.Errorf("%d tries: %v", tries, err)
+	}
+}
+
 func TestAStatementEndsSoonAfterItsContext(t *testing.T) {
 	t.Parallel()
 	db, proxy := patientDB(t, time.Minute)
