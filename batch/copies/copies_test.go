@@ -24,6 +24,7 @@ import (
 	"noggin/batch/files"
 	"noggin/batch/process"
 	"noggin/storage"
+	"noggin/storage/storagetest"
 )
 
 // world is a mirror with complete records and a copier to a folder.
@@ -377,6 +378,38 @@ func TestBackupsOfAHostThatIsGoneAreCopiedOrGivenUp(t *testing.T) {
 	w.Execute(`UPDATE noggin_schema.copies_due SET due_at = now()`)
 	if s := w.run(); s.Count != 0 || s.Gone != 1 || w.Value(`SELECT count(*) FROM noggin_schema.copies_due`) != "0" {
 		t.Errorf("with a newer one: %+v", s)
+	}
+}
+
+// slowDisk is a target whose flush takes a while.
+type slowDisk struct {
+	target
+	takes time.Duration
+}
+
+func (s slowDisk) Flush() error { time.Sleep(s.takes); return nil }
+
+func TestResultsAreRecordedAfterALongFlushUnlessTheDatabaseIsAway(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	proxy := storagetest.NewProxy(t, w.URL)
+	cfg := storage.DefaultConfig()
+	cfg.URL, cfg.RetryFor = proxy.URL(w.URL), 2*time.Second
+	db, err := storage.Open(cfg, "copy run")
+	batchtest.Must(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	copier := *w.copier
+	copier.DB = db
+	id, err := db.RegisterCopyTarget(t.Context(), w.target, "")
+	batchtest.Must(t, err)
+	r := &runner{Copier: &copier, id: id, to: slowDisk{takes: cfg.RetryFor + 100*time.Millisecond}}
+	if err := r.record(t.Context(), nil); err != nil {
+		t.Errorf("after a long flush: %v", err)
+	}
+	r.to = slowDisk{}
+	proxy.Stall()
+	if err := r.record(t.Context(), nil); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("without the database: %v", err)
 	}
 }
 

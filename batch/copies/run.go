@@ -1,6 +1,7 @@
 package copies
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -230,8 +231,6 @@ func (r *runner) copyBatch(ctx context.Context, due []storage.DueCopy, before fu
 // record records results, also after the run was interrupted: what was copied need not be
 // copied again.
 func (r *runner) record(ctx context.Context, results []result) error {
-	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
 	var all storage.CopyResults
 	var back []storage.CopyKey
 	var ended error
@@ -253,8 +252,12 @@ func (r *runner) record(ctx context.Context, results []result) error {
 			all.Copied = append(all.Copied, one.copied...)
 		}
 	}
-	if err := r.to.Flush(); err != nil {
-		return errors.Join(err, r.DB.PostponeCopies(ending, r.id, keysOf(results), 0))
+	flushErr := r.to.Flush() // of many folders on a slow disk it takes long
+	limit := cmp.Or(r.DB.RetryFor(), 10*time.Second)
+	ending, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), limit, fmt.Errorf("%w: no success within %s", storage.ErrUnavailable, limit))
+	defer cancel()
+	if flushErr != nil {
+		return errors.Join(flushErr, r.DB.PostponeCopies(ending, r.id, keysOf(results), 0))
 	}
 	err := r.DB.FinishCopies(ending, r.id, all)
 	if err != nil { // the next run finds them due, and in the target
