@@ -179,10 +179,14 @@ func (p planner) restore() []PlanStep {
 		},
 		{
 			Title: "Complete the schema, pause what was restored, and look at it",
-			Notes: []string{fmt.Sprintf("It should have %s.", health.Plural(b.Rows["noggin_data"], "record"))},
+			Notes: []string{
+				fmt.Sprintf("It should have %s.", health.Plural(b.Rows["noggin_data"], "record")),
+				"A backup has no statistics: without them, PostgreSQL reads whole tables where it needs a few rows.",
+			},
 			Commands: []string{
 				p.noggin + " init-db",
 				p.noggin + ` maintain pause --reason "closing the gap after a restore"`,
+				p.noggin + " maintain analyze",
 				p.noggin + " report status",
 				p.noggin + " validate data",
 			},

@@ -149,8 +149,10 @@ func (m *mirror) sealAll(ctx context.Context) (err error) {
 	if err := rows.Err(); err != nil {
 		return err
 	}
-	_, err = m.run(ctx, "seal", "--no-progress")
-	return err
+	if _, err = m.run(ctx, "seal", "--no-progress"); err != nil {
+		return err
+	}
+	return m.exec(ctx, `VACUUM (ANALYZE) noggin_schema.seal_leaves, noggin_schema.seal_tiles`)
 }
 
 // generatedLeaf is a leaf of the size that one with three attachments has.
