@@ -39,7 +39,7 @@ func TestTroubleWithArchivesIsFlagged(t *testing.T) {
 		says     []string
 	}{
 		{"none", nil, nil, nil},
-		{"all well", []watch.Archive{archive("a", watch.There, nil), archive("b", watch.Elsewhere, nil), archive("c", watch.Unwritten, aged(999))}, nil, nil},
+		{"all well", []watch.Archive{archive("a", watch.There, nil), archive("b", watch.Elsewhere, aged(999)), archive("c", watch.Unwritten, aged(999)), archive("d", watch.Lost, aged(999))}, nil, nil},
 		{"lost", []watch.Archive{archive("a", watch.Missing, nil), archive("b", watch.There, nil), archive("c", watch.Missing, nil)}, []string{"red/archive_missing"}, []string{"2 archives", "a, c", "/backup", "`noggin archive verify a`"}},
 		{"lost, with the originals on disk", []watch.Archive{archive("a", watch.Missing, spare)}, []string{"yellow/archive_missing"}, []string{"`noggin archive forget a`"}},
 		{"cut", []watch.Archive{archive("a", watch.WrongSize, func(a *watch.Archive) { a.Size = 60 })}, []string{"red/archive_wrong_size"}, []string{"60 bytes instead of 100"}},
@@ -68,7 +68,7 @@ func TestTroubleWithArchivesIsFlagged(t *testing.T) {
 			t.Errorf("%s: %d characters", test.name, text.Len())
 		}
 	}
-	totals := CountArchives([]watch.Archive{archive("a", watch.There, aged(20)), archive("b", watch.Missing, func(a *watch.Archive) { a.Problem = &problem }), archive("c", watch.Unwritten, aged(999))})
+	totals := CountArchives([]watch.Archive{archive("b", watch.Missing, func(a *watch.Archive) { a.Problem = &problem }), archive("a", watch.There, aged(20)), archive("c", watch.Unwritten, aged(999))})
 	if totals.Archives != 2 || totals.There != 1 || totals.Missing != 1 || totals.Damaged != 1 || totals.Bytes != 200 || totals.OldestVerification == nil || now.Sub(*totals.OldestVerification) != 20*24*time.Hour {
 		t.Errorf("%+v", totals)
 	}

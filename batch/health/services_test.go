@@ -33,6 +33,11 @@ func TestStoppedTimersAndFailedUnitsAreRead(t *testing.T) {
 			[]string{"noggin-backup.timer", "noggin-import-csv.path", "noggin-process.timer"},
 			nil,
 		},
+		{
+			"disabled whole", "[" + process + "]", `[{"unit":"noggin-process.timer","active":"inactive"}]`, `[{"unit_file":"noggin-process.timer","state":"disabled"}]`,
+			[]string{"noggin-process.timer"},
+			nil,
+		},
 		{"only timers are told", all, "", "", []string{"noggin-archive.timer", "noggin-backup.timer"}, nil},
 		{
 			"failed", "[]", `[{"unit":"noggin-backup.service","active":"failed"},{"unit":"noggin-validate-quick.service","active":"failed"}]`, "[]",
@@ -68,6 +73,7 @@ func TestAStoppedServiceIsRed(t *testing.T) {
 		{"process is silent for three intervals", func(v *Vitals) { v.Rhythm = every5m(15 * time.Minute) }, ""},
 		{"process is silent for longer", func(v *Vitals) { v.Rhythm = every5m(16 * time.Minute) }, "process_silent"},
 		{"a pause", func(v *Vitals) { v.Rhythm, v.Standing.Paused = every5m(16*time.Minute), true }, ""},
+		{"the circuit is open", func(v *Vitals) { v.Rhythm, v.Standing.State = every5m(16*time.Minute), storage.CircuitOpen }, "circuit_open"},
 		{"runs by hand", func(v *Vitals) { v.Rhythm = every5m(time.Hour); v.Rhythm.Runs = 3 }, ""},
 	} {
 		v := Vitals{Now: now, Days: make([]storage.Day, 7)}
