@@ -315,8 +315,13 @@ func TestBytesBehindTheEndAreAllowedButNotProved(t *testing.T) {
 			}
 		}
 	}
-	announced := slices.Concat(jpegFile(64)[:2], []byte(segment(0xe1, "http://ns.adobe.com/xap/1.0/\x00 Camera:MotionPhoto=\"1\"")), jpegFile(64)[2:])
-	for name, data := range map[string][]byte{"motion photograph": motionPhoto(), "cut motion photograph": motionPhoto()[:len(motionPhoto())-9], "its picture only": announced} {
+	announcing := func(marker byte, what string) []byte {
+		return slices.Concat(jpegFile(64)[:2], []byte(segment(marker, what)), jpegFile(64)[2:])
+	}
+	for name, data := range map[string][]byte{
+		"motion photograph": motionPhoto(), "cut motion photograph": motionPhoto()[:len(motionPhoto())-9],
+		"its picture only": announcing(0xe1, "http://ns.adobe.com/xap/1.0/\x00 Camera:MotionPhoto=\"1\""), "the first picture of two only": announcing(0xe2, "MPF\x00II*\x00"),
+	} {
 		if got := check(data, ""); got.Status != storage.ValidationValid || got.Proved {
 			t.Errorf("%s: %+v", name, got)
 		}
@@ -339,10 +344,20 @@ func TestVerdictByContent(t *testing.T) {
 		{"jpeg cut", string(jpegFile(8)[:300]), "", "jpeg jpg image/jpeg validation_failed", "JPEG ends without its end marker"},
 		{"jpeg without picture", "\xff\xd8\xff\xd9", "", "jpeg jpg image/jpeg validation_failed", "JPEG has an end marker but no picture"},
 		{"jpeg with bad segment", "\xff\xd8\xff\xe0\x00\x01zz\xff\xd9", "", "jpeg jpg image/jpeg validation_failed", "JPEG has a segment (marker FFE0) of impossible length"},
+		{"jpeg with a frame and no scan", "\xff\xd8" + segment(0xc0, "f") + "\xff\xd9", "", "jpeg jpg image/jpeg validation_failed", "JPEG has an end marker but no picture"},
+		{"jpeg with tables and no frame", "\xff\xd8" + segment(0xc4, "t") + segment(0xda, "s") + "\xff\xd9", "", "jpeg jpg image/jpeg validation_failed", "JPEG has an end marker but no picture"},
+		{"jpeg with zeros for its scan", "\xff\xd8" + segment(0xc0, "f") + segment(0xda, "s") + strings.Repeat("\x00", 99) + "\xff\x42", "", "jpeg jpg image/jpeg validation_failed", "JPEG is damaged: it has a marker FF42"},
 		{"only the thumbnail is whole", string(withExif(jpegFile(64))[:len(jpegFile(16))+100]), "", "jpeg jpg image/jpeg validation_failed", "JPEG ends without its end marker"},
 		{"png with flipped bit", strings.Replace(pngData, "IDAT", "IDAU", 1), "", "png png image/png validation_failed", "PNG has a damaged chunk IDAU"},
+		{"png without a picture", pngData[:33] + pngData[len(pngData)-12:], "", "png png image/png validation_failed", "PNG has an end marker but no picture"},
+		{"png with a damaged length", pngData[:33] + "\x80\x00\x00\x00" + pngData[37:], "", "png png image/png validation_failed", "PNG has a chunk of impossible length"},
+		{"png with a damaged kind", strings.Replace(pngData, "IDAT", "ID\x00T", 1), "", "png png image/png validation_failed", "PNG has a damaged chunk header"},
+		{"png with a damaged note", pngData[:33] + "\x00\x00\x00\x01tEXtnSUM?" + pngData[33:], "", "png png image/png valid", ""},
 		{"png of signature only", pngData[:8], "", "png png image/png validation_failed", "PNG ends without its end marker"},
 		{"gif without trailer", string(gifFile()[:len(gifFile())-1]) + "", "", "gif gif image/gif not_validated", ""},
+		{"gif without a picture", "GIF89a" + strings.Repeat("\x00", 7) + ";", "", "gif gif image/gif validation_failed", "GIF has an end marker but no picture"},
+		{"gif with a damaged block", "GIF89a" + strings.Repeat("\x00", 7) + "\x2d", "", "gif gif image/gif validation_failed", "GIF has a damaged block"},
+		{"gif with a damaged block behind its picture", string(gifFile()[:len(gifFile())-1]) + "\x2d", "", "gif gif image/gif not_validated", ""},
 		{"bmp without size", "BM\x00\x00\x00\x00" + string(bmpFile()[6:]), "", "bmp bmp image/bmp not_validated", ""},
 		{"pdf behind a preamble", "\r\n%junk\n" + pdf + strings.Repeat("\n", 2000), "", "pdf pdf application/pdf valid", ""},
 		{"pdf with end too early", pdf + strings.Repeat("x", 2100), "", "pdf pdf application/pdf validation_failed", "PDF ends without its end marker"},
@@ -363,6 +378,8 @@ func TestVerdictByContent(t *testing.T) {
 		{"video with unknown box in it", atom("ftyp", "isom\x00\x00\x00\x00") + atom("xxxx", "m") + atom("moov", "m") + atom("mdat", "d"), "", "mp4 mp4 video/mp4 valid", ""},
 		{"m4a", atom("ftyp", "M4A \x00\x00\x00\x00") + atom("moov", "m") + atom("mdat", "d"), "", "m4a m4a audio/mp4 valid", ""},
 		{"tiff of header only", "II*\x00\x08\x00\x00\x00", "", "tiff tif image/tiff validation_failed", "TIFF ends before its directory"},
+		{"avi with a second part", string(riffFile("AVI ")) + string(riffFile("AVIX")), "", "avi avi video/x-msvideo valid", ""},
+		{"avi with a second part cut", string(riffFile("AVI ")) + string(riffFile("AVIX")[:900]), "", "avi avi video/x-msvideo validation_failed", "AVI ends after 2916 of its 4032 bytes"},
 		{"wav of a pipe", "RIFF\xff\xff\xff\xffWAVEfmt \x01", "", "wav wav audio/wav not_validated", ""},
 		{"webm of a live recording", strings.Replace(string(webmFile()), "\x47\xd0", "\xff", 1), "", "webm webm video/webm not_validated", ""},
 		{"mp3", "ID3\x04\x00\x00\x00\x00\x02\x00TIT2\x00\x00\x00\x05\x00\x00\x00Song" + strings.Repeat("\x00", 300), "", "mp3 mp3 audio/mpeg not_validated", ""},
