@@ -70,7 +70,8 @@ func (db *DB) meet(ctx context.Context, tx *sqlx.Tx, run int64, answers []Answer
 	err = tx.SelectContext(ctx, &records, db.sql(`
 		SELECT v.n, d.tip, d.claim_token, d.processing_status, coalesce(d.version, 1) AS version, d.payload IS NOT NULL AS fetched,
 		       coalesce(d.payload = v.payload, false) AS same, coalesce(d.payload - '$meta' <> '{}'::jsonb, false) AS full,
-		       d.payload->'$meta'->>'sid' AS sid, d.api_modified_at, sha256(convert_to(v.payload::text, 'UTF8')) AS payload_sha256, d.folder
+		       d.payload->'$meta'->>'sid' AS sid, sha256(convert_to(v.payload::text, 'UTF8')) AS payload_sha256, d.folder,
+		       CASE WHEN d.api_modified_at < now() + interval '1 day' THEN d.api_modified_at END AS api_modified_at
 		FROM jsonb_to_recordset($2::jsonb) AS v (n integer, tip text, token bigint, payload jsonb)
 		JOIN noggin_schema.noggin_data d ON d.tip = v.tip AND d.claim_token = v.token
 		WHERE d.claimed_by = $1 ORDER BY d.tip FOR NO KEY UPDATE OF d`), run, string(doc))
@@ -163,7 +164,8 @@ func (m *met) judge(a Answer, versions []storedVersion) {
 }
 
 // older reports whether the answer is from before the current version. The chain of
-// versions decides, where it is known, before the clock.
+// versions decides, where it is known, before the clock. A time far ahead decides nothing:
+// every later answer would be from before it.
 func (m *met) older(a Answer, versions []storedVersion) bool {
 	current := ValueOf(m.SID)
 	if current != "" && slices.Contains(a.Parents, current) {

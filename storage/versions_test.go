@@ -60,6 +60,7 @@ func TestVersionsAreToldApartByContentAndChain(t *testing.T) {
 	db := testDB(t)
 	insertPending(t, db, 1)
 	at := func(hour int) *time.Time { t := time.Date(2025, 1, 1, hour, 0, 0, 0, time.UTC); return &t }
+	farAhead := time.Now().AddDate(50, 0, 0)
 	for i, step := range []struct {
 		raw, sid string
 		parents  []string
@@ -78,6 +79,8 @@ func TestVersionsAreToldApartByContentAndChain(t *testing.T) {
 		{`{"a":2,"$meta":{"sid":"B"}}`, "B", []string{"A"}, at(9), false, OutcomeOlder, 5},
 		{checklist("Yes"), "D", []string{"C"}, at(9), false, OutcomeChanged, 6},
 		{checklist("No"), "D", []string{"C"}, at(9), false, OutcomeChanged, 7},
+		{`{"a":4,"$meta":{"sid":"E"}}`, "E", []string{"D"}, &farAhead, false, OutcomeChanged, 8},
+		{`{"a":5,"$meta":{"sid":"F"}}`, "F", nil, at(10), false, OutcomeChanged, 9},
 	} {
 		foreign(t, db, `UPDATE noggin_schema.noggin_data SET processing_status = 'pending', claimed_by = NULL, claim_expires_at = NULL`)
 		a := answer(claim(t, db, 1, 1)[0])
@@ -91,8 +94,8 @@ func TestVersionsAreToldApartByContentAndChain(t *testing.T) {
 			t.Errorf("step %d again: %v, %v", i, again, err)
 		}
 	}
-	if n := scalar[int](t, db, `SELECT count(*) FROM noggin_schema.record_versions`); n != 7 {
-		t.Errorf("%d versions, want 7", n)
+	if n := scalar[int](t, db, `SELECT count(*) FROM noggin_schema.record_versions`); n != 9 {
+		t.Errorf("%d versions, want 9", n)
 	}
 }
 
