@@ -320,3 +320,14 @@ func TestProbe(t *testing.T) {
 		}
 	}
 }
+
+func TestAHeaderWithoutEndIsRefused(t *testing.T) {
+	server, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Long", strings.Repeat("x", 1<<20))
+		_, _ = io.WriteString(w, "picture")
+	})
+	_, err := newTestClient(t, server.URL, nil).Media(t.Context(), testRef, bufferSink(new(bytes.Buffer)))
+	if e := asError(t, err); e.Kind != KindConnection {
+		t.Errorf("%+v", e)
+	}
+}

@@ -300,6 +300,20 @@ func TestSinkErrorsAreOursAndNotTriedAgain(t *testing.T) {
 	}
 }
 
+// A full disk is told also when it ends everything else.
+func TestASinkErrorIsOursThoughTheRunEnds(t *testing.T) {
+	full := errors.New("no space left on device")
+	server, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "picture") })
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := newTestClient(t, server.URL, nil).Media(ctx, testRef, Sink{Open: func() (io.Writer, error) {
+		cancel()
+		return nil, full
+	}})
+	if e := asError(t, err); e.Class != ClassOwn || e.Kind != KindLocal || !errors.Is(err, full) {
+		t.Errorf("%+v", e)
+	}
+}
+
 func TestASlowDiskIsNoStalledServer(t *testing.T) {
 	server, requests := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 600_000)) })
 	c := newTestClient(t, server.URL, nil, withTimeout(100*time.Millisecond))
