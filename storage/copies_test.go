@@ -356,6 +356,14 @@ func TestACopyWithAProblemIsDueAgain(t *testing.T) {
 	if status := theTarget(t, db); status.Damaged != 2 {
 		t.Errorf("the status is %+v", status)
 	}
+	// A copy that is made anew was not verified.
+	again := Copied{CopyKey: CopyKey{"2025/09/3/1.jpg", sum(3)}, Size: 100, Kind: CopyAttachment, RecordTip: tip(3), VersionID: "w"}
+	if err := db.FinishCopies(t.Context(), target, CopyResults{Copied: []Copied{again}}); err != nil {
+		t.Fatal(err)
+	}
+	if n := scalar[int](t, db, `SELECT count(*) FROM noggin_schema.copies WHERE verified_at IS NOT NULL`); n != 0 {
+		t.Errorf("%d copies are verified", n)
+	}
 	// A look at presence and size does not make rotten content right, and reading it does.
 	for deep, damaged := range map[bool]int64{false: 1, true: 0} {
 		if err := db.SaveChecked(t.Context(), target, []CheckedCopy{{CopyKey: rotten, Problem: "it differs", Deep: true}}); err != nil {

@@ -133,7 +133,7 @@ func TestTheLogIsLockedAsPhotographsAre(t *testing.T) {
 	defer files.Release(to)
 	noted := &puts{target: to}
 	stored, err := w.copier.putLog(t.Context(), noted, "example.com_a/checkpoint-000000000003")
-	if err != nil || len(noted.opts) != 1 || time.Until(noted.opts[0].Retain) < 23*time.Hour {
+	if err != nil || len(noted.opts) != 1 || time.Until(noted.opts[0].Retain) < 23*time.Hour || !noted.opts[0].Doubt {
 		t.Errorf("%+v, %+v, %v", stored, noted.opts, err)
 	}
 }

@@ -1,6 +1,7 @@
 package copies
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -10,7 +11,9 @@ import (
 	"time"
 
 	"noggin/batch/batchtest"
+	"noggin/batch/copies/place"
 	"noggin/batch/files"
+	"noggin/storage"
 )
 
 // A backup is recorded before it has its name.
@@ -51,5 +54,27 @@ func TestAnOutputFolderThatGoesAwayCountsAgainstNoFile(t *testing.T) {
 	}
 	if n := w.Value(`SELECT count(*) FROM noggin_schema.copies_due WHERE failures > 0 OR due_at > now()`); n != "0" {
 		t.Errorf("%s files wait", n)
+	}
+}
+
+// away is a target that goes away while it is verified.
+type away struct{ target }
+
+func (away) Check(context.Context) error { return place.ErrAway }
+
+func (away) Look(context.Context, place.Object) error { return place.ErrAway }
+
+func TestATargetThatGoesAwayIsNoDamagedCopy(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	w.run()
+	id, to, err := w.copier.openTarget(t.Context())
+	batchtest.Must(t, err)
+	defer files.Release(to)
+	page, err := w.DB.CopiesAfter(t.Context(), id, storage.CopyKey{}, 0, 0, batchSize)
+	batchtest.Must(t, err)
+	var summary VerifySummary
+	if _, err := w.copier.verifyPage(t.Context(), away{to}, page, VerifyOptions{}, &summary); !errors.Is(err, place.ErrAway) || summary.Count != 0 {
+		t.Errorf("%+v, %v", summary, err)
 	}
 }

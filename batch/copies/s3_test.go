@@ -1,7 +1,9 @@
 package copies
 
 import (
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -83,11 +85,15 @@ func TestPhotographsAreLockedAndReportsAreNot(t *testing.T) {
 	w := newWorld(t, 2)
 	w.inBucket(server, true)
 	w.copier.Config.Retain = "1 day"
-	if s := w.run(); s.Copied != 6 || s.Count != 0 {
+	former := w.Value(`SELECT regexp_replace(min(file_path), '[^/]*$', 'old.jpg') FROM noggin_schema.attachments`)
+	batchtest.Must(t, os.WriteFile(filepath.Join(w.Output, former), []byte("former"), 0o644))
+	w.Execute(fmt.Sprintf(`INSERT INTO noggin_schema.former_files (path, record_tip, kind, attachment_tip, size_bytes, hash_sha256, first_version, last_version)
+		SELECT '%s', record_tip, 'attachment', attachment_tip, 6, '%x', 1, 1 FROM noggin_schema.attachments ORDER BY file_path LIMIT 1`, former, sha256.Sum256([]byte("former"))))
+	if s := w.run(); s.Copied != 7 || s.Count != 0 {
 		t.Fatalf("%+v\n%s", s, w.Logged)
 	}
 	if n := w.Value(`SELECT string_agg(kind || ' ' || n, ', ' ORDER BY kind) FROM (SELECT kind, count(*) AS n FROM noggin_schema.copies
-		WHERE version_id <> '' AND (retain_until BETWEEN now() + interval '23 hours' AND now() + interval '25 hours') = (kind = 'attachment') IS NOT FALSE GROUP BY kind) AS k`); n != "attachment 4, report 2" {
+		WHERE version_id <> '' AND (retain_until BETWEEN now() + interval '23 hours' AND now() + interval '25 hours') = (kind <> 'report') IS NOT FALSE GROUP BY kind) AS k`); n != "attachment 4, former 1, report 2" {
 		t.Errorf("locked as they should be are %s", n)
 	}
 	to, err := w.copier.openThere(t.Context())
@@ -102,6 +108,11 @@ func TestPhotographsAreLockedAndReportsAreNot(t *testing.T) {
 		if (c.Kind == storage.CopyReport) != (err == nil) || err != nil && !errors.Is(err, place.ErrLocked) {
 			t.Errorf("removing a copy of kind %s: %v", c.Kind, err)
 		}
+	}
+	// A copy that the target keeps is not forgotten.
+	w.Execute(`UPDATE noggin_schema.copies SET obsolete_at = now(), retain_until = NULL WHERE kind = 'attachment'`)
+	if s := w.run(); s.Removed != 0 || w.Value(`SELECT count(*) FROM noggin_schema.copies WHERE obsolete_at IS NOT NULL`) != "4" {
+		t.Errorf("%+v", s)
 	}
 	// A bucket that cannot lock is an error before anything is copied.
 	unlocked := newWorld(t, 1)

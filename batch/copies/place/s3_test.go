@@ -198,6 +198,15 @@ func TestALockedObjectCannotBeDeleted(t *testing.T) {
 	if err := locked.Remove(t.Context(), report, first.VersionID); !errors.Is(err, ErrLocked) {
 		t.Errorf("deleting a version that was locked later: %v", err)
 	}
+	// One that is locked is locked for longer when it is put again.
+	longer := until.Add(100 * 24 * time.Hour)
+	if again, err := locked.Put(t.Context(), o, PutOptions{Retain: longer}, bytes.NewReader(content)); err != nil || !again.Already {
+		t.Errorf("%+v, %v", again, err)
+	}
+	info, err := locked.stat(t.Context(), o)
+	if at, parseErr := time.Parse(time.RFC3339, info.Metadata.Get("X-Amz-Object-Lock-Retain-Until-Date")); err != nil || parseErr != nil || !at.Equal(longer) {
+		t.Errorf("locked until %v, want %v, %v, %v", at, longer, err, parseErr)
+	}
 	free := put(t, locked, objectOf("files/free.txt", []byte("free")), []byte("free"))
 	if err := locked.Remove(t.Context(), objectOf("files/free.txt", []byte("free")), free.VersionID); err != nil {
 		t.Errorf("deleting a version without a lock: %v", err)
