@@ -310,3 +310,16 @@ func TestEveryVersionOfARestlessMirrorIsFoundAgain(t *testing.T) {
 	}
 	m.CheckFiles()
 }
+
+// A failure of the API makes no record complete that lacks a file.
+func TestARecordThatLacksAFileIsNotCompleteAsTheAPIFails(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewComplete(t, batchtest.PhotoWorld(1, 2))
+	m.Execute(`UPDATE noggin_schema.attachments SET attachment_status = 'failed' WHERE attachment_sequence = 1;
+		UPDATE noggin_schema.noggin_data SET processing_status = 'partial', next_retry_at = NULL`)
+	m.Server.AddFault(apitest.Fault{Status: 503, On: apitest.OnRecord})
+	_, _ = m.TryRun(process.Options{UntilEmpty: true})
+	if status := m.Value(`SELECT processing_status FROM noggin_schema.noggin_data`); status == "complete" {
+		t.Error("it is complete")
+	}
+}

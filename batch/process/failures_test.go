@@ -177,3 +177,25 @@ func TestAFileWhoseFolderCouldNotBeFlushedIsNotRecorded(t *testing.T) {
 		t.Errorf("%s is recorded, which is not on disk", after)
 	}
 }
+
+// A form that did not answer may be the record's: the others are asked again.
+func TestAFormThatFailsIsNotRuledOut(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewMirror(t, apitest.Options{Records: 8, Forms: []string{"SO"}, Photos: apitest.None, Log: true})
+	queueFrom(m, 0, 7)
+	m.MustRun(process.Options{UntilEmpty: true})
+	if _, err := m.DB.EnsureRecords(t.Context(), tipsFrom(m, 7, 8), "LCD", false); err != nil {
+		t.Fatal(err)
+	}
+	m.Server.AddFault(apitest.Fault{Status: 503, From: 2, Tips: tipsFrom(m, 7, 8)}) // behind the 404 of the form that was named
+	m.MustRun(process.Options{UntilEmpty: true})
+	if asked := m.Value(`SELECT processing_status || ' ' || other_forms_asked FROM noggin_schema.noggin_data WHERE object_type = 'LCD'`); asked != "api_failed false" {
+		t.Errorf("the record is %s", asked)
+	}
+	m.Server.ClearFaults()
+	m.MakeDue()
+	m.MustRun(process.Options{UntilEmpty: true})
+	if n := m.Value(`SELECT count(*) FROM noggin_schema.noggin_data WHERE object_type = 'SO' AND processing_status = 'complete'`); n != "8" {
+		t.Errorf("%s of 8 found", n)
+	}
+}
