@@ -11,6 +11,28 @@ import (
 	"noggin/storage/storagetest"
 )
 
+// A host that vanished keeps its lock until the server notices.
+func TestTheServerLooksSoonWhetherTheHolderOfALockIsThere(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	conn, err := db.pool.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer discard(conn)
+	if err := db.tryLock(t.Context(), conn, "maintenance_lock"); err != nil {
+		t.Fatal(err)
+	}
+	var seconds int
+	if err := conn.QueryRowContext(t.Context(), `SELECT current_setting('tcp_keepalives_idle')::int
+		+ current_setting('tcp_keepalives_interval')::int * current_setting('tcp_keepalives_count')::int`).Scan(&seconds); err != nil {
+		t.Fatal(err)
+	}
+	if seconds <= 0 || seconds > 120 {
+		t.Errorf("the server needs %d seconds", seconds)
+	}
+}
+
 // A statement without a limit is given up only when the server is at work for nobody like it.
 func TestAServerIsAtWorkUnlessItWaitsForUs(t *testing.T) {
 	t.Parallel()
@@ -100,5 +122,17 @@ func TestAStatementBehindATransactionHasATimeOfItsOwn(t *testing.T) {
 				t.Errorf("it did not end with its context: %v", err)
 			}
 		})
+	}
+}
+
+func TestAHolderOfLongAgoIsNotNamed(t *testing.T) {
+	t.Parallel()
+	seen := time.Now()
+	watch := lockWatch{holders: "process 1", seen: seen}
+	if got := watch.since(seen.Add(-time.Second)); got != "process 1" {
+		t.Errorf("the holder is %q", got)
+	}
+	if got := watch.since(seen.Add(time.Second)); got != "" {
+		t.Errorf("of a later wait the holder is %q", got)
 	}
 }
