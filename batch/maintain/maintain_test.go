@@ -406,6 +406,7 @@ func TestOldTemporaryFilesGoYoungOnesStay(t *testing.T) {
 	for name, old := range map[string]bool{
 		"output/.noggin-tmp/1-A.part": true, "output/.noggin-tmp/2-B.part": false,
 		"backups/noggin_db_20250101_000000.dump.partial": true, "backups/other.partial": true, "archive/noggin-2025-01.tar.zst.partial": false,
+		"reports/.noggin-ABC.part": true, "reports/noggin.html": true,
 	} {
 		path := filepath.Join(filepath.Dir(m.Paths.Output), name)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte("1234"), 0o600)); err != nil {
@@ -427,7 +428,7 @@ func TestOldTemporaryFilesGoYoungOnesStay(t *testing.T) {
 		t.Fatal(err)
 	}
 	effect, err := m.SweepTemp(t.Context())
-	if r, ok := effect.Details.(tempResult); err != nil || !ok || r.Files != 2 || r.Bytes != 8 {
+	if r, ok := effect.Details.(tempResult); err != nil || !ok || r.Files != 3 || r.Bytes != 12 {
 		t.Errorf("%+v, %v", effect, err)
 	}
 }

@@ -20,7 +20,7 @@ type tempResult struct {
 	Bytes int64 `json:"bytes"`
 }
 
-// SweepTemp removes the unfinished downloads, backups and archives that killed
+// SweepTemp removes the unfinished downloads, backups, archives and reports that killed
 // processes left.
 func (m *Maintenance) SweepTemp(_ context.Context) (Effect, error) {
 	var r tempResult
@@ -58,11 +58,11 @@ func abandoned(paths []string) map[string]int64 {
 	return sizes
 }
 
-// unfinished returns the paths of backups and archives that are being written or were
-// left unfinished.
+// unfinished returns the paths of backups, archives and reports that are being written or
+// were left unfinished.
 func (m *Maintenance) unfinished() []string {
 	var names []string
-	for _, dir := range []string{m.Paths.Backups, m.Paths.Archive} {
+	for _, dir := range []string{m.Paths.Backups, m.Paths.Archive, m.Paths.Reports} {
 		entries, err := os.ReadDir(dir)
 		if err != nil {
 			continue // the folder does not exist yet
