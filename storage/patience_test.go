@@ -79,9 +79,10 @@ func TestAStatementWithoutALimitEndsWhenItsAnswerIsLost(t *testing.T) {
 	direct := testDB(t)
 	proxy := storagetest.NewProxy(t, direct.cfg.URL)
 	cfg := direct.cfg
-	cfg.URL, cfg.StatementTimeout, cfg.silence = proxy.URL(cfg.URL), 0, 300*time.Millisecond
+	// A busy server may need some 100 ms to begin, and is not at work until then.
+	cfg.URL, cfg.StatementTimeout, cfg.silence = proxy.URL(cfg.URL), 0, 2*time.Second
 	db := openDB(t, cfg)
-	if err := db.maintain(t.Context(), "sleep", `SELECT pg_sleep(1.5)`); err != nil {
+	if err := db.maintain(t.Context(), "sleep", `SELECT pg_sleep(5)`); err != nil {
 		t.Errorf("a server that is at work is not waited for: %v", err)
 	}
 	for name, fault := range map[string]func(){"answers": proxy.SwallowAnswers, "requests": proxy.SwallowRequests} {
@@ -90,7 +91,7 @@ func TestAStatementWithoutALimitEndsWhenItsAnswerIsLost(t *testing.T) {
 		}
 		fault()
 		back := time.AfterFunc(100*time.Millisecond, proxy.Resume) // what was swallowed does not come back
-		err := within(t, 5*time.Second, func() error { return db.maintain(t.Context(), "sleep", `SELECT pg_sleep(0.01)`) })
+		err := within(t, 10*time.Second, func() error { return db.maintain(t.Context(), "sleep", `SELECT pg_sleep(0.01)`) })
 		if !errors.Is(err, ErrUnavailable) {
 			t.Errorf("%s are lost: %v", name, err)
 		}
