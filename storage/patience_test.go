@@ -91,7 +91,7 @@ func TestAStatementWithoutALimitEndsWhenItsAnswerIsLost(t *testing.T) {
 		}
 		fault()
 		back := time.AfterFunc(100*time.Millisecond, proxy.Resume) // what was swallowed does not come back
-		err := within(t, 10*time.Second, func() error { return db.maintain(t.Context(), "sleep", `SELECT pg_sleep(0.01)`) })
+		err := within(t, 5*time.Second, func() error { return db.maintain(t.Context(), "sleep", `SELECT pg_sleep(0.01)`) })
 		if !errors.Is(err, ErrUnavailable) {
 			t.Errorf("%s are lost: %v", name, err)
 		}

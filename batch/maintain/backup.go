@@ -135,7 +135,7 @@ func (m *Maintenance) checkMounted(ctx context.Context, dir string) error {
 	if err != nil || made == 0 {
 		return err
 	}
-	return fmt.Errorf("%s has none of the %s that were made there: mount its volume; if they were removed on purpose, `mkdir -p %s && touch %s`",
+	return fmt.Errorf("%s has no backup, and this host made %s there: mount its volume; if they were removed on purpose, `mkdir -p %s && touch %s`",
 		dir, health.Plural(made, "backup"), files.ShellQuoted(dir), files.ShellQuoted(filepath.Join(dir, emptiedName)))
 }
 

@@ -102,30 +102,24 @@ func TestABackupDoesNotGoBelowAVolumeThatIsNotMounted(t *testing.T) {
 	m := newMaintenance(t, 1)
 	mustBackup(t, m)
 	mounted := m.Paths.Backups + " mounted"
-	must := func(errs ...error) {
-		t.Helper()
-		if err := errors.Join(errs...); err != nil {
-			t.Fatal(err)
-		}
-	}
-	must(os.Rename(m.Paths.Backups, mounted))
+	batchtest.Must(t, os.Rename(m.Paths.Backups, mounted))
 	for _, empty := range []bool{false, true} {
 		if empty {
-			must(os.Mkdir(m.Paths.Backups, 0o750))
+			batchtest.Must(t, os.Mkdir(m.Paths.Backups, 0o750))
 		}
-		if _, err := m.Backup(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "has none of the 1 backup that") {
+		if _, err := m.Backup(t.Context(), ""); err == nil || !strings.Contains(err.Error(), " has no backup, and this host made 1 backup there: ") {
 			t.Errorf("empty %v: %v", empty, err)
 		}
 		if left, _ := filepath.Glob(m.Paths.Backups + "/*"); len(left) != 0 {
 			t.Errorf("written: %v", left)
 		}
 	}
-	must(os.Remove(m.Paths.Backups), os.Rename(mounted, m.Paths.Backups))
+	batchtest.Must(t, os.Remove(m.Paths.Backups), os.Rename(mounted, m.Paths.Backups))
 	mustBackup(t, m)
-	must(os.RemoveAll(m.Paths.Backups))
+	batchtest.Must(t, os.RemoveAll(m.Paths.Backups))
 	_, err := m.Backup(t.Context(), "")
 	_, remedy, _ := strings.Cut(fmt.Sprint(err), "on purpose, `")
-	must(exec.CommandContext(t.Context(), "sh", "-c", strings.TrimSuffix(remedy, "`")).Run())
+	batchtest.Must(t, exec.CommandContext(t.Context(), "sh", "-c", strings.TrimSuffix(remedy, "`")).Run())
 	mustBackup(t, m)
 }
 

@@ -3,8 +3,11 @@ package maintain
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"noggin/batch/batchtest"
 )
 
 // A backup whose manifest is gone could not be checked any more.
@@ -39,5 +42,23 @@ func TestABackupThatWasCutIsBroken(t *testing.T) {
 	backups, err := m.Backups()
 	if err != nil || len(backups) != 1 || backups[0].Broken == "" {
 		t.Errorf("%+v, %v", backups, err)
+	}
+}
+
+// Nobody waits for it, looks for it or copies it.
+func TestADumpThatGotNoNameIsNotedAsRemoved(t *testing.T) {
+	t.Parallel()
+	m := newMaintenance(t, 0)
+	at := mustBackup(t, m).TakenAt.In(m.Location)
+	for second := range 30 { // longer than the next backup takes to begin; its manifest cannot be written
+		name := "noggin_" + m.Database.URL[strings.LastIndex(m.Database.URL, "/")+1:]
+		name, _, _ = strings.Cut(name, "?")
+		batchtest.Must(t, os.MkdirAll(filepath.Join(m.Paths.Backups, name+at.Add(time.Duration(second+1)*time.Second).Format("_20060102_150405")+".dump"+manifestSuffix, "x"), 0o700))
+	}
+	if _, err := m.Backup(t.Context(), ""); err == nil {
+		t.Error("it ended well")
+	}
+	if n, err := m.DB.BackupsIn(t.Context(), m.Paths.Backups); err != nil || n != 1 {
+		t.Errorf("%d backups are recorded, %v; want the first", n, err)
 	}
 }
