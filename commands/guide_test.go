@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/mod/modfile"
 
 	"noggin/commands/cmdline"
 	"noggin/commands/session"
@@ -104,6 +105,36 @@ func TestEveryCommandOfTheGuidesIsOneThatNogginHas(t *testing.T) {
 			if err != nil {
 				t.Errorf("%s: %s: %v", file, line, err)
 			}
+		}
+	}
+}
+
+func TestTheReadmeNamesEveryCommandAndLibrary(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	requirements, err := os.ReadFile("../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	module, err := modfile.Parse("go.mod", requirements, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(readme), "\n## Commands\n")
+	commands, table, _ := strings.Cut(table, "\n## Tests and benchmark\n")
+	_, libraries, _ := strings.Cut(table, "\n## Libraries\n")
+	for _, command := range quietApp().Commands {
+		if !command.Hidden && !strings.Contains(commands, "noggin "+command.Name) {
+			t.Errorf("no command noggin %s", command.Name)
+		}
+	}
+	for _, library := range module.Require {
+		name := strings.TrimPrefix(library.Mod.Path, "github.com/")
+		if !library.Indirect && !strings.Contains(libraries, name) {
+			t.Errorf("no library %s", name)
 		}
 	}
 }
