@@ -37,31 +37,37 @@ type box struct {
 	open bool   // it reaches to the end of the file
 }
 
-// header reads the header of a box; not ok: the file ends within it, or it is none.
-func (w *boxWalk) header() (b box, ok bool) {
+// header reads the header of a box; fault says why there is none.
+func (w *boxWalk) header() (b box, fault string) {
+	const cut, impossible = "ends within the header of a part", "has a part of impossible length"
 	n, ok := w.number(4, binary.BigEndian)
 	kind := w.next(4)
 	if !ok || kind == nil {
-		return box{}, false
+		return box{}, cut
 	}
 	b.kind = string(kind)
+	before := uint64(8)
 	switch n {
 	case 0:
 		b.open = true
-		return b, true
+		return b, ""
 	case 1:
-		n, ok = w.number(8, binary.BigEndian)
-		b.size = n - 16
-		return b, ok && n >= 16
+		before = 16
+		if n, ok = w.number(8, binary.BigEndian); !ok {
+			return box{}, cut
+		}
 	}
-	b.size = n - 8
-	return b, n >= 8
+	if n < before {
+		return box{}, impossible
+	}
+	b.size = n - before
+	return b, ""
 }
 
 // complete tells whether all of the content lies before the current place.
 func (w *boxWalk) complete() bool {
 	if w.located {
-		return w.described && w.need <= uint64(w.pos)
+		return w.need <= uint64(w.pos)
 	}
 	return w.described && w.data
 }
@@ -69,13 +75,13 @@ func (w *boxWalk) complete() bool {
 func (w *boxWalk) walk() ending {
 	for w.left() > 0 {
 		complete := w.complete()
-		b, ok := w.header()
+		b, fault := w.header()
 		switch {
-		case complete && (!ok || !topBoxes[b.kind]):
+		case complete && (fault != "" || !topBoxes[b.kind]):
 			return ending{more: true}
-		case !ok && w.left() == 0:
-			return ending{fault: "ends within the header of a part"}
-		case !ok:
+		case fault != "":
+			return ending{fault: fault}
+		case b.open && !topBoxes[b.kind]: // zeros fill up a file that was cut
 			return ending{fault: "has a part of impossible length"}
 		}
 		start := uint64(w.pos)
@@ -120,14 +126,12 @@ func (w *boxWalk) see(b box) {
 
 // locate looks into the description of a picture for where its content is.
 func (w *boxWalk) locate(meta box) {
-	if meta.open || meta.size > w.left() || !w.skip(4) {
-		return
-	}
-	end := uint64(w.pos) + meta.size - 4
+	end := uint64(w.pos) + meta.size
+	w.skip(4) // its version
 	for uint64(w.pos)+8 <= end {
-		b, ok := w.header()
+		b, fault := w.header()
 		start := uint64(w.pos)
-		if !ok || b.open || start > end || b.size > end-start {
+		if fault != "" || b.open || start > end || b.size > end-start {
 			return
 		}
 		if b.kind == "iloc" {
@@ -162,7 +166,7 @@ func (w *boxWalk) locations(end uint64) {
 		}
 		n, ok := w.number(size, binary.BigEndian)
 		good = good && ok
-		return n
+		return min(n, 1<<61) // so that the sum of three does not overflow
 	}
 	var need uint64
 	for items := number(wide); items > 0 && good; items-- {
@@ -174,7 +178,7 @@ func (w *boxWalk) locations(end uint64) {
 		elsewhere := number(2) != 0 // in another file
 		base := number(sizeOf(4))
 		extents := number(2)
-		if sizes>>8 == 0 { // they have no places
+		if sizes>>8 == 0 && (version == 0 || sizes&15 == 0) { // they take no bytes
 			extents = min(extents, 1)
 		}
 		for ; extents > 0 && good; extents-- {
@@ -189,6 +193,6 @@ func (w *boxWalk) locations(end uint64) {
 		}
 	}
 	if good {
-		w.located, w.need = true, need
+		w.located, w.need = true, max(w.need, need)
 	}
 }

@@ -502,6 +502,12 @@ func TestAnErrorOfReadingIsNoVerdict(t *testing.T) {
 	if v, err := Judge(failingFile{data}, int64(len(data)), ""); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("%+v, %v", v, err)
 	}
+	// A list of 4,294,967,295 places that cannot be read behind its beginning.
+	places := "\x02\x00\x00\x00\x44\x00\xff\xff\xff\xff" + strings.Repeat("\x00", windowSize)
+	list := []byte(atom("ftyp", "heic\x00\x00\x00\x00") + atom("meta", "\x00\x00\x00\x00"+atom("iloc", places)))
+	if v, err := Judge(failingFile{list}, int64(len(list)), ""); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("%+v, %v", v, err)
+	}
 }
 
 // A judgement reads each part of a file a few times at most, whatever the file says.
@@ -509,6 +515,8 @@ func TestAHostileFileTakesLittleTime(t *testing.T) {
 	item := "\x00\x01\x00\x00\xff\xff" // 65,535 extents without a place
 	manyExtents := atom("ftyp", "heic\x00\x00\x00\x00") + atom("meta", "\x00\x00\x00\x00"+
 		atom("iloc", "\x00\x00\x00\x00\x00\x00\xff\xff"+strings.Repeat(item, 65_535)))
+	manyOfVersion1 := atom("ftyp", "heic\x00\x00\x00\x00") + atom("meta", "\x00\x00\x00\x00"+
+		atom("iloc", "\x01\x00\x00\x00\x00\x00\xff\xff"+strings.Repeat("\x00\x01\x00\x00\x00\x00\xff\xff", 65_535)))
 	small := atom("iloc", "\x00\x00\x00\x00\x44\x00\xff\xff")
 	manyLists := atom("ftyp", "heic\x00\x00\x00\x00") + atom("meta", "\x00\x00\x00\x00"+strings.Repeat(small, 100_000))
 	directory := string(tiffFile(binary.LittleEndian, false)[8:46])
@@ -517,7 +525,7 @@ func TestAHostileFileTakesLittleTime(t *testing.T) {
 	// to the first box.
 	back := "\x00\x00\x00\x01skip" + "\xff\xff\xff\xff\xff\xff\xff\xf8"
 	circle := atom("ftyp", "heic\x00\x00\x00\x00") + atom("meta", "\x00\x00\x00\x00"+atom("free", "")+back[:8]) + back[8:]
-	for name, data := range map[string]string{"extents": manyExtents, "lists": manyLists, "directories": manyDirectories, "circle": circle, "frames": "GIF89a" + strings.Repeat("\x21\x00\x00", 500_000)} {
+	for name, data := range map[string]string{"extents": manyExtents, "extents of version 1": manyOfVersion1, "lists": manyLists, "directories": manyDirectories, "circle": circle, "frames": "GIF89a" + strings.Repeat("\x21\x00\x00", 500_000)} {
 		started := time.Now()
 		check([]byte(data), "")
 		if took := time.Since(started); took > 5*time.Second {
