@@ -91,6 +91,56 @@ func TestUmaskTakesFromTheModeOfAFile(t *testing.T) {
 	}
 }
 
+func TestAnOwnedFileHasExactlyItsModeAndOwner(t *testing.T) {
+	defer unix.Umask(unix.Umask(0o077))
+	dir := t.TempDir()
+	name := filepath.Join(dir, "noggin.service")
+	for i, owner := range []struct{ uid, gid, wantUID, wantGID int }{{-1, -1, 0, 0}, {65534, -1, 65534, 0}, {-1, 65534, 0, 65534}, {65534, 65534, 65534, 65534}, {0, 0, 0, 0}} {
+		if os.Geteuid() != 0 && i > 0 {
+			break // only root gives files away
+		}
+		if err := WriteOwned(name, 0o664, owner.uid, owner.gid, []byte("text")); err != nil {
+			t.Fatal(err)
+		}
+		var st unix.Stat_t
+		if err := unix.Stat(name, &st); err != nil || st.Mode&0o7777 != 0o664 {
+			t.Errorf("mode %o, %v", st.Mode, err)
+		}
+		if os.Geteuid() == 0 && (int(st.Uid) != owner.wantUID || int(st.Gid) != owner.wantGID) {
+			t.Errorf("%+v: owner %d, group %d", owner, st.Uid, st.Gid)
+		}
+	}
+	if text, err := os.ReadFile(name); string(text) != "text" {
+		t.Errorf("%q, %v", text, err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "folder"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteOwned(filepath.Join(dir, "folder"), 0o664, -1, -1, nil); err == nil {
+		t.Error("a folder was replaced")
+	}
+	if left := strings.Join(namesIn(t, dir), " "); left != "folder noggin.service" {
+		t.Errorf("left: %s", left)
+	}
+}
+
+func TestAFileInTheWayOfAFolderIsAnErrorOfTheDisk(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, stageErr := Stage(file, FileMode)
+	_, placeErr := MakePlain(filepath.Join(file, "x"), "")
+	for name, err := range map[string]error{
+		"WriteNew": WriteNew(filepath.Join(file, "x"), FileMode, writeText("x", nil)), "WriteOwned": WriteOwned(filepath.Join(file, "x"), FileMode, -1, -1, nil),
+		"CreateMarker": CreateMarker(filepath.Join(file, "x")), "Stage": stageErr, "MakePlain": placeErr,
+	} {
+		if !IsDiskError(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestWritingAFileFollowsNoLink(t *testing.T) {
 	dir, outside := t.TempDir(), filepath.Join(t.TempDir(), "outside")
 	name := filepath.Join(dir, "report.html")
