@@ -222,3 +222,112 @@ func TestProbesAreLeasedToAllRunsTogether(t *testing.T) {
 		t.Errorf("the probes of two runs did not close it: %+v", s)
 	}
 }
+
+// By it a host without network is told from an API that fails.
+func TestWhenAHostWasAnsweredLast(t *testing.T) {
+	t.Parallel()
+	cfg := Circuit{FailureThresholdPercent: 50, OpenDuration: time.Minute, SampleSize: 4}
+	before := circuitStart.Add(-time.Hour)
+	for name, test := range map[string]struct {
+		marks      string
+		generation int64
+		want       time.Time
+	}{
+		"nothing ended":             {"", 0, before},
+		"all failed":                {"11", 0, before},
+		"none was sent":             {"--", 0, before},
+		"the last was answered":     {"10", 0, circuitStart},
+		"the first was answered":    {"01-", 0, circuitStart},
+		"one of before a change is": {"0", -1, circuitStart},
+	} {
+		known := storage.HostTimes{"a": before, "b": before}
+		s, _ := cfg.observe(storage.Circuit{State: storage.CircuitClosed, Answered: known}, ended(test.generation, test.marks), circuitStart, may)
+		if !s.Answered["a"].Equal(test.want) || !s.Answered["b"].Equal(before) || len(s.Answered) != 2 {
+			t.Errorf("%s: %v", name, s.Answered)
+		}
+		if !known["a"].Equal(before) {
+			t.Errorf("%s: the row that was handed in is changed", name)
+		}
+	}
+	if s, _ := cfg.observe(storage.Circuit{State: storage.CircuitClosed}, ended(0, "0"), circuitStart, may); !s.Answered["a"].Equal(circuitStart) {
+		t.Errorf("the first answer of all: %v", s.Answered)
+	}
+	for ago, others := range map[time.Duration]bool{0: true, lately: true, lately + 1: false} {
+		at := circuitStart.Add(-ago)
+		if got := answersOthers(storage.Circuit{Answered: storage.HostTimes{"b": at}}, circuitStart, "a"); got != others {
+			t.Errorf("another host was answered %s ago: %t", ago, got)
+		}
+		if answersOthers(storage.Circuit{Answered: storage.HostTimes{"b": at}}, circuitStart, "b") ||
+			answersOthers(storage.Circuit{Answered: storage.HostTimes{"a": at, "b": at}}, circuitStart, "a") {
+			t.Errorf("no other host was answered later than this one")
+		}
+	}
+}
+
+func TestWhenTheWitnessIsAskedForTheCircuit(t *testing.T) {
+	t.Parallel()
+	cfg := Circuit{FailureThresholdPercent: 50, RecoveryThresholdPercent: 20, OpenDuration: time.Minute, SampleSize: 4}
+	dead, over := int64(5), circuitStart
+	for name, test := range map[string]struct {
+		from storage.Circuit
+		want bool
+	}{
+		"too few requests":             {storage.Circuit{State: storage.CircuitClosed, Recent: "111"}, false},
+		"too few failures":             {storage.Circuit{State: storage.CircuitClosed, Recent: "0001"}, false},
+		"half of them failed":          {storage.Circuit{State: storage.CircuitClosed, Recent: "0011"}, true},
+		"half-open for the first time": {storage.Circuit{State: storage.CircuitHalfOpen}, true},
+		"no new record probes":         {storage.Circuit{State: storage.CircuitHalfOpen, Probing: storage.ProbingNew, Recent: "00", ProbesLeased: 2}, true},
+		"a new record probes":          {storage.Circuit{State: storage.CircuitHalfOpen, Probing: storage.ProbingNew, Recent: "00", ProbesLeased: 3}, false},
+		"any record may probe":         {storage.Circuit{State: storage.CircuitHalfOpen, Probing: storage.ProbingAny, Recent: "00", ProbesLeased: 2}, false},
+		"open":                         {storage.Circuit{State: storage.CircuitOpen, Recent: "1111"}, false},
+	} {
+		test.from.QuestionRun, test.from.QuestionUntil = &dead, &over
+		got := cfg.question(test.from, circuitStart, may)
+		if asks := got.QuestionRun != nil; asks != test.want || asks && *got.QuestionRun != may.run || (got.QuestionUntil != nil) != test.want {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	s := suspect(cfg)
+	other := may
+	other.run = 8
+	if got := cfg.question(s, circuitStart, other); *got.QuestionRun != may.run {
+		t.Error("two runs ask in the same instant")
+	}
+}
+
+func TestACircuitThatMovesForgetsWhatDecided(t *testing.T) {
+	t.Parallel()
+	cfg := Circuit{FailureThresholdPercent: 50, RecoveryThresholdPercent: 20, OpenDuration: time.Minute, SampleSize: 4}
+	run := int64(7)
+	s := storage.Circuit{
+		State: storage.CircuitHalfOpen, Generation: 3, Recent: "01", FirstOutcomes: "0101", Subject: "SO", Probing: storage.ProbingNew,
+		QuestionRun: &run, QuestionUntil: &circuitStart, ProbesLeased: 3, ProbesExpireAt: &circuitStart,
+	}
+	open, move := cfg.open(s, circuitStart, "LCD", "why")
+	if open.Subject != "LCD" || open.FirstOutcomes != "" || open.QuestionRun != nil || open.QuestionUntil != nil || open.ProbesLeased != 0 || open.ProbesExpireAt != nil ||
+		!open.OpenUntil.Equal(circuitStart.Add(time.Minute)) || open.Generation != 4 || move.FailureRate != 50 {
+		t.Errorf("%+v, %+v", open, move)
+	}
+	for name, again := range map[string]storage.Circuit{"closed": closed(s), "closed when open": closed(open)} {
+		if again.Recent != "" || again.FirstOutcomes != "" || again.Probing != "" || again.QuestionRun != nil || again.QuestionUntil != nil ||
+			again.OpenUntil != nil || again.ProbesLeased != 0 || again.ProbesExpireAt != nil || again.State != storage.CircuitClosed {
+			t.Errorf("%s: %+v", name, again)
+		}
+	}
+	// Half of the new records failed, but the last requests did not.
+	requests := ended(0, "111111000000")
+	for i := range requests {
+		requests[i].first = true
+	}
+	if s, _ := cfg.observe(storage.Circuit{State: storage.CircuitClosed}, requests, circuitStart, asker{}); s.State != storage.CircuitClosed || s.FirstOutcomes != "111111000000" {
+		t.Errorf("%+v", s)
+	}
+	for said, want := range map[said]string{
+		nobody: "3 of the last 4 requests failed", failed: "3 of the last 4 requests failed, and so did the witness for media: why",
+	} {
+		_, moves, _ := cfg.testify(suspect(cfg), report{subject: "media", testimony: testimony{said: said, how: "why"}}, circuitStart, may)
+		if len(moves) != 1 || moves[0].Reason != want {
+			t.Errorf("%+v, want %q", moves, want)
+		}
+	}
+}
