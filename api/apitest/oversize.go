@@ -46,8 +46,9 @@ func changeGzipBomb(_ *exchange, f *Fault, a *answer) {
 	if size == 0 {
 		size = defaultBomb
 	}
-	const unit = 1 << 22
-	// A gzip stream may have many members, so one member is made and repeated.
+	// A gzip stream may have many members, so one member is made and repeated. It is
+	// small, as the client waits for the header meanwhile.
+	const unit = 1 << 18
 	blanks := zipped(filling(unit, ' '))
 	a.parts = [][]byte{zipped(a.parts)}
 	for ; size > 0; size -= unit {

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"noggin/api"
 	"noggin/api/apitest"
@@ -58,7 +57,7 @@ func NewMirrorOn(t testing.TB, url string, o apitest.Options) *Mirror {
 	client := api.DefaultConfig()
 	client.BaseURL, client.MediaServiceURL = server.URL(), server.URL()+"/media"
 	client.Namespace, client.BearerToken = server.Namespace(), server.Token()
-	client.MaxRetries, client.Timeout = 1, 2*time.Second
+	client.MaxRetries = 1
 	m.Processor = &process.Processor{
 		DB: db, API: client, Processing: process.DefaultConfig(), Retry: process.DefaultRetry(), Circuit: gate.DefaultCircuit(), Output: output,
 		Types: types, Names: names.DefaultConfig(), Log: slog.New(slog.NewTextHandler(m.Logged, nil)), Command: "process", DefaultObjectType: "LCD",
