@@ -9,10 +9,12 @@ import (
 	"image/jpeg"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -230,6 +232,25 @@ func TestDripIsSlowButRight(t *testing.T) {
 	if took := time.Since(begun); took < 20*time.Millisecond {
 		t.Errorf("took only %v", took)
 	}
+}
+
+func TestAnAnswerIsHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Options{Records: 1, OpenAccess: true})
+		held := make(chan struct{})
+		s.AddFault(Fault{Kind: "delay", Held: held})
+		w := httptest.NewRecorder()
+		go s.ServeHTTP(w, httptest.NewRequest(http.MethodGet, pathOf(s.Record(0)), nil))
+		synctest.Wait()
+		if w.Body.Len() > 0 {
+			t.Error("it came while it was held")
+		}
+		close(held)
+		synctest.Wait()
+		if w.Code != http.StatusOK || !bytes.Equal(w.Body.Bytes(), s.Payload(s.Record(0).Tip)) {
+			t.Errorf("status %d, %d bytes", w.Code, w.Body.Len())
+		}
+	})
 }
 
 func TestHugeAnswersAreValid(t *testing.T) {

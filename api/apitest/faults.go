@@ -22,6 +22,8 @@ type Fault struct {
 	Pause      time.Duration // between the pieces of a drip; default 1s
 	Keep       float64       // share of the body that a cut still sends; default one half
 
+	Held <-chan struct{} // after Delay, wait until it is closed
+
 	On    string   // OnRecord, OnMedia, OnTip, OnSID; "": the default of the kind
 	Tips  []string // records (with their media and versions), attachments, entities
 	Share float64  // of requests, or of tips with ByTip; 0: all of them

@@ -132,6 +132,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ticket.fault = f.Kind
 	effect := effects[f.Kind]
 	x.wait(f.Delay)
+	x.hold(f.Held)
 	a := s.answer(r, c)
 	if effect.change != nil && (effect.always || a.status == http.StatusOK) {
 		effect.change(x, f, a)
@@ -214,6 +215,18 @@ func (x *exchange) wait(d time.Duration) {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+	case <-x.r.Context().Done():
+	case <-x.server.leaving.Done():
+	}
+}
+
+// hold waits until a channel is closed, the client has gone or the server closes.
+func (x *exchange) hold(until <-chan struct{}) {
+	if until == nil {
+		return
+	}
+	select {
+	case <-until:
 	case <-x.r.Context().Done():
 	case <-x.server.leaving.Done():
 	}

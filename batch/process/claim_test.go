@@ -22,8 +22,7 @@ import (
 func TestAnOperatorsUpdateInMidRecordIsHonoured(t *testing.T) {
 	t.Parallel()
 	m := batchtest.NewQueue(t, batchtest.PhotoWorld(1, 1))
-	m.Server.AddFault(apitest.Fault{Kind: "delay", Delay: 300 * time.Millisecond})
-	acted := during(m, func() {
+	acted := midway(m, func() {
 		m.Query(`UPDATE noggin_schema.noggin_data SET processing_status = 'skipped'`, nil)
 	})
 	s := m.MustRun(process.Options{UntilEmpty: true})
@@ -98,8 +97,7 @@ func TestWithoutTheMarkerNothingIsRequestedOrCounted(t *testing.T) {
 	if err := files.CreateMarker(m.Output); err != nil {
 		t.Fatal(err)
 	}
-	m.Server.AddFault(apitest.Fault{Kind: "delay", Delay: 20 * time.Millisecond})
-	acted := during(m, func() { _ = os.Remove(marker) })
+	acted := midway(m, func() { _ = os.Remove(marker) })
 	s, err := m.TryRun(process.Options{UntilEmpty: true})
 	<-acted
 	if !errors.Is(err, files.ErrNotMounted) || s.Claimed == 60 {
@@ -187,7 +185,7 @@ func TestLostRepliesToCommitsLoseAndRepeatNothing(t *testing.T) {
 	t.Parallel()
 	m := batchtest.NewQueue(t, batchtest.PhotoWorld(30, 1))
 	proxy := behindProxy(m)
-	acted := during(m, func() { proxy.LoseCommits(12) })
+	acted := midway(m, func() { proxy.LoseCommits(12) })
 	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 30 {
 		t.Errorf("summary %+v\n%s", s, m.Logged)
 	}

@@ -74,12 +74,11 @@ func TestARunEndsInTimeWhateverTheNetworkToTheDatabaseDoes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := batchtest.NewQueue(t, batchtest.PhotoWorld(30, 1))
-			m.Server.AddFault(apitest.Fault{Kind: "delay", Delay: 50 * time.Millisecond})
 			m.Processing.StopGrace = time.Second
 			direct := m.DB
 			const retryFor = 2 * time.Second
 			proxy := impatient(m, retryFor)
-			acted := during(m, func() { fault(proxy) })
+			acted := midway(m, func() { fault(proxy) })
 			_, err := runWithin(t.Context(), m, retryFor+time.Second+slack, process.Options{UntilEmpty: true})
 			if !errors.Is(err, storage.ErrUnavailable) {
 				t.Errorf("the run ended with %v\n%s", err, m.Logged)
@@ -103,10 +102,9 @@ func TestMaxTimeWinsOverRetryFor(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := batchtest.NewQueue(t, batchtest.PhotoWorld(30, 1))
-			m.Server.AddFault(apitest.Fault{Kind: "delay", Delay: 50 * time.Millisecond})
 			m.Processing.StopGrace = time.Second
 			proxy := impatient(m, time.Hour)
-			acted := during(m, func() { fault(proxy) })
+			acted := midway(m, func() { fault(proxy) })
 			_, err := runWithin(t.Context(), m, time.Second+time.Second+14*time.Second, process.Options{UntilEmpty: true, MaxTime: time.Second})
 			if !errors.Is(err, storage.ErrUnavailable) {
 				t.Errorf("the run ended with %v\n%s", err, m.Logged)

@@ -50,6 +50,16 @@ func during(m *batchtest.Mirror, act func()) (acted chan struct{}) {
 	return acted
 }
 
+// midway runs act once the API has been asked for something. The answers wait for that.
+func midway(m *batchtest.Mirror, act func()) (acted chan struct{}) {
+	held := make(chan struct{})
+	m.Server.AddFault(apitest.Fault{Kind: "delay", Held: held})
+	return during(m, func() {
+		defer close(held)
+		act()
+	})
+}
+
 // filesOf are the photographs and reports on disk, relative to the output folder.
 func filesOf(m *batchtest.Mirror) (photographs, reports []string) {
 	m.T.Helper()
