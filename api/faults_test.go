@@ -9,8 +9,8 @@ import (
 	"io"
 	"log"
 	"net/http"
-	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -182,41 +182,40 @@ func TestEveryFaultIsToldApartAndTellsNoSecret(t *testing.T) {
 			}
 			t.Run(fault.name+" of a "+what, func(t *testing.T) {
 				t.Parallel()
-				server, requests := serve(t, fault.handler)
-				server.Config.ErrorLog = discardLog()
+				var requests atomic.Int64
 				gate := &recorder{}
-				timeout := 10 * time.Second // which a busy machine does not use up
-				if fault.kind == KindTimeout {
-					timeout = 200 * time.Millisecond
-				}
-				c := newTestClient(t, server.URL, gate, func(cfg *Config) {
-					cfg.Timeout, cfg.MaxRetries = timeout, 1
+				inTime(t, func(w http.ResponseWriter, r *http.Request) {
+					requests.Add(1)
+					fault.handler(w, r)
+				}, gate, func(t *testing.T, c *Client) {
+					var err error
+					if what == "record" {
+						_, err = c.Record(t.Context(), testForm, testTip)
+					} else {
+						_, err = c.Media(t.Context(), testRef, bufferSink(new(bytes.Buffer)))
+					}
+					e := asError(t, err)
+					if e.Kind != fault.kind || (e.Attempts == 2) != fault.again {
+						t.Errorf("got kind %s after %d attempts (%v), want %s", e.Kind, e.Attempts, err, fault.kind)
+					}
+					outcomes := gate.ended(t)
+					if len(outcomes) != e.Attempts || outcomes[0].Kind != e.Kind || outcomes[0].Neutral() {
+						t.Errorf("%d attempts, outcomes %+v", e.Attempts, outcomes)
+					}
+					if n := requests.Load(); fault.kind != KindRedirect && n != int64(e.Attempts) {
+						t.Errorf("%d requests in %d attempts", n, e.Attempts)
+					}
+					noSecrets(t, e)
+					if what == "record" && strings.Contains(fault.name, "echo") && !strings.Contains(e.Excerpt, "<html>GET") {
+						t.Errorf("excerpt %q", e.Excerpt)
+					}
+				}, func(cfg *Config) {
+					cfg.Timeout, cfg.MaxRetries = 200*time.Millisecond, 1
 					if fault.kind == KindTooSlow {
 						cfg.MaxTransferTime = time.Second
 					}
 					cfg.MaxPayloadBytes, cfg.MaxAttachmentBytes = 256<<10, 1<<20 // the first request takes the largest answer
 				})
-				var err error
-				if what == "record" {
-					_, err = c.Record(t.Context(), testForm, testTip)
-				} else {
-					_, err = c.Media(t.Context(), testRef, bufferSink(new(bytes.Buffer)))
-				}
-				e := asError(t, err)
-				if e.Kind != fault.kind || (e.Attempts == 2) != fault.again {
-					t.Errorf("got kind %s after %d attempts (%v), want %s", e.Kind, e.Attempts, err, fault.kind)
-				}
-				outcomes := gate.ended(t)
-				if len(outcomes) != e.Attempts || outcomes[0].Kind != e.Kind || outcomes[0].Neutral() {
-					t.Errorf("%d attempts, outcomes %+v", e.Attempts, outcomes)
-				}
-				if n := len(requests()); fault.kind != KindRedirect && n != e.Attempts {
-					t.Errorf("%d requests in %d attempts", n, e.Attempts)
-				}
-				noSecrets(t, e)
-				if what == "record" && strings.Contains(fault.name, "echo") && !strings.Contains(e.Excerpt, "<html>GET") {
-					t.Errorf("excerpt %q", e.Excerpt)
-				}
 			})
 		}
 	}
@@ -315,38 +314,42 @@ func TestASinkErrorIsOursThoughTheRunEnds(t *testing.T) {
 }
 
 func TestASlowDiskIsNoStalledServer(t *testing.T) {
-	server, requests := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 600_000)) })
-	c := newTestClient(t, server.URL, nil, withTimeout(100*time.Millisecond))
-	_, err := c.Media(t.Context(), testRef, Sink{Open: func() (io.Writer, error) { return slowWriter{}, nil }})
-	if err != nil || len(requests()) != 1 {
-		t.Errorf("%d requests, %v", len(requests()), err)
-	}
+	requests := 0
+	inTime(t, func(w http.ResponseWriter, _ *http.Request) {
+		requests++
+		_, _ = w.Write(make([]byte, 600_000))
+	}, nil, func(t *testing.T, c *Client) {
+		_, err := c.Media(t.Context(), testRef, Sink{Open: func() (io.Writer, error) { return slowWriter{}, nil }})
+		if err != nil || requests != 1 {
+			t.Errorf("%d requests, %v", requests, err)
+		}
+	}, withTimeout(100*time.Millisecond))
 }
 
 type slowWriter struct{}
 
 func (slowWriter) Write(p []byte) (int, error) {
-	time.Sleep(60 * time.Millisecond)
+	time.Sleep(time.Minute)
 	return len(p), nil
 }
 
 func TestASteadySlowAnswerIsTaken(t *testing.T) {
-	server, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+	inTime(t, func(w http.ResponseWriter, _ *http.Request) {
 		for range 10 {
 			_, _ = w.Write(make([]byte, 1000))
 			_ = http.NewResponseController(w).Flush()
 			time.Sleep(50 * time.Millisecond)
 		}
-	})
-	c := newTestClient(t, server.URL, nil, withTimeout(250*time.Millisecond))
-	var got bytes.Buffer
-	if _, err := c.Media(t.Context(), testRef, bufferSink(&got)); err != nil || got.Len() != 10_000 {
-		t.Errorf("got %d bytes, %v: half a second is longer than the time-out, but it kept coming", got.Len(), err)
-	}
+	}, nil, func(t *testing.T, c *Client) {
+		var got bytes.Buffer
+		if _, err := c.Media(t.Context(), testRef, bufferSink(&got)); err != nil || got.Len() != 10_000 {
+			t.Errorf("got %d bytes, %v: half a second is longer than the time-out, but it kept coming", got.Len(), err)
+		}
+	}, withTimeout(250*time.Millisecond))
 }
 
+// The bubble would not end before all that was left behind.
 func TestCancellationEndsAtOnceAndLeavesNothingBehind(t *testing.T) {
-	before := runtime.NumGoroutine()
 	for name, handler := range map[string]http.HandlerFunc{
 		"before the header": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
 		"in the body": func(w http.ResponseWriter, r *http.Request) {
@@ -358,43 +361,22 @@ func TestCancellationEndsAtOnceAndLeavesNothingBehind(t *testing.T) {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		},
 	} {
-		arrived := make(chan struct{}, 1)
-		server, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
-			select {
-			case arrived <- struct{}{}:
-			default:
-			}
-			handler(w, r)
-		})
 		gate := &recorder{}
-		c := newTestClient(t, server.URL, gate)
-		ctx, cancel := context.WithCancel(t.Context())
-		go func() {
-			<-arrived
-			time.Sleep(20 * time.Millisecond) // far enough for the body or the wait, whichever
-			cancel()
-		}()
-		start := time.Now()
-		_, err := c.Media(ctx, testRef, bufferSink(new(bytes.Buffer)))
-		e := asError(t, err)
-		if e.Class != ClassCancelled || !errors.Is(err, context.Canceled) || time.Since(start) > 2*time.Second {
-			t.Errorf("%s: got %+v after %s", name, e, time.Since(start))
-		}
+		inTime(t, handler, gate, func(t *testing.T, c *Client) {
+			ctx, cancel := context.WithCancel(t.Context())
+			const after = 20 * time.Millisecond
+			time.AfterFunc(after, cancel)
+			start := time.Now()
+			_, err := c.Media(ctx, testRef, bufferSink(new(bytes.Buffer)))
+			e := asError(t, err)
+			if took := time.Since(start); e.Class != ClassCancelled || !errors.Is(err, context.Canceled) || took != after {
+				t.Errorf("%s: got %+v after %s", name, e, took)
+			}
+		})
 		for _, o := range gate.ended(t) {
 			if o.Kind == KindCancelled && (!o.Neutral() || o.Unavailable()) {
 				t.Errorf("%s: cancelling counts: %+v", name, o)
 			}
 		}
-		c.Close()
-		server.CloseClientConnections()
-		server.Close()
 	}
-	for range 100 {
-		if runtime.NumGoroutine() <= before {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	stacks := make([]byte, 1<<16)
-	t.Errorf("%d goroutines before, %d after\n%s", before, runtime.NumGoroutine(), stacks[:runtime.Stack(stacks, true)])
 }
