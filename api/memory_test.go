@@ -96,16 +96,22 @@ func TestHostileAnswersAreRefusedBeforeTheyBecomeValues(t *testing.T) {
 	}
 }
 
-// Ten answers of 14 MB took 750 MB, six would take 450.
+// Ten answers of 14 MB took 750 MB, six would take 450. All sizes here are an eighth of
+// the default ones, as the memory of an answer grows with its size.
 func TestLargeAnswersTakeTurns(t *testing.T) {
+	const size, limit = 14 << 20 / 8, 300 << 20 / 8
 	for name, field := range map[string]string{
-		"one text":     `"` + strings.Repeat("x", 14<<20) + `"`,
-		"many texts":   list(`"`+strings.Repeat("x", 200)+`"`, 14<<20),
-		"many numbers": list(strings.Repeat("1", 70), 14<<20),
+		"one text":     `"` + strings.Repeat("x", size) + `"`,
+		"many texts":   list(`"`+strings.Repeat("x", 200)+`"`, size),
+		"many numbers": list(strings.Repeat("1", 70), size),
 	} {
 		body := answerOf(field)
 		server, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) })
-		c := newTestClient(t, server.URL, nil, func(cfg *Config) { cfg.Timeout = time.Minute })
+		c := newTestClient(t, server.URL, nil, func(cfg *Config) {
+			cfg.Timeout = time.Minute
+			cfg.MaxPayloadBytes /= 8
+			cfg.PayloadMemory /= 8
+		})
 		var mu sync.Mutex
 		inHand, most := 0, 0
 		grew := peakOf(func() {
@@ -139,7 +145,7 @@ func TestLargeAnswersTakeTurns(t *testing.T) {
 			wait.Wait()
 		})
 		t.Logf("%s: %d MB, %d at once", name, grew>>20, most)
-		if grew > 300<<20 || most > 3 {
+		if grew > limit || most > 3 {
 			t.Errorf("%s: %d answers at once took %d MB", name, most, grew>>20)
 		}
 	}
