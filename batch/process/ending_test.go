@@ -165,13 +165,12 @@ func TestALockOnATableEndsTheRunAndIsNamed(t *testing.T) {
 			t.Parallel()
 			m := batchtest.NewQueue(t, batchtest.PhotoWorld(30, 1))
 			m.Server.AddFault(apitest.Fault{Status: 404, On: apitest.OnMedia, ByTip: true, Share: 0.5}) // for processing_errors
-			m.Server.AddFault(apitest.Fault{Kind: "delay", Delay: 50 * time.Millisecond})
 			m.Processing.StopGrace = time.Second
 			const retryFor = 2 * time.Second
 			impatient(m, retryFor)
 			o := newOperator(m)
 			lock := "LOCK TABLE noggin_schema." + table
-			acted := during(m, func() { o.do("BEGIN; " + lock) })
+			acted := midway(m, func() { o.do("BEGIN; " + lock) })
 			// A record may wait for its answer and for its result to be stored.
 			_, err := runWithin(t.Context(), m, 2*retryFor+time.Second+slack, process.Options{UntilEmpty: true})
 			<-acted
@@ -180,14 +179,17 @@ func TestALockOnATableEndsTheRunAndIsNamed(t *testing.T) {
 	}
 }
 
-// lockRow locks the row of a record as soon as a run has claimed it, and calls then.
+// lockRow locks the row of a record as soon as a run has claimed it, before the run has
+// its answer, and calls then.
 func lockRow(m *batchtest.Mirror, o *operator, tip string, then func()) (acted chan struct{}) {
-	m.Server.AddFault(apitest.Fault{Kind: "delay", Delay: 500 * time.Millisecond, On: apitest.OnRecord, Tips: []string{tip}})
+	held := make(chan struct{})
+	m.Server.AddFault(apitest.Fault{Kind: "delay", Held: held, On: apitest.OnRecord, Tips: []string{tip}})
 	return during(m, func() {
 		for m.Value(`SELECT count(*) FROM noggin_schema.noggin_data WHERE claimed_by IS NOT NULL AND tip = '`+tip+`'`) == "0" {
 			time.Sleep(5 * time.Millisecond)
 		}
 		o.do(`BEGIN; SELECT FROM noggin_schema.noggin_data WHERE tip = '` + tip + `' FOR UPDATE`)
+		close(held)
 		then()
 	})
 }
