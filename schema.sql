@@ -88,7 +88,7 @@ CREATE TABLE IF NOT EXISTS noggin_schema.noggin_data (
     version                    integer, -- of record_versions, whose answer the columns show; null: not kept there yet, which is version 1
     report_version             integer, -- the version that the text report shows; null: version 1
     last_sequence              integer NOT NULL DEFAULT 0, -- no attachment gets this number or a lower one again
-    dropped                    jsonb, -- number: tip of attachments that left the record before they were complete; a killed run may have named their files
+    dropped                    jsonb, -- number: tip of attachments that left the record before they were complete, or that only an older answer named; a killed run may have named their files
 
     -- The claim: its run, the end of its lease, and the fencing token that every write
     -- of the run checks. No index has these columns, so claiming is a HOT update.

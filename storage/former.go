@@ -219,42 +219,6 @@ func (db *DB) writeSuspects(ctx context.Context, tx *sqlx.Tx, suspects []Suspect
 	return err
 }
 
-// FoundFile is a file that is on disk and that the database does not know: a killed run
-// named it, or the database was restored.
-type FoundFile struct {
-	Path          string `json:"path"`
-	RecordTip     string `json:"record_tip"`
-	Kind          string `json:"kind"` // attachment, suspect, report
-	AttachmentTip string `json:"attachment_tip"`
-	Sequence      int    `json:"sequence"`
-	Highest       int    `json:"highest"` // number of an attachment in the folder
-	Version       int    `json:"first_version"`
-	LastVersion   int    `json:"last_version"`
-	Size          int64  `json:"size_bytes"`
-	SHA256        string `json:"sha256"`
-}
-
-// writeFound records files that were found on disk. Their numbers do not return.
-func (db *DB) writeFound(ctx context.Context, tx *sqlx.Tx, found []FoundFile) error {
-	if len(found) == 0 {
-		return nil
-	}
-	doc, err := json.Marshal(found)
-	if err != nil {
-		return err
-	}
-	_, err = tx.ExecContext(ctx, db.sql(`
-		WITH v AS (SELECT * FROM jsonb_to_recordset($1::jsonb) AS v (path text, record_tip text, kind text, attachment_tip text, sequence integer,
-				highest integer, first_version integer, last_version integer, size_bytes bigint, sha256 text)),
-		numbered AS (UPDATE noggin_schema.noggin_data d SET last_sequence = greatest(d.last_sequence,
-				(SELECT max(greatest(v.sequence, v.highest)) FROM v WHERE v.record_tip = d.tip))
-			WHERE d.tip = ANY(ARRAY(SELECT DISTINCT v.record_tip FROM v)))
-		INSERT INTO noggin_schema.former_files (path, record_tip, kind, attachment_tip, attachment_sequence, first_version, last_version, size_bytes, hash_sha256)
-		SELECT v.path, v.record_tip, v.kind, v.attachment_tip, v.sequence, v.first_version, v.last_version, v.size_bytes, v.sha256
-		FROM v ORDER BY v.path ON CONFLICT DO NOTHING`), string(doc))
-	return err
-}
-
 // FormerHashes returns the SHA-256 of the former files of an attachment: of those that were
 // current, and of those that were only kept as suspect.
 func (db *DB) FormerHashes(ctx context.Context, record, attachment string) (former, suspects []string, err error) {

@@ -123,8 +123,9 @@ const attachmentColumns = `a.record_tip, a.attachment_tip, a.attachment_sequence
 // Store writes answers in one transaction. Every answer that differs from the known
 // versions of its record becomes a version. An answer that is current fills the row:
 // the payload, typed columns, names, references, unknown hashes, planned attachments and
-// the status api_success. An older or a reduced answer changes nothing else. The result
-// lacks answers whose claim was lost. It may be repeated.
+// the status api_success. Of an older or a reduced answer only attachments that the record
+// never had are noted, see [Marks.Dropped]. The result lacks answers whose claim was lost.
+// It may be repeated.
 func (db *DB) Store(ctx context.Context, run int64, answers []Answer) (map[ClaimKey]Stored, error) {
 	stored, err := db.storeOnce(ctx, run, answers)
 	for range 2 { // another run chose the same folder at the same moment; now Store sees it
@@ -157,6 +158,7 @@ func (db *DB) storeOnce(ctx context.Context, run int64, answers []Answer) (map[C
 			return err
 		}
 		var current []Answer // whose records get these answers, or had them before
+		var older []Answer   // whose records keep their own
 		var kept []string    // records that keep their own answers and are worked on
 		for i := range records {
 			m := &records[i]
@@ -167,6 +169,7 @@ func (db *DB) storeOnce(ctx context.Context, run int64, answers []Answer) (map[C
 			stored[m.ClaimKey] = s
 			switch {
 			case m.Outcome == OutcomeOlder || m.Outcome == OutcomeReduced:
+				older = append(older, answers[m.N])
 				if !m.Settled {
 					kept = append(kept, m.Tip)
 				}
@@ -186,6 +189,9 @@ func (db *DB) storeOnce(ctx context.Context, run int64, answers []Answer) (map[C
 			return err
 		}
 		if err := db.keepAnswers(ctx, tx, kept, stored); err != nil {
+			return err
+		}
+		if err := db.dropUnseen(ctx, tx, older); err != nil {
 			return err
 		}
 		if err := db.storeReferences(ctx, tx, current, names); err != nil {

@@ -205,8 +205,9 @@ type Marks struct {
 	// Taken are the names of its files that may not lie in its folder: former ones, and
 	// attachments that are in archives.
 	Taken []string
-	// Dropped are the tips of attachments that left the record before they were complete, by
-	// their numbers. A run that was killed may have named their files.
+	// Dropped are the tips of attachments that left the record before they were complete, or
+	// that only an older answer named, by their numbers. A run that was killed may have named
+	// their files.
 	Dropped map[int]string
 }
 

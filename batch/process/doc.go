@@ -16,7 +16,8 @@
 //
 //	asked again ─┬─ the same version ────▶ nothing is written but the claim and when it is due
 //	             ├─ a newer version ─────▶ the way above; files of the former version stay
-//	             ├─ an older, a reduced ─▶ kept as a version; the current one stays
+//	             ├─ an older, a reduced ─▶ kept as a version; the current one stays, and what only
+//	             │                         that version names is fetched into former files
 //	             └─ 404, 410, 403, 5xx ──▶ the record stays complete; asked again the next day
 //
 // Invariants:
@@ -39,7 +40,8 @@
 //
 // Where to look: process.go what a caller sees, run.go one run, claim.go and lease.go
 // the claims, record.go the way of one record, outcome.go how it ended, download.go its
-// attachments, again.go records that were complete, ending.go how a run ends in time,
+// attachments, again.go records that were complete, dropped.go attachments of former
+// versions, ending.go how a run ends in time,
 // group.go writes in common, fetchnames.go names of hashes from the API. What stands before
 // a request lives in gate, files that are on disk already in adopt, picking records out by
 // hand in queue, names of hashes and files in names and forms, SQL in storage, HTTP in api.

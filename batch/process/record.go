@@ -104,7 +104,7 @@ func (w *work) do(ctx context.Context) error {
 		return err
 	}
 	if w.stored.Settled && len(w.result.Downloads) == 0 {
-		return w.recordUnknown(ctx)
+		return w.recordFormer(ctx)
 	}
 	if err := w.run.makeSure(ctx); err != nil {
 		return err
@@ -112,15 +112,16 @@ func (w *work) do(ctx context.Context) error {
 	if err := w.writeReport(); err != nil {
 		return err
 	}
-	return w.recordUnknown(ctx)
+	return w.recordFormer(ctx)
 }
 
 // recordUnknown takes files into the result that the database does not know.
-func (w *work) recordUnknown(ctx context.Context) (err error) {
+func (w *work) recordUnknown(ctx context.Context) error {
 	if w.stale() && !w.run.opts.Adopt { // of a stale answer nothing was compared
 		return nil
 	}
-	w.result.Found, err = w.onDisk.Unknown(ctx, w.result, w.unsure)
+	found, err := w.onDisk.Unknown(ctx, w.result, w.unsure)
+	w.result.Found = append(w.result.Found, found...)
 	return err
 }
 

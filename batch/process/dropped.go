@@ -1,0 +1,135 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
+	"noggin/api"
+	"noggin/batch/files"
+	"noggin/batch/forms"
+	"noggin/batch/gate"
+	"noggin/storage"
+)
+
+// Some attachments are named only by versions that are not current: by an older answer, or
+// by one that was replaced before they came. The record keeps their numbers. Each asking
+// tries to get them, and they become former files.
+
+// dropped is an attachment that only former versions name.
+type dropped struct {
+	storage.Attachment
+	ref         forms.AttachmentRef
+	first, last int // versions that name it
+}
+
+// recordFormer takes files into the result that are not of the current version: those that
+// the database does not know, and those that were never fetched.
+func (w *work) recordFormer(ctx context.Context) error {
+	if err := w.recordUnknown(ctx); err != nil {
+		return err
+	}
+	missing, err := w.neverFetched(ctx)
+	if err != nil {
+		return err
+	}
+	for _, tip := range slices.Sorted(maps.Keys(missing)) {
+		if err := w.fetchDropped(ctx, missing[tip]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// neverFetched returns the attachments that only former versions name and of which there
+// is no file, by their tips.
+func (w *work) neverFetched(ctx context.Context) (map[string]*dropped, error) {
+	missing := map[string]*dropped{}
+	for number, tip := range w.stored.Dropped {
+		missing[tip] = &dropped{Attachment: storage.Attachment{Tip: tip, Sequence: number}}
+	}
+	if len(missing) == 0 {
+		return nil, nil
+	}
+	former, err := w.run.db.FormerFiles(ctx, w.claim.Tip)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range former {
+		delete(missing, f.AttachmentTip)
+	}
+	for _, f := range w.result.Found {
+		delete(missing, f.AttachmentTip)
+	}
+	for _, a := range w.stored.Attachments {
+		delete(missing, a.Tip)
+	}
+	for i := 0; i < len(w.stored.Versions) && len(missing) > 0; i++ {
+		version := w.stored.Versions[i].Version
+		body, found, err := w.run.db.VersionBody(ctx, w.claim.Tip, version)
+		if errors.Is(err, storage.ErrUnavailable) || ctx.Err() != nil {
+			return nil, err
+		}
+		record, parseErr := forms.ParseRecord(w.form, body)
+		if err != nil || !found || parseErr != nil {
+			continue // `noggin validate data` tells
+		}
+		for _, ref := range record.Attachments {
+			if d := missing[ref.Tip]; d != nil {
+				if d.last == 0 {
+					d.first = version
+				}
+				d.ref, d.Field, d.last = ref, ref.Field, version
+			}
+		}
+	}
+	maps.DeleteFunc(missing, func(_ string, d *dropped) bool { return d.last == 0 })
+	return missing, nil
+}
+
+// fetchDropped gets an attachment that only former versions name. It is kept as suspect
+// when it is not known to be whole. After a failure that may pass, the record is asked for
+// again the next day.
+func (w *work) fetchDropped(ctx context.Context, d *dropped) error {
+	got, err := receive(ctx, w.run.client, w.run.output, d.ref)
+	if err != nil {
+		return w.notFetched(ctx, d.Tip, err)
+	}
+	defer got.temp.Discard()
+	kind := "attachment"
+	whole, err := w.isWhole(ctx, &d.Attachment, d.ref, &got)
+	switch {
+	case errors.Is(err, errNotCompared):
+		return nil
+	case err != nil:
+		return err
+	case !whole:
+		kind = "suspect"
+	}
+	size, sum := got.temp.Size(), got.temp.SHA256()
+	kept, err := w.folder.Keep(got.temp, w.nameOf(&d.Attachment, d.ref, got.Ext), forms.TipSuffix(d.Tip))
+	if err != nil {
+		return w.notFetched(ctx, d.Tip, err)
+	}
+	w.run.fileDone(size)
+	w.run.log.Info("an attachment of a former version is kept", "tip", w.claim.Tip, "attachment", d.Tip, "path", kept.Path, "kind", kind, "run_id", w.run.id)
+	w.result.Found = append(w.result.Found, storage.FoundFile{
+		Path: kept.Path, RecordTip: w.claim.Tip, Kind: kind, AttachmentTip: d.Tip, Sequence: d.Sequence, Highest: d.Sequence,
+		Version: d.first, LastVersion: d.last, Size: size, SHA256: sum, Field: d.Field, Validation: got.Status, ContentType: got.MIME,
+	})
+	return nil
+}
+
+// notFetched notes that an attachment of a former version could not be got, when that is the
+// API's failure or another file is in the way. Any other error is returned.
+func (w *work) notFetched(ctx context.Context, tip string, err error) error {
+	var apiErr *api.Error
+	failed := ctx.Err() == nil && errors.As(err, &apiErr) && gate.ClassOf(err) != gate.NoFailure
+	if !failed && !errors.Is(err, files.ErrObstacle) {
+		return err
+	}
+	w.result.Again = w.result.Again || failed && gate.ClassOf(err) == gate.Passing
+	w.fail(tip, kindOf(err), err)
+	return nil
+}

@@ -1,0 +1,158 @@
+package process_test
+
+import (
+	"strings"
+	"testing"
+
+	"noggin/api/apitest"
+	"noggin/batch/batchtest"
+	"noggin/batch/process"
+)
+
+const formerAttachments = `SELECT coalesce(string_agg(concat_ws(' ', kind, attachment_tip, 'number', attachment_sequence, field_name, validation, content_type,
+	'v' || first_version || '-' || last_version), ', '), '') FROM noggin_schema.former_files WHERE kind <> 'report'`
+
+// oldest makes a complete record whose second photograph was removed before noggin first
+// asked. It returns the tips of the record and of the photograph.
+func oldest(t *testing.T) (m *batchtest.Mirror, tip, removed string) {
+	t.Helper()
+	m = batchtest.NewQueue(t, batchtest.PhotoWorld(1, 2))
+	m.Refresh = process.DefaultRefresh()
+	record := m.Server.Record(0)
+	tip, removed = record.Tip, record.Attachments[1].Tip
+	m.Server.Edit(tip, apitest.Edit{Remove: []string{removed}})
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 1 || s.AttachmentsDownloaded != 1 {
+		t.Fatalf("summary %+v\n%s", s, m.Logged)
+	}
+	return m, tip, removed
+}
+
+// kept checks that the photograph is a former file that is what the platform served, sealed
+// and copied like the others.
+func kept(t *testing.T, m *batchtest.Mirror, removed, version string) {
+	t.Helper()
+	if got, want := m.Value(formerAttachments), "attachment "+removed+" number 2 attachments valid image/jpeg v"+version; got != want {
+		t.Errorf("the former attachments are %q, want %q\n%s", got, want, m.Logged)
+	}
+	if sum := m.Value(`SELECT coalesce(max(hash_sha256), '') FROM noggin_schema.former_files WHERE kind = 'attachment'`); sum != m.Server.MediaSHA256(removed) {
+		t.Errorf("the former attachment has SHA-256 %s, want %s", sum, m.Server.MediaSHA256(removed))
+	}
+	if due := m.Value(`SELECT count(*) FROM noggin_schema.seal_due`); due != "1" {
+		t.Errorf("%s records are to be sealed", due)
+	}
+}
+
+func TestAnAttachmentThatOnlyAnOlderAnswerNamesIsKept(t *testing.T) {
+	t.Parallel()
+	for name, ask := range map[string]struct {
+		due  func(m *batchtest.Mirror)
+		opts func(m *batchtest.Mirror) process.Options
+	}{
+		"at a refresh": {func(m *batchtest.Mirror) { m.PassDays("2") }, func(*batchtest.Mirror) process.Options { return process.Options{UntilEmpty: true} }},
+		"when an operator asks": {func(*batchtest.Mirror) {}, func(m *batchtest.Mirror) process.Options {
+			return process.Options{Selector: m.Only(0)}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m, tip, removed := oldest(t)
+			m.Server.AddFault(apitest.Fault{Kind: "stale"})
+			m.Execute(`DELETE FROM noggin_schema.seal_due`)
+			ask.due(m)
+			if s := m.MustRun(ask.opts(m)); s.Older != 1 || s.Unsuccessful() != 0 {
+				t.Errorf("summary %+v\n%s", s, m.Logged)
+			}
+			kept(t, m, removed, "2-2")
+			if n := m.Value(`SELECT count(*) FROM noggin_schema.attachments`); n != "1" {
+				t.Errorf("%s current attachments", n)
+			}
+			if state := m.Value(recordState); !strings.HasPrefix(state, "complete v1 0 f t") {
+				t.Errorf("the record is %s", state)
+			}
+			// It is asked for once, and comes back with its number and file.
+			m.Server.ResetStats()
+			m.PassDays("2")
+			m.MustRun(process.Options{UntilEmpty: true})
+			if n := m.MediaRequests(); n != 0 {
+				t.Errorf("%d requests for what is there", n)
+			}
+			m.Server.ClearFaults()
+			m.Server.Edit(tip, apitest.Edit{Add: []string{"attachments"}})
+			if s := m.MustRun(process.Options{Refresh: true, UntilEmpty: true}); s.Changed != 1 || s.AttachmentsDownloaded != 1 {
+				t.Errorf("summary %+v\n%s", s, m.Logged)
+			}
+			if numbers := m.Value(`SELECT string_agg(attachment_sequence::text, ' ' ORDER BY attachment_sequence) FROM noggin_schema.attachments`); numbers != "1 3" {
+				t.Errorf("the attachments have the numbers %s, want 1 3", numbers)
+			}
+		})
+	}
+}
+
+// The API failed to give it when the older answer came, and then answers with the current
+// version again.
+func TestAnAttachmentOfAnOlderAnswerIsTriedAgainTheNextDay(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		fault apitest.Fault
+		later string // "": it is not asked for before its next step
+	}{
+		"a failure that passes": {apitest.Fault{Status: 503, On: apitest.OnMedia}, "2"},
+		"a page":                {apitest.Fault{Kind: "html", On: apitest.OnMedia}, "2"},
+		"not found":             {apitest.Fault{Status: 404, On: apitest.OnMedia}, "7"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m, _, removed := oldest(t)
+			m.Server.SetFaults(apitest.Fault{Kind: "stale", On: apitest.OnRecord, Until: 1}, test.fault)
+			m.PassDays("2")
+			if s := m.MustRun(process.Options{UntilEmpty: true}); s.Older != 1 || s.Unsuccessful() != 0 {
+				t.Errorf("summary %+v\n%s", s, m.Logged)
+			}
+			if got := m.Value(formerAttachments); got != "" {
+				t.Errorf("the former attachments are %s", got)
+			}
+			if n := m.Value(`SELECT count(*) FROM noggin_schema.processing_errors WHERE attachment_tip = '` + removed + `'`); n == "0" {
+				t.Error("nothing says that it failed")
+			}
+			m.Server.ClearFaults()
+			m.Execute(`DELETE FROM noggin_schema.seal_due`)
+			m.PassDays(test.later)
+			if s := m.MustRun(process.Options{UntilEmpty: true}); s.Unchanged != 1 {
+				t.Errorf("summary %+v\n%s", s, m.Logged)
+			}
+			kept(t, m, removed, "2-2")
+		})
+	}
+}
+
+// An attachment that failed, and that an edit then removed, is still evidence.
+func TestAnAttachmentThatIsRemovedBeforeItCameIsKept(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewQueue(t, batchtest.PhotoWorld(1, 2))
+	m.Refresh = process.DefaultRefresh()
+	record := m.Server.Record(0)
+	removed := record.Attachments[1].Tip
+	m.Server.AddFault(apitest.Fault{Status: 503, On: apitest.OnMedia, Tips: []string{removed}})
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Partial != 1 {
+		t.Fatalf("summary %+v\n%s", s, m.Logged)
+	}
+	m.Server.ClearFaults()
+	m.Server.Edit(record.Tip, apitest.Edit{Remove: []string{removed}})
+	m.MakeDue()
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 1 {
+		t.Fatalf("summary %+v\n%s", s, m.Logged)
+	}
+	kept(t, m, removed, "1-1")
+}
+
+// Bytes that are not whole are evidence too.
+func TestABrokenAttachmentOfAnOlderAnswerIsKeptAsSuspect(t *testing.T) {
+	t.Parallel()
+	m, _, removed := oldest(t)
+	m.Server.SetFaults(apitest.Fault{Kind: "stale", On: apitest.OnRecord}, apitest.Fault{Kind: "cut-picture", On: apitest.OnMedia})
+	m.PassDays("2")
+	m.MustRun(process.Options{UntilEmpty: true})
+	if got, want := m.Value(formerAttachments), "suspect "+removed+" number 2 attachments validation_failed image/jpeg v2-2"; got != want {
+		t.Errorf("the former attachments are %q, want %q\n%s", got, want, m.Logged)
+	}
+}
