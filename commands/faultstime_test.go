@@ -58,6 +58,41 @@ func TestAFrozenRunLeavesItsRecordsToTheirNewOwner(t *testing.T) {
 	d.uncounted()
 }
 
+// A run that waits for the database when it is frozen, as with its virtual machine, and
+// longer than retry_for, finds the database well again.
+func TestAFrozenRunThatWaitsForTheDatabaseGoesOn(t *testing.T) {
+	t.Parallel()
+	for what, table := range map[string]string{"claim": "noggin_data", "an answer": "record_versions"} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			const retryFor = 5 * time.Second
+			d := newDrill(t, 4, "stop_grace = 5\n[database]\nretry_for = 5")
+			lock, err := d.sql.BeginTx(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := lock.ExecContext(t.Context(), `LOCK TABLE noggin_schema.`+table+` IN SHARE MODE`); err != nil {
+				t.Fatal(err)
+			}
+			cmd, done := d.start("process", "--until-empty", "--quiet")
+			d.until(1, `SELECT count(DISTINCT 1) FROM pg_stat_activity WHERE application_name = 'noggin process' AND wait_event_type = 'Lock'`)
+			_ = cmd.Process.Signal(syscall.SIGSTOP)
+			time.Sleep(retryFor + time.Second) // it is frozen for that long
+			if err := lock.Rollback(); err != nil {
+				t.Error(err)
+			}
+			_ = cmd.Process.Signal(syscall.SIGCONT)
+			<-done
+			if code := cmd.ProcessState.ExitCode(); code != cmdline.ExitDone {
+				t.Errorf("the frozen run: exit code %d", code)
+			}
+			d.finishOff()
+			d.verify()
+			d.uncounted()
+		})
+	}
+}
+
 // downloads is how many attachments the API is answering.
 func (d *drill) downloads() (n int) {
 	for _, e := range d.api.Log() {

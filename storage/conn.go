@@ -24,6 +24,10 @@ const readMargin = 10 * time.Second
 // another connection, whether the server is at work for this program at all.
 const silence = 30 * time.Second
 
+// frozenGrace is how long a read whose limit has passed still waits: its answer may have
+// come while the program was frozen.
+const frozenGrace = 100 * time.Millisecond
+
 // deadPeer is how long a packet may stay without acknowledgement. The kernel then ends
 // the connection. Without it a vanished host holds a statement for a quarter of an hour.
 const deadPeer = 30 * time.Second
@@ -268,6 +272,9 @@ func (w *wire) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := w.Conn.Read(p)
+	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && w.SetReadDeadline(time.Now().Add(frozenGrace)) == nil {
+		n, err = w.Conn.Read(p)
+	}
 	for n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && w.goesOn() {
 		n, err = w.Conn.Read(p)
 	}

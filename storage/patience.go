@@ -47,16 +47,19 @@ func (db *DB) unbounded() *DB {
 }
 
 // retry does an operation until it succeeds, its error says that another try does not
-// help, or [Config.RetryFor] is over.
+// help, or [Config.RetryFor] is over. A time in which the program was frozen does not count.
 func (db *DB) retry(ctx context.Context, what string, again func(error) bool, do func(context.Context) error) error {
 	began := time.Now()
-	deadline := began.Add(db.cfg.RetryFor)
+	limit, over := db.cfg.RetryFor, func() {} // no try is ended
 	if db.cfg.Patience > 0 && !db.unlimited {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadlineCause(ctx, began.Add(db.cfg.Patience),
-			fmt.Errorf("%w: no success within %s", ErrUnavailable, db.cfg.Patience))
-		defer cancel()
+		var cancel context.CancelCauseFunc
+		ctx, cancel = context.WithCancelCause(ctx)
+		defer cancel(nil)
+		limit = db.cfg.Patience
+		over = func() { cancel(fmt.Errorf("%w: no success within %s", ErrUnavailable, db.cfg.Patience)) }
 	}
+	waiting := StartStopwatch(limit, over)
+	defer waiting.Stop()
 	var last error // why an earlier try failed
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		err := db.watched(ctx, do)
@@ -69,7 +72,7 @@ func (db *DB) retry(ctx context.Context, what string, again func(error) bool, do
 		if isBusy(err) && db.cfg.waitsOnce() {
 			return describe(ctx, what, err)
 		}
-		if !again(err) || time.Now().Add(pause).After(deadline) {
+		if !again(err) || waiting.Spent()+pause > db.cfg.RetryFor {
 			return describe(ctx, what, db.withHolders(err, began))
 		}
 		last = err

@@ -301,3 +301,58 @@ func TestAnErrorNamesTheSessionThatHoldsTheLock(t *testing.T) {
 		})
 	}
 }
+
+// The answer has come while the program was frozen, and the limit of the read has passed.
+func TestAnAnswerThatCameDuringAFreezeIsRead(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	client, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = errors.Join(client.Close(), server.Close()) }()
+	if _, err := server.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	w := &wire{Conn: client, patience: time.Nanosecond}
+	if n, err := w.Read(make([]byte, 1)); n != 1 || err != nil {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+}
+
+// A program that was frozen finds that the clock has leapt.
+func TestATimeInWhichTheProgramWasFrozenIsNoWaiting(t *testing.T) {
+	t.Parallel()
+	over := make(chan struct{})
+	w := StartStopwatch(time.Hour, func() { close(over) })
+	defer w.Stop()
+	for range 3 {
+		w.mu.Lock()
+		w.seen = w.seen.Add(-2 * time.Hour)
+		w.mu.Unlock()
+		w.tick()
+	}
+	if spent := w.Spent(); spent > 15*time.Minute {
+		t.Errorf("three freezes count as %s", spent)
+	}
+	select {
+	case <-over:
+		t.Error("the hour is over")
+	default:
+	}
+	soon := make(chan struct{})
+	short := StartStopwatch(50*time.Millisecond, func() { close(soon) })
+	defer short.Stop()
+	<-soon
+	if spent := short.Spent(); spent < 50*time.Millisecond {
+		t.Errorf("it was over after %s", spent)
+	}
+}

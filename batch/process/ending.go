@@ -76,7 +76,7 @@ func (p *Processor) inTime(ctx context.Context, maxTime time.Duration, do func()
 // fault ends the run because of our own side. A lock in the way of one record does not
 // end it as long as results of others are written.
 func (r *run) fault(err error) {
-	if errors.Is(err, storage.ErrBusy) && min(r.store.idle(), r.finish.idle()) < r.db.RetryFor() {
+	if errors.Is(err, storage.ErrBusy) && (!r.store.idle() || !r.finish.idle()) {
 		return
 	}
 	r.stop(err)

@@ -21,7 +21,7 @@ type group[T, R any] struct {
 	done     sync.WaitGroup
 
 	mu    sync.Mutex
-	wrote time.Time // when a write last succeeded
+	quiet *storage.Stopwatch // since a write last succeeded
 }
 
 // commitEvery is the least time between two transactions of a kind (claims, answers,
@@ -52,17 +52,18 @@ type groupReply[R any] struct {
 // [storage.ErrBusy] soon when another session holds a lock.
 func newGroup[T, R any](ctx context.Context, patience time.Duration, write func(context.Context, []T) (map[storage.ClaimKey]R, error)) *group[T, R] {
 	g := &group[T, R]{
-		write: write, patience: patience, queue: make(chan groupItem[T, R], groupItems), aside: make(chan struct{}, groupAside), wrote: time.Now(),
+		write: write, patience: patience, queue: make(chan groupItem[T, R], groupItems), aside: make(chan struct{}, groupAside),
+		quiet: storage.StartStopwatch(patience, func() {}),
 	}
 	g.done.Go(func() { g.loop(ctx) })
 	return g
 }
 
-// idle returns how long no write has succeeded.
-func (g *group[T, R]) idle() time.Duration {
+// idle tells whether no write has succeeded for as long as an item waits.
+func (g *group[T, R]) idle() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return time.Since(g.wrote)
+	return g.quiet.Spent() >= g.patience
 }
 
 // do writes an item of so many bytes together with others and returns its result, or
@@ -78,6 +79,7 @@ func (g *group[T, R]) do(key storage.ClaimKey, bytes int, item T) (R, error) {
 func (g *group[T, R]) close() {
 	close(g.queue)
 	g.done.Wait()
+	g.quiet.Stop()
 }
 
 func (g *group[T, R]) loop(ctx context.Context) {
@@ -117,13 +119,12 @@ func (g *group[T, R]) collect(first groupItem[T, R], pause time.Duration) []grou
 // is written alone: a bad item harms no other. When another session holds a lock, each is
 // tried aside, so that the item behind the lock waits and no other does.
 func (g *group[T, R]) commit(ctx context.Context, items []groupItem[T, R]) {
-	began := time.Now()
 	err := g.try(ctx, items)
 	switch {
 	case err == nil:
 	case errors.Is(err, storage.ErrBusy):
 		for _, it := range items {
-			g.done.Go(func() { g.writeAside(ctx, it, began, err) })
+			g.done.Go(func() { g.writeAside(ctx, it, err) })
 		}
 	case len(items) > 1 && !errors.Is(err, storage.ErrUnavailable) && ctx.Err() == nil:
 		for i := range items {
@@ -145,7 +146,8 @@ func (g *group[T, R]) try(ctx context.Context, items []groupItem[T, R]) error {
 		return err
 	}
 	g.mu.Lock()
-	g.wrote = time.Now()
+	g.quiet.Stop()
+	g.quiet = storage.StartStopwatch(g.patience, func() {})
 	g.mu.Unlock()
 	for _, it := range items {
 		result, ok := results[it.key]
@@ -169,13 +171,15 @@ const asidePause = time.Second / 4
 
 // writeAside tries an item alone, again and again, until its patience is over. err is why
 // the last try failed. Each try holds a connection only while it waits for the lock.
-func (g *group[T, R]) writeAside(ctx context.Context, it groupItem[T, R], began time.Time, err error) {
+func (g *group[T, R]) writeAside(ctx context.Context, it groupItem[T, R], err error) {
+	waiting := storage.StartStopwatch(g.patience, func() {})
+	defer waiting.Stop()
 	one := []groupItem[T, R]{it}
 	for errors.Is(err, storage.ErrBusy) {
 		select {
 		case <-ctx.Done():
 		case g.aside <- struct{}{}:
-			if time.Since(began) < g.patience {
+			if waiting.Spent() < g.patience {
 				if err = g.try(ctx, one); err == nil {
 					<-g.aside
 					return
@@ -183,7 +187,7 @@ func (g *group[T, R]) writeAside(ctx context.Context, it groupItem[T, R], began 
 			}
 			<-g.aside
 		}
-		if time.Since(began) >= g.patience || gate.Sleep(ctx, asidePause) != nil {
+		if waiting.Spent() >= g.patience || gate.Sleep(ctx, asidePause) != nil {
 			break
 		}
 	}
