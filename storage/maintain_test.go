@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/lib/pq"
+
+	"noggin/storage/storagetest"
 )
 
 // insertErrors makes n errors, each a minute older than the one before.
@@ -337,5 +339,49 @@ func TestProgramsGetThePasswordInTheirEnvironment(t *testing.T) {
 	cfg.URL = "postgres://noggin:s3cret@db.example.com:5433/noggin_db?sslmode=prefer"
 	if environ, err = cfg.Environment(nil, ""); err != nil || !slices.Contains(environ, "PGREQUIREAUTH=!password") {
 		t.Errorf("a password may go out in the clear: %s, %v", environ, err)
+	}
+}
+
+// pg_dump says that it failed. Whether that is because the server is gone, noggin asks the
+// server.
+func TestAProgramThatFailsAsTheServerIsGoneIsTold(t *testing.T) {
+	t.Parallel()
+	failed := errors.New("the program failed")
+	for name, test := range map[string]struct {
+		fault func(*storagetest.Proxy) // nil: the server is well
+		gone  bool
+	}{
+		"the server is well":         {nil, false},
+		"the server is gone":         {(*storagetest.Proxy).Refuse, true},
+		"the server was gone":        {(*storagetest.Proxy).Cut, true}, // and the snapshot with it
+		"the server does not answer": {(*storagetest.Proxy).Stall, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			direct := testDB(t)
+			proxy := storagetest.NewProxy(t, direct.cfg.URL)
+			cfg := direct.cfg
+			cfg.URL, cfg.StatementTimeout, cfg.silence = proxy.URL(cfg.URL), 0, 2*time.Second
+			s, err := openDB(t, cfg).Snapshot(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			err = within(t, 20*time.Second, func() error {
+				return s.While(t.Context(), func(ctx context.Context) error {
+					if test.fault != nil {
+						test.fault(proxy)
+					}
+					if strings.HasSuffix(name, "answer") {
+						<-ctx.Done() // the program waits for ever
+						return context.Cause(ctx)
+					}
+					return failed
+				})
+			})
+			if errors.Is(err, ErrUnavailable) != test.gone || errors.Is(err, failed) == strings.HasSuffix(name, "answer") {
+				t.Error(err)
+			}
+		})
 	}
 }

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -32,28 +34,75 @@ type Snapshot struct {
 	ID string    // for pg_dump --snapshot
 	At time.Time // by the server's clock
 	tx *sqlx.Tx
+
+	ctx      context.Context // of tx
+	end      context.CancelCauseFunc
+	askEvery time.Duration // for a sign of life, which may take as long
 }
 
 // Snapshot begins a snapshot.
 func (db *DB) Snapshot(ctx context.Context) (*Snapshot, error) {
+	ctx, end := context.WithCancelCause(ctx)
 	tx, err := db.pool.BeginTxx(ctx, nil)
 	if err != nil {
+		defer end(nil)
 		return nil, describe(ctx, "begin a snapshot", err)
 	}
-	s := &Snapshot{tx: tx}
+	s := &Snapshot{tx: tx, ctx: ctx, end: end, askEvery: cmp.Or(db.cfg.silence, silence)}
 	_, err = tx.ExecContext(ctx, `SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; `+untimed)
 	if err == nil {
 		err = tx.QueryRowxContext(ctx, `SELECT pg_export_snapshot(), now()`).Scan(&s.ID, &s.At)
 	}
 	if err != nil {
+		err = describe(ctx, "begin a snapshot", err)
 		s.Close()
-		return nil, describe(ctx, "begin a snapshot", err)
+		return nil, err
 	}
 	return s, nil
 }
 
+// While does something with the snapshot over connections that are not noggin's. It ends do
+// when the server no longer answers, and tells a failure of do that the server or its
+// snapshot is gone: the error then wraps [ErrUnavailable].
+func (s *Snapshot) While(ctx context.Context, do func(context.Context) error) error {
+	working, stop := context.WithCancelCause(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for working.Err() == nil {
+			select {
+			case <-working.Done():
+			case <-time.After(s.askEvery):
+				if err := s.check(); err != nil {
+					stop(err)
+				}
+			}
+		}
+	})
+	err := do(working)
+	stop(nil)
+	watching.Wait()
+	if err == nil || errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
+		return err
+	}
+	if gone := s.check(); gone != nil {
+		return fmt.Errorf("%w: %w", gone, err)
+	}
+	return err
+}
+
+// check returns an error when the snapshot is gone.
+func (s *Snapshot) check() error {
+	late := StartStopwatch(s.askEvery, func() { s.end(fmt.Errorf("%w: it gives no answer", ErrUnavailable)) })
+	defer late.Stop()
+	_, err := s.tx.ExecContext(s.ctx, `SELECT 1`)
+	return describe(s.ctx, "ask whether the server still has the snapshot", err)
+}
+
 // Close ends the snapshot.
-func (s *Snapshot) Close() { _ = s.tx.Rollback() }
+func (s *Snapshot) Close() {
+	_ = s.tx.Rollback()
+	s.end(nil)
+}
 
 // Contents counts what the snapshot sees.
 func (db *DB) Contents(ctx context.Context, s *Snapshot) (Contents, error) {

@@ -198,8 +198,10 @@ func (m *Maintenance) dump(ctx context.Context, dir string) (Backup, error) {
 	defer func() { _ = os.Remove(partial) }() // fails when the backup already has its name
 	lockWait := fmt.Sprintf("--lock-wait-timeout=%d", m.Config.LockTimeout.Milliseconds())
 	// Flushed below, once: the trial with power cuts shows that it is.
-	if err := runProgram(ctx, environ, nil, program, "--format=custom", "--no-sync", "--schema="+b.Schema, "--no-password", lockWait,
-		"--snapshot="+snapshot.ID, "--file="+partial); err != nil {
+	if err := snapshot.While(ctx, func(ctx context.Context) error {
+		return runProgram(ctx, environ, nil, program, "--format=custom", "--no-sync", "--schema="+b.Schema, "--no-password", lockWait,
+			"--snapshot="+snapshot.ID, "--file="+partial)
+	}); err != nil {
 		return b, fmt.Errorf("write backup %s: %w", b.Path(), err)
 	}
 	if b.Bytes, b.SHA256, err = files.HashFile(ctx, partial); err != nil {

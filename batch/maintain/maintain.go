@@ -107,7 +107,8 @@ func (m *Maintenance) RunStep(ctx context.Context, step Step) StepResult {
 }
 
 // RunSteps does the steps in order, except those in earlier. After a step that fails
-// it does the others, and returns an error that wraps [ErrIncomplete].
+// it does the others, and returns an error that wraps [ErrIncomplete], and
+// [storage.ErrUnavailable] when a step failed for that.
 func (m *Maintenance) RunSteps(ctx context.Context, name string, steps []Step, earlier map[string]StepResult) (Summary, error) {
 	started := time.Now()
 	summary := Summary{Command: "maintain " + name, Steps: []StepResult{}}
@@ -128,6 +129,12 @@ func (m *Maintenance) RunSteps(ctx context.Context, name string, steps []Step, e
 	summary.DurationSeconds = time.Since(started).Seconds()
 	if failed := summary.Failed(); len(failed) > 0 {
 		err = fmt.Errorf("%w: %d of %d steps failed: %s", ErrIncomplete, len(failed), len(steps), strings.Join(failed, ", "))
+		for _, step := range summary.Steps {
+			if errors.Is(step.Err, storage.ErrUnavailable) {
+				err = fmt.Errorf("%w: %w", err, step.Err)
+				break
+			}
+		}
 	}
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)

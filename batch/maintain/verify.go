@@ -212,11 +212,16 @@ func (m *Maintenance) restoreOnTrial(ctx context.Context, b Backup, dump *os.Fil
 	if _, err := dump.Seek(0, io.SeekStart); err != nil {
 		return files.WrapDisk("read", b.Path(), err)
 	}
-	if err := runProgram(ctx, environ, dump, program, append(restoreOptions(), "--single-transaction", "--dbname="+scratch.Name)...); err != nil {
-		if ctx.Err() != nil {
-			return err
-		}
-		if err := db.Ping(ctx); err != nil {
+	snapshot, err := scratch.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	err = snapshot.While(ctx, func(ctx context.Context) error {
+		return runProgram(ctx, environ, dump, program, append(restoreOptions(), "--single-transaction", "--dbname="+scratch.Name)...)
+	})
+	snapshot.Close()
+	if err != nil {
+		if ctx.Err() != nil || errors.Is(err, storage.ErrUnavailable) {
 			return err // the server went away, which says nothing about the backup
 		}
 		v.Problems = append(v.Problems, "it cannot be restored: "+err.Error())

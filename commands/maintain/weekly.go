@@ -20,7 +20,7 @@ func listCommand(open *session.Opener, name, period, usage string, list func(*ma
 	}
 	return &cli.Command{
 		Name: name, Usage: usage,
-		Description: "In this order: " + strings.Join(names, ", ") + ".\nA step that fails does not stop the others; the exit code is 3 then.",
+		Description: "In this order: " + strings.Join(names, ", ") + ".\nA step that fails does not stop the others; the exit code is 3 then,\nor 4 if the database was away.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "once", Usage: "leave out the steps that a run of this " + period + ", on any host, has done already"},
 			session.WaitFlag(), cmdline.FormatFlag(show.Text, show.JSON),
