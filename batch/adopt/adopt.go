@@ -34,6 +34,7 @@ type Folder struct {
 	reportName string                         // of the record
 	files      *files.Folder
 	onDisk     map[string][]fileOnDisk // by the tips of attachments
+	listed     map[string]fileOnDisk   // by the record's text report, as it was
 	unknown    []unknownFile
 	highest    int // number in the name of a file there
 }
@@ -82,7 +83,7 @@ func (d *Folder) findOnDisk() error {
 			known[a.Tip] = append(known[a.Tip], fileOnDisk{path: path.Join(d.stored.Folder, path.Base(*a.Filename)), guessed: a.Path != nil})
 		}
 	}
-	if len(d.stored.Attachments) == 0 || !taken && !d.All {
+	if !taken && !d.All {
 		return nil
 	}
 	entries, err := d.Output.Entries(d.stored.Folder)
@@ -93,6 +94,7 @@ func (d *Folder) findOnDisk() error {
 	case err != nil:
 		return err
 	case tip == d.stored.Tip:
+		d.listed = listed
 		for tip, file := range listed {
 			known[tip] = append([]fileOnDisk{file}, known[tip]...)
 		}

@@ -110,6 +110,17 @@ func (d *Folder) Unknown(ctx context.Context, result storage.Result, unsure []st
 			}
 		}
 	}
+	if d.All { // the report may be of a version after the one that was restored
+		for tip, file := range d.listed {
+			if slices.Contains(r.unsure, tip) {
+				continue
+			}
+			before := max(d.stored.Version-1, 1)
+			if err := r.take(ctx, storage.FoundFile{Path: file.path, Kind: "attachment", AttachmentTip: tip, SHA256: file.sum, Version: before, LastVersion: before}); err != nil {
+				return r.found, err
+			}
+		}
+	}
 	for _, u := range d.unknown {
 		if d.All || u.owner == owner {
 			if err := r.bytes(ctx, u, tips[u.Stem]); err != nil {

@@ -85,6 +85,76 @@ func TestFilesOfFormerVersionsAreRecognisedOfARecordThatIsGone(t *testing.T) {
 	}
 }
 
+// backUp keeps the rows of all tables. The function that it returns restores them.
+func backUp(m *batchtest.Mirror) (restore func()) {
+	m.T.Helper()
+	eachTable := func(statement string) {
+		m.T.Helper()
+		m.Execute(`DO $$ DECLARE t text; c text; BEGIN
+			SET LOCAL session_replication_role = replica; -- no trigger, no foreign key
+			FOR t, c IN SELECT table_name, string_agg(quote_ident(column_name), ', ' ORDER BY ordinal_position)
+				FROM information_schema.columns JOIN information_schema.tables USING (table_schema, table_name)
+				WHERE table_schema = 'noggin_schema' AND table_type = 'BASE TABLE' AND is_generated = 'NEVER' GROUP BY 1
+			LOOP EXECUTE format('` + statement + `', t, c); END LOOP; END $$`)
+	}
+	m.Execute(`CREATE SCHEMA backup`)
+	eachTable(`CREATE TABLE backup.%1$I AS TABLE noggin_schema.%1$I`)
+	return func() {
+		m.T.Helper()
+		eachTable(`DELETE FROM noggin_schema.%1$I; INSERT INTO noggin_schema.%1$I (%2$s) OVERRIDING SYSTEM VALUE SELECT %2$s FROM backup.%1$I`)
+	}
+}
+
+// The record was edited after the backup, and noggin had that version when the database was
+// lost. The restored one calls the record complete.
+func TestAVersionAfterTheBackupIsFoundAgain(t *testing.T) {
+	t.Parallel()
+	for name, again := range map[string]bool{"the platform still has it": false, "the platform has changed the record once more": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := batchtest.NewComplete(t, batchtest.PhotoWorld(1, 2))
+			m.PassDays("400")
+			m.MustRun(process.Options{UntilEmpty: true}) // the last asking by itself
+			first := m.Server.Record(0)
+			restore := backUp(m)
+			second := m.Server.Edit(first.Tip, apitest.Edit{Set: map[string]any{"jobNumber": "J-2"}, Add: []string{"attachments"}, Remove: []string{first.Attachments[0].Tip}})
+			refresh := process.Options{Refresh: true, Adopt: true, UntilEmpty: true}
+			if s := m.MustRun(refresh); s.Changed != 1 || s.AttachmentsDownloaded != 1 {
+				t.Fatalf("summary %+v\n%s", s, m.Logged)
+			}
+			before := contents(t, m)
+			restore()
+			m.Server.ResetStats()
+			if again {
+				added := second.Attachments[len(second.Attachments)-1].Tip
+				m.Server.Edit(first.Tip, apitest.Edit{Set: map[string]any{"jobNumber": "J-3"}, Remove: []string{added, first.Attachments[1].Tip}})
+			}
+			if s := m.MustRun(process.Options{Adopt: true, UntilEmpty: true}); s.Claimed != 0 {
+				t.Errorf("it is due without --refresh: %+v", s)
+			}
+			if s := m.MustRun(refresh); s.Changed != 1 || s.Complete != 1 || s.AttachmentsDownloaded != 0 || m.MediaRequests() != 0 {
+				t.Errorf("summary %+v\n%s", s, m.Logged)
+			}
+			if v := m.Value(`SELECT concat_ws(' ', version, processing_status, (SELECT count(*) FROM noggin_schema.record_versions)) FROM noggin_schema.noggin_data`); v != "2 complete 2" {
+				t.Errorf("the record is %s", v)
+			}
+			after := contents(t, m)
+			for path, content := range before {
+				if after[path] != content && !strings.HasSuffix(path, "_inspection_data.txt") {
+					t.Errorf("%s was replaced or removed", path)
+				}
+			}
+			everyFileIsRecorded(t, m)
+			if kept := slices.ContainsFunc(slices.Collect(maps.Values(after)), func(text string) bool { return strings.Contains(text, "J-2") }); !kept {
+				t.Error("no text report shows the version that was lost")
+			}
+			if sum := m.Value(`SELECT count(*) FROM (SELECT file_path FROM noggin_schema.attachments UNION SELECT path FROM noggin_schema.former_files WHERE kind = 'attachment') AS f`); sum != "3" {
+				t.Errorf("the database knows %s photographs, want 3", sum)
+			}
+		})
+	}
+}
+
 // contents are the files of the output folder, by their paths in it.
 func contents(t *testing.T, m *batchtest.Mirror) map[string]string {
 	t.Helper()

@@ -208,13 +208,6 @@ func (p planner) closeGap() []PlanStep {
 				" -exec " + p.noggin + ` archive register {} \;`},
 		},
 		{
-			Title: "Bring back names that are newer than the backup",
-			Notes: []string{"If names.csv could not be written: import the files of names since then again, with `noggin hashes import TYPE FILE`."},
-			Commands: []string{
-				p.noggin + " hashes import auto " + files.ShellQuoted(p.kept()+"/names.csv"),
-			},
-		},
-		{
 			Title: "Import the CSV files again that are newer than the backup",
 			Notes: []string{"Records that are known already stay as they are. Exit code 3 means that rows are rejected, as they were before."},
 			Commands: []string{p.noggin + " maintain resume", "find " + files.ShellQuoted(p.paths.Processed) + " -type f -newerct " + files.ShellQuoted(p.since) +
@@ -225,9 +218,21 @@ func (p planner) closeGap() []PlanStep {
 			Notes: []string{
 				"Records that were skipped since then are due again: skip them first, from the lists in " + p.paths.Reports + ".",
 				"Records that are permanently failed stay so: `noggin report failed --permanent`.",
+				"The second command asks for every complete record once, as any of them may have changed since the backup. It may be interrupted, and it may be done in parts: add --from and --until.",
 			},
 			Commands: []string{
 				p.noggin + " process --adopt --until-empty",
+				p.noggin + " process --adopt --refresh",
+			},
+		},
+		{
+			Title: "Bring back names that are newer than the backup, and compare the files",
+			Notes: []string{
+				"Not earlier: this renews text reports, and those that are newer than the backup were still to be read.",
+				"If names.csv could not be written: import the files of names since then again, with `noggin hashes import TYPE FILE`.",
+			},
+			Commands: []string{
+				p.noggin + " hashes import auto " + files.ShellQuoted(p.kept()+"/names.csv"),
 				p.noggin + " validate files",
 			},
 		},

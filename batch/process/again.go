@@ -157,6 +157,50 @@ func (w *work) keepFormerReport() error {
 	return w.folder.Touch()
 }
 
+// keepUnknownReport copies a text report that is not the recorded one, so that the new one
+// may take its place: with --adopt it may be of a version that a restored database does not
+// know.
+func (w *work) keepUnknownReport(ctx context.Context) error {
+	m := w.stored.Marks
+	if !w.run.opts.Adopt || m.ReportPath == nil || m.ReportSHA256 == nil || m.ReportSize == nil || m.ReportStored {
+		return nil
+	}
+	if err := w.run.output.Verify(*m.ReportPath, *m.ReportSize, *m.ReportSHA256); !errors.Is(err, files.ErrDiffers) {
+		return nil // keepFormerReport tells any other fault
+	}
+	report, _, err := w.run.output.Open(*m.ReportPath)
+	if err != nil {
+		return files.OwnFault(err)
+	}
+	defer files.Release(report)
+	size, sum, err := w.run.output.Digest(ctx, *m.ReportPath, report)
+	if err != nil {
+		return err
+	}
+	for n := 2; n < 100; n++ {
+		name := forms.FormerReportName(path.Base(*m.ReportPath), m.ReportShows, n)
+		kept := path.Join(path.Dir(*m.ReportPath), name)
+		err := w.run.output.Verify(kept, size, sum)
+		if errors.Is(err, files.ErrDiffers) || errors.Is(err, files.ErrMissing) && slices.Contains(m.Taken, name) {
+			continue
+		}
+		if errors.Is(err, files.ErrMissing) {
+			err = w.folder.CopyExactly(*m.ReportPath, size, sum, name)
+		}
+		if errors.Is(err, files.ErrObstacle) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		w.result.Found = append(w.result.Found, storage.FoundFile{
+			Path: kept, RecordTip: w.claim.Tip, Kind: "report", Version: m.ReportShows, LastVersion: m.ReportShows, Size: size, SHA256: sum,
+		})
+		return w.folder.Touch()
+	}
+	return nil
+}
+
 // compareOne compares the bytes of an attachment that is whole with those that the API
 // serves now. It returns a download when they are others, and whole. Others that are not
 // known to be whole are kept beside, as suspect. A failure leaves the attachment as it is.

@@ -109,6 +109,9 @@ func (w *work) do(ctx context.Context) error {
 	if err := w.run.makeSure(ctx); err != nil {
 		return err
 	}
+	if err := w.keepUnknownReport(ctx); err != nil {
+		return err
+	}
 	if err := w.writeReport(); err != nil {
 		return err
 	}
