@@ -11,8 +11,9 @@ import (
 // planAttachments makes the attachments of the records those that their answers name. An
 // attachment that is named no longer becomes a former file, or goes if it has no file, and
 // the record keeps its number and tip; one that is named again comes back with its file and
-// number. It adds the field name to attachments of the replaced service, and leaves their
-// files to the run, which looks at them first.
+// number. One that is named in another field than before moves to it and keeps its file.
+// Attachments of the replaced service get their field here, too; their files are left to
+// the run, which looks at them first.
 func (db *DB) planAttachments(ctx context.Context, tx *sqlx.Tx, answers []Answer) error {
 	if len(answers) == 0 {
 		return nil
@@ -70,6 +71,11 @@ func (db *DB) planAttachments(ctx context.Context, tx *sqlx.Tx, answers []Answer
 		FROM gone g WHERE `+hasFile+` `+onFormerTwice), string(named), string(of)); err != nil {
 			return err
 		}
+		if _, err := tx.ExecContext(ctx, db.sql(`
+		UPDATE noggin_schema.attachments a SET field_name = v.field_name FROM `+namedRows+`
+		WHERE a.record_tip = v.record_tip AND a.attachment_tip = v.attachment_tip AND a.field_name <> v.field_name`), string(named)); err != nil {
+			return err
+		}
 	}
 	if len(rows) == 0 {
 		return nil
@@ -95,7 +101,7 @@ func (db *DB) planAttachments(ctx context.Context, tx *sqlx.Tx, answers []Answer
 	_, err = tx.ExecContext(ctx, db.sql(`
 		WITH v AS (SELECT v.*, r.version FROM `+namedRows+` JOIN `+recordRows+` ON r.record_tip = v.record_tip
 			WHERE NOT EXISTS (SELECT FROM noggin_schema.attachments a
-				WHERE a.record_tip = v.record_tip AND a.attachment_tip = v.attachment_tip AND a.field_name <> '')),
+				WHERE a.record_tip = v.record_tip AND a.attachment_tip = v.attachment_tip)),
 		-- Once a record: looking for each row goes past all that this statement inserts.
 		last AS MATERIALIZED (SELECT d.tip, greatest(d.last_sequence, (SELECT max(a.attachment_sequence) FROM noggin_schema.attachments a
 				WHERE a.record_tip = d.tip)) AS sequence
@@ -103,8 +109,7 @@ func (db *DB) planAttachments(ctx context.Context, tx *sqlx.Tx, answers []Answer
 		INSERT INTO noggin_schema.attachments (record_tip, attachment_tip, attachment_sequence, field_name, first_version)
 		SELECT v.record_tip, v.attachment_tip, (SELECT l.sequence FROM last l WHERE l.tip = v.record_tip)
 		       + row_number() OVER (PARTITION BY v.record_tip ORDER BY v.n), v.field_name, v.version
-		FROM v ON CONFLICT (record_tip, attachment_tip) DO UPDATE SET field_name = excluded.field_name
-			WHERE attachments.field_name = ''`), string(named), string(of))
+		FROM v`), string(named), string(of))
 	return err
 }
 

@@ -130,6 +130,41 @@ func TestAnEditBecomesAVersionBesideTheFormerOne(t *testing.T) {
 	}
 }
 
+func TestAPhotographThatMovesToAnotherQuestionIsShownThere(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewComplete(t, apitest.Options{Records: 1, Forms: []string{"FPI"}, Photos: apitest.Fixed(2), MediaBytes: apitest.Range{Min: 500, Max: 900}})
+	record := m.Server.Record(0)
+	one, other := record.Attachments[0], record.Attachments[1]
+	const fields = `SELECT string_agg(concat_ws(' ', attachment_sequence, field_name), ', ' ORDER BY attachment_sequence) FROM noggin_schema.attachments`
+	if one.Field == other.Field || m.Value(fields) != "1 "+one.Field+", 2 "+other.Field {
+		t.Fatalf("the attachments are in %s", m.Value(fields))
+	}
+	photos := func() (lines []string) {
+		report, err := os.ReadFile(m.FilesEnding("_inspection_data.txt")[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(report)) {
+			if name, ok := strings.CutPrefix(strings.TrimSpace(line), "Photos: "); ok {
+				lines = append(lines, strings.TrimSpace(name))
+			}
+		}
+		return lines
+	}
+	before := photos()
+	m.Server.Edit(record.Tip, apitest.Edit{Set: map[string]any{one.Field: []string{other.Ref}, other.Field: []string{one.Ref}}})
+	m.PassDays("2")
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Changed != 1 || s.Complete != 1 || s.AttachmentsDownloaded != 0 {
+		t.Fatalf("summary %+v\n%s", s, m.Logged)
+	}
+	if got, want := m.Value(fields), "1 "+other.Field+", 2 "+one.Field; got != want {
+		t.Errorf("the attachments are in %s, want %s", got, want)
+	}
+	if after := photos(); len(before) != 2 || len(after) != 2 || after[0] != before[1] || after[1] != before[0] {
+		t.Errorf("the report shows %q, and before the edit %q", after, before)
+	}
+}
+
 func TestOlderAndReducedAnswersAreKeptAndChangeNothing(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{"stale", "reduced"} {

@@ -61,9 +61,18 @@ func Read(form forms.ObjectType, record forms.Record, stored storage.Stored) Con
 	return c
 }
 
+// sortAttachments sorts the attachments. Each belongs to the field in which the answer
+// that is shown names it: another version may name it in another one.
 func (r *report) sortAttachments() {
 	r.stored.Attachments = slices.SortedStableFunc(slices.Values(r.stored.Attachments),
 		func(a, b storage.Attachment) int { return cmp.Compare(a.Sequence, b.Sequence) })
+	named := make(map[string]string, len(r.record.Attachments))
+	for _, ref := range r.record.Attachments {
+		named[ref.Tip] = ref.Field
+	}
+	for i, a := range r.stored.Attachments {
+		r.stored.Attachments[i].Field = cmp.Or(named[a.Tip], a.Field)
+	}
 }
 
 // rows collects labelled texts.

@@ -116,6 +116,23 @@ func TestReportsOfTheSamples(t *testing.T) {
 	}
 }
 
+// The row of an attachment has the field of the current version, also in the report of a
+// former one.
+func TestAReportShowsPhotographsWhereItsOwnAnswerNamesThem(t *testing.T) {
+	in := reportOf(t, "FPI", string(apitest.Sample("FPI")))
+	if len(in.stored.Attachments) < 2 {
+		t.Fatalf("the sample has %d attachments", len(in.stored.Attachments))
+	}
+	want := string(written(t, in))
+	for i := range in.stored.Attachments {
+		in.stored.Attachments[i].Field = "attachments"
+	}
+	in.out.Reset()
+	if got := string(written(t, in)); got != want {
+		t.Errorf("the report became\n%s", got)
+	}
+}
+
 const hostilePayload = `{
 	"$meta": {"tip": "\u001b]0;evil\u0007", "createdDate": "yesterday", "errors": [{"message": "a\nb", "field": "x"}]},
 	"lcdInspectionId": "../../LCD\u202e - \u0000 1\r\n\r\nAttachments (0)\n---------------",
