@@ -38,6 +38,7 @@ type tipReader struct {
 	form     string // code of the form of the whole file
 	assumed  bool   // neither the header nor a person told the form
 	id, date int    // columns; -1: none
+	others   []int  // further columns that are headed like that of the tips
 	bare     bool   // the file has no header
 	begun    bool
 	anyTip   bool
@@ -60,6 +61,11 @@ func newTipReader(r io.Reader, opts tipOptions) (*tipReader, error) {
 	if t.bare = len(rows.Names) == 1 && forms.IsPlatformTip(rows.Names[0]); !t.bare {
 		if rows.Key, err = t.tipColumn(); err != nil {
 			return nil, err
+		}
+		for i, name := range rows.Names {
+			if i != rows.Key && (name == "tip" || name == "nogginid") {
+				t.others = append(t.others, i)
+			}
 		}
 	}
 	t.date = rows.Column("date", "inspectiondate", "inspection date", strings.ToLower(form.DateField))
@@ -147,6 +153,11 @@ func (t *tipReader) Next() (tipRow, error) {
 		return tipRow{}, t.rows.Bad("its tip " + csvfile.QuotedStart(string(text)) + " is not 64 hexadecimal digits")
 	case !ok:
 		return tipRow{}, t.rows.Bad("its tip is not 1 to 64 letters, digits, - or _")
+	}
+	for _, i := range t.others { // as of exports that were pasted beside each other
+		if other, _ := forms.ParseTip(string(t.rows.Field(i))); forms.IsPlatformTip(other) && other != tip {
+			return tipRow{}, t.rows.Bad("it has tips of several records")
+		}
 	}
 	row := tipRow{ImportedTip: storage.ImportedTip{Tip: tip, Line: t.rows.RowLine}}
 	if !forms.IsPlatformTip(tip) {

@@ -61,6 +61,21 @@ func readTips(t testing.TB, r io.Reader, opts tipOptions) (rows []readRow, bad [
 	}
 }
 
+// Else the second record would never be fetched, and nothing would say so.
+func TestARowWithTheTipsOfTwoRecordsIsRejected(t *testing.T) {
+	t.Parallel()
+	for _, header := range []string{"tip,lcdInspectionId,tip,lcdInspectionId", "tip,lcdInspectionId,nogginId,date", ",lcdInspectionId,TIP,date"} {
+		rows, bad := readTips(t, strings.NewReader(header+"\n"+tipA+",LCD - 1,"+tipB+",\n"+tipA+",LCD - 1,"+strings.ToUpper(tipA)+",\n"+
+			tipB+",LCD - 2,,\n"+tipC+",LCD - 3,4711,\n"), testOptions(t))
+		if len(bad) != 1 || bad[0].Line != 2 || bad[0].Reason != "it has tips of several records" {
+			t.Errorf("%s: rejected %+v", header, bad)
+		}
+		if len(rows) != 3 || rows[0].Tip != tipA || rows[1].Tip != tipB || rows[2].Tip != tipC {
+			t.Errorf("%s: rows %+v", header, rows)
+		}
+	}
+}
+
 func TestTipsOfTheExports(t *testing.T) {
 	tests := []struct {
 		name, text string
