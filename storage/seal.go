@@ -52,6 +52,7 @@ type SealTile struct {
 type SealVersion struct {
 	Tip        string     `db:"record_tip"`
 	Inspection string     `db:"inspection_id"` // "": it has none
+	Form       string     `db:"object_type"`
 	Version    int        `db:"version"`
 	Kind       string     `db:"kind"`
 	FromRow    bool       `db:"from_row"`

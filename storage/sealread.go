@@ -130,7 +130,7 @@ func (db *DB) claims(ctx context.Context, q sqlx.QueryerContext, tips []string) 
 
 func (db *DB) sealVersions(ctx context.Context, q sqlx.QueryerContext, tips []string) (versions []SealVersion, err error) {
 	err = sqlx.SelectContext(ctx, q, &versions, db.sql(`
-		SELECT v.record_tip, coalesce(d.inspection_id, d.expected_inspection_id, '') AS inspection_id, v.version, v.kind, v.from_row, coalesce(v.sid, '') AS sid, v.api_modified_at, v.fetched_at, v.size_bytes, v.hash_sha256,
+		SELECT v.record_tip, coalesce(d.inspection_id, d.expected_inspection_id, '') AS inspection_id, d.object_type, v.version, v.kind, v.from_row, coalesce(v.sid, '') AS sid, v.api_modified_at, v.fetched_at, v.size_bytes, v.hash_sha256,
 		       v.version = coalesce(d.version, 1) AS current, d.processing_status = 'complete' AS complete, v.answer
 		FROM noggin_schema.record_versions v JOIN noggin_schema.noggin_data d ON d.tip = v.record_tip
 		WHERE v.record_tip = ANY($1::text[]) ORDER BY v.record_tip, v.version`), pq.Array(tips))
@@ -207,6 +207,32 @@ func (db *DB) UnlikeBodies(ctx context.Context, answers map[string]json.RawMessa
 		SELECT d.tip FROM jsonb_to_recordset($1::jsonb) AS v (tip text, payload jsonb)
 		JOIN noggin_schema.noggin_data d ON d.tip = v.tip WHERE d.payload IS DISTINCT FROM v.payload ORDER BY d.tip`, string(doc))
 	return tips, err
+}
+
+// UnlikeColumns returns the columns of records that have not the value given here, by tip.
+// A column that is not given counts for nothing.
+func (db *DB) UnlikeColumns(ctx context.Context, columns map[string]map[string]*string) (unlike map[string][]string, err error) {
+	doc, err := json.Marshal(columns)
+	if err != nil {
+		return nil, err
+	}
+	var rows []struct {
+		Tip    string `db:"tip"`
+		Column string `db:"name"`
+	}
+	err = db.selectAll(ctx, "compare the columns", &rows, `
+		SELECT d.tip, e.key AS name FROM jsonb_each($1::jsonb) AS v (tip, columns)
+		JOIN noggin_schema.noggin_data d ON d.tip = v.tip
+		CROSS JOIN LATERAL (SELECT to_jsonb(c) AS has FROM (SELECT d.inspection_id, d.inspection_date, d.vehicle, d.vehicle_hash, d.trailer, d.trailer_hash,
+			d.trailer2, d.trailer2_hash, d.trailer3, d.trailer3_hash, d.department, d.department_hash, d.team, d.team_hash, d.inspected_by,
+			d.inspected_by_hash, d.driver_loader_name, d.job_number, d.run_number, d.load_compliance) AS c) AS r
+		CROSS JOIN LATERAL jsonb_each_text(v.columns) AS e
+		WHERE r.has->>e.key IS DISTINCT FROM e.value ORDER BY d.tip, e.key`, string(doc))
+	unlike = make(map[string][]string, len(rows))
+	for _, r := range rows {
+		unlike[r.Tip] = append(unlike[r.Tip], r.Column)
+	}
+	return unlike, err
 }
 
 // UnsealedRecord is a complete record that no leaf names, although no mark says that it is

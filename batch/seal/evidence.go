@@ -12,6 +12,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"noggin/batch/files"
+	"noggin/batch/forms"
 	"noggin/batch/health"
 	"noggin/batch/validate"
 	"noggin/storage"
@@ -21,6 +22,7 @@ import (
 type Evidence struct {
 	DB          *storage.DB // without a statement timeout
 	Paths       files.Paths
+	Types       *forms.ObjectTypes
 	Checkpoints []string // files of checkpoints that somebody else kept
 	PublicKey   string   // the key that is trusted; "": those beside the checkpoints and in the database
 	NoFiles     bool     // leave out the files on disk and in archives

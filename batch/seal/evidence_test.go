@@ -23,7 +23,7 @@ import (
 func (s *sealed) look(checkpoints ...string) *validate.Area {
 	s.T.Helper()
 	e := &Evidence{
-		DB: s.DB, Paths: files.Paths{Output: s.Output, Checkpoints: s.sealer.Checkpoints}, Checkpoints: checkpoints,
+		DB: s.DB, Paths: files.Paths{Output: s.Output, Checkpoints: s.sealer.Checkpoints}, Types: s.Types, Checkpoints: checkpoints,
 		Archives: func(context.Context) (Archives, error) { return Archives{}, nil },
 	}
 	area, err := e.Area(s.T.Context())
@@ -175,8 +175,18 @@ func TestEveryChangeIsFound(t *testing.T) {
 		{"a photograph is changed with its row", s.forgePhotograph, "attachment", photograph},
 		{"an attachment is dropped", change(`DELETE FROM noggin_schema.attachments WHERE file_path = '` + photograph + `'`), "attachment", "is gone"},
 		{"a payload is changed", change(`UPDATE noggin_schema.noggin_data SET payload = jsonb_set(payload, '{jobNumber}', '"J-0"') WHERE tip = ` + aTip), "payload", "leaf 0, record"},
+		{"a column is changed", change(`UPDATE noggin_schema.noggin_data SET load_compliance = 'Compliant, says somebody' WHERE tip = ` + aTip), "columns", "what stands in load_compliance"},
+		{
+			"the id and the day are changed", change(`UPDATE noggin_schema.noggin_data SET inspection_id = 'LCD - 1000000', inspection_date = '2020-02-29' WHERE tip = ` + aTip),
+			"columns", "in inspection_date, inspection_id",
+		},
+		{"a hash is changed", change(`UPDATE noggin_schema.noggin_data SET vehicle_hash = repeat('ab', 32) WHERE tip = ` + aTip), "columns", "what stands in vehicle_hash"},
+		{"the form is changed", change(`UPDATE noggin_schema.noggin_data SET object_type = CASE object_type WHEN 'SO' THEN 'LCD' ELSE 'SO' END WHERE tip = ` + aTip), "columns", "inspection_id"},
 		{"a body is changed", change(`UPDATE noggin_schema.record_versions SET answer = (SELECT answer FROM noggin_schema.record_versions ORDER BY record_tip DESC LIMIT 1)
 			WHERE record_tip = ` + aTip), "body", "leaf 0, record"},
+		{"the hash beside a body is changed", change(`UPDATE noggin_schema.record_versions SET hash_sha256 = repeat('ab', 32) WHERE record_tip = ` + aTip), "body", "SHA-256 abab"},
+		{"a version is given another sid", change(`UPDATE noggin_schema.record_versions SET sid = 'another' WHERE record_tip = ` + aTip), "body", "version 1 says sid another"},
+		{"a version is called a reduced one", change(`UPDATE noggin_schema.record_versions SET kind = 'reduced' WHERE record_tip = ` + aTip), "body", "kind reduced"},
 		{"a version is dropped", change(`DELETE FROM noggin_schema.record_versions WHERE record_tip = ` + aTip), "record", "leaf 0, record"},
 		{"a leaf is dropped", change(`DELETE FROM noggin_schema.seal_leaves WHERE position = 2`), "leaf_missing", "leaf 2 of"},
 		{

@@ -38,6 +38,7 @@ var flaws = map[string]struct{ message, remedy string }{
 	"file":        {"files differ from what was sealed", "copy them back from an archive or a copy; `noggin validate files --deep --fix` fetches lost ones again"},
 	"lost":        {"files that were sealed were given up with their archive", "an archive that turns up: `noggin archive register FILE`"},
 	"payload":     {"payloads differ from the bodies that were sealed", "find out who changed them; `noggin process --tip TIP` stores the current answer again"},
+	"columns":     {"columns differ from the bodies that were sealed", "find out who changed them, unless a form was changed in the configuration; `noggin process --tip TIP` stores the current answer again"},
 	"unproved":    {"complete records have answers or attachments that no leaf has, and nothing says that they are to be sealed", "find out who put them there: what noggin itself stores is marked to be sealed"},
 	"leaf_column": {"leaves stand under another record than they say", rebuilt},
 }
@@ -158,7 +159,7 @@ func (c *evidence) compare(ctx context.Context, leaves []leafAt) ([][]flaw, rows
 	if err != nil {
 		return nil, r, err
 	}
-	unlike, err := c.unlikePayloads(ctx, leaves, r)
+	unlike, err := c.unlikeRows(ctx, leaves, r)
 	if err != nil {
 		return nil, r, err
 	}
@@ -168,8 +169,8 @@ func (c *evidence) compare(ctx context.Context, leaves []leafAt) ([][]flaw, rows
 	readers.SetLimit(fileReaders)
 	for i, l := range leaves {
 		found[i] = compareRows(l.leaf, r)
-		if unlike[l.Tip] && len(r.versions[l.Tip]) > 0 {
-			found[i] = append(found[i], flaw{"payload", "the payload in noggin_data is not what the body says"})
+		if f, ok := unlike[l.Tip]; ok && len(r.versions[l.Tip]) > 0 {
+			found[i] = append(found[i], f)
 		}
 		if c.output == nil {
 			continue
@@ -200,16 +201,23 @@ func compareRows(l leaf, r rows) (found []flaw) {
 	if len(versions) == 0 {
 		return []flaw{{"record", "the record or its versions are gone"}}
 	}
-	if !slices.ContainsFunc(versions, func(v version) bool { return v.Body != nil && v.sum == l.BodySHA256 }) {
-		what := "no version has the body"
-		if i := slices.IndexFunc(versions, func(v version) bool { return v.SID == l.SID }); i >= 0 {
-			what = fmt.Sprintf("version %d (sid %s) has another body", versions[i].Version, l.SID)
-		}
-		found = append(found, flaw{"body", what + ": SHA-256 " + l.BodySHA256 + " was sealed"})
+	hasBody := func(v version) bool { return v.Body != nil && v.sum == l.BodySHA256 }
+	at := slices.IndexFunc(versions, hasBody)
+	switch bySID := slices.IndexFunc(versions, func(v version) bool { return v.SID == l.SID }); {
+	case at >= 0 && !slices.ContainsFunc(versions, func(v version) bool {
+		return hasBody(v) && v.SID == l.SID && v.Kind == l.Kind && v.SHA256 == v.sum
+	}):
+		v := versions[at]
+		found = append(found, flaw{"body", fmt.Sprintf("version %d says sid %s, kind %s, SHA-256 %s; sealed was sid %s, kind %s, SHA-256 %s",
+			v.Version, v.SID, v.Kind, v.SHA256, l.SID, l.Kind, l.BodySHA256)})
+	case at < 0 && bySID >= 0:
+		found = append(found, flaw{"body", fmt.Sprintf("version %d (sid %s) has another body: SHA-256 %s was sealed", versions[bySID].Version, l.SID, l.BodySHA256)})
+	case at < 0:
+		found = append(found, flaw{"body", "no version has the body: SHA-256 " + l.BodySHA256 + " was sealed"})
 	}
 	for _, a := range l.Attachments {
 		has := func(f storage.SealFile) bool { return f.Tip == a.Tip }
-		at := slices.IndexFunc(r.files[l.Tip], func(f storage.SealFile) bool { return has(f) && f.SHA256 == a.SHA256 && f.Size == a.Size })
+		at = slices.IndexFunc(r.files[l.Tip], func(f storage.SealFile) bool { return has(f) && f.SHA256 == a.SHA256 && f.Size == a.Size })
 		if at >= 0 {
 			continue
 		}
@@ -277,30 +285,68 @@ func (c *evidence) compareFiles(ctx context.Context, l leaf, r rows) (found []fl
 	return found, n, bytes, nil
 }
 
-// unlikePayloads returns the records whose payload is not what the body of their current
-// version says.
-func (c *evidence) unlikePayloads(ctx context.Context, leaves []leafAt, r rows) (map[string]bool, error) {
-	answers := map[string]json.RawMessage{}
-	unlike := map[string]bool{}
+// unlikeRows returns the records whose row in noggin_data is not what the body of their
+// current version says. Columns of rows that an older noggin filled are left alone: they
+// obeyed other rules.
+func (c *evidence) unlikeRows(ctx context.Context, leaves []leafAt, r rows) (map[string]flaw, error) {
+	answers, columns, unlike := map[string]json.RawMessage{}, map[string]map[string]*string{}, map[string]flaw{}
+	other := flaw{"payload", "the payload in noggin_data is not what the body says"}
 	for _, l := range leaves {
 		for _, v := range r.versions[l.Tip] {
 			if !v.Current || v.Body == nil || v.sum != l.BodySHA256 {
 				continue
 			}
-			stored, err := forms.StoredJSON(v.Body)
+			form, known := c.Types.ByCode(v.Form) // of another host, it may be unknown here
+			record, err := forms.ParseRecord(form, v.Body)
 			if err != nil {
-				unlike[l.Tip] = true
+				unlike[l.Tip] = other
 				continue
 			}
-			answers[l.Tip] = stored
+			answers[l.Tip] = record.Stored
+			if known && l.BodySource == fromAPI {
+				columns[l.Tip] = columnsOf(record)
+			}
 		}
 	}
 	if len(answers) == 0 {
 		return unlike, nil
 	}
+	differ, err := c.DB.UnlikeColumns(ctx, columns)
+	if err != nil {
+		return nil, err
+	}
+	for tip, names := range differ {
+		unlike[tip] = flaw{"columns", "in noggin_data, the body does not say what stands in " + strings.Join(names, ", ")}
+	}
 	tips, err := c.DB.UnlikeBodies(ctx, answers)
 	for _, tip := range tips {
-		unlike[tip] = true
+		unlike[tip] = other
 	}
 	return unlike, err
+}
+
+// columnsOf are the columns of noggin_data that an answer fills. Names that stand for
+// hashes are left out: they are not the answer's.
+func columnsOf(record forms.Record) map[string]*string {
+	columns := map[string]*string{
+		"inspection_id": storage.Optional(record.InspectionID), "inspection_date": storage.Optional(record.InspectionDate),
+		"driver_loader_name": nil, "job_number": nil, "run_number": nil, "load_compliance": nil,
+	}
+	for _, column := range []string{"vehicle", "trailer", "trailer2", "trailer3", "department", "team", "inspected_by"} {
+		columns[column], columns[column+"_hash"] = nil, nil
+		var hashes []string
+		for _, r := range record.References {
+			if r.Column == column {
+				hashes = append(hashes, r.Hash)
+			}
+		}
+		if len(hashes) > 0 {
+			delete(columns, column)
+			columns[column+"_hash"] = storage.Optional(strings.Join(hashes, ", "))
+		}
+	}
+	for column, value := range record.Columns {
+		columns[column] = &value
+	}
+	return columns
 }

@@ -88,7 +88,7 @@ func runEvidence(c *cli.Context, open *session.Opener) error {
 		},
 	}
 	evidence := &seal.Evidence{
-		DB: s.DB, Paths: s.Config.Batch.Paths, Checkpoints: c.StringSlice("checkpoint"), PublicKey: key, NoFiles: c.Bool("no-files"), Log: s.Log,
+		DB: s.DB, Paths: s.Config.Batch.Paths, Types: s.Types, Checkpoints: c.StringSlice("checkpoint"), PublicKey: key, NoFiles: c.Bool("no-files"), Log: s.Log,
 		Archives: func(ctx context.Context) (seal.Archives, error) {
 			found := seal.Archives{}
 			v, err := archiver.Verify(ctx, archive.VerifyOptions{Deep: true})
