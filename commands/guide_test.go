@@ -13,7 +13,6 @@ import (
 	"testing"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/mod/modfile"
 
 	"noggin/commands/cmdline"
 	"noggin/commands/session"
@@ -119,10 +118,6 @@ func TestTheReadmeNamesEveryCommandAndLibrary(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	module, err := modfile.Parse("go.mod", requirements, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
 	_, table, _ := strings.Cut(string(readme), "\n## Commands\n")
 	commands, table, _ := strings.Cut(table, "\n## Tests and benchmark\n")
 	_, libraries, _ := strings.Cut(table, "\n## Libraries\n")
@@ -131,10 +126,13 @@ func TestTheReadmeNamesEveryCommandAndLibrary(t *testing.T) {
 			t.Errorf("no command noggin %s", command.Name)
 		}
 	}
-	for _, library := range module.Require {
-		name := strings.TrimPrefix(library.Mod.Path, "github.com/")
-		if !library.Indirect && !strings.Contains(libraries, name) {
-			t.Errorf("no library %s", name)
+	required := regexp.MustCompile(`(?m)^\t(?:github\.com/)?(\S+) v\S+$`).FindAllStringSubmatch(string(requirements), -1) // not "// indirect"
+	if len(required) < 20 {
+		t.Errorf("go.mod has only %d libraries", len(required))
+	}
+	for _, library := range required {
+		if !strings.Contains(libraries, library[1]) {
+			t.Errorf("no library %s", library[1])
 		}
 	}
 }
