@@ -209,12 +209,13 @@ func TestARequestWaitsAndFreesItsPlace(t *testing.T) {
 		"many failed, and the run is closing":     {func(g *Gate) { g.breaker.streak, g.run.Closing = 20, closing }, api.ErrStopped, flushEvery / 4},
 		"many failed":                             {func(g *Gate) { g.breaker.streak = 20 }, context.DeadlineExceeded, time.Minute},
 		"the witness must speak, also at the end": {func(g *Gate) { g.failures.holding, g.run.Closing = "LCD", closing }, context.DeadlineExceeded, time.Minute},
-		"a pause":                                 {func(g *Gate) { g.pausedUntil = time.Now().Add(30 * time.Second) }, nil, 30 * time.Second},
-		"a pause for all runs":                    {func(g *Gate) { until := time.Now().Add(30 * time.Second); g.breaker.row.PausedUntil = &until }, nil, 30 * time.Second},
-		"a pause that is over":                    {func(g *Gate) { g.pausedUntil = time.Now().Add(-time.Second) }, nil, 0},
-		"a pause, and the run is closing":         {func(g *Gate) { g.pausedUntil, g.run.Closing = time.Now().Add(30*time.Second), closing }, api.ErrStopped, 0},
-		"a pause longer than the run":             {func(g *Gate) { g.pausedUntil = time.Now().Add(time.Hour + 1) }, ErrAPIUnavailable, 0},
-		"a pause as long as the run":              {func(g *Gate) { g.pausedUntil = time.Now().Add(time.Hour) }, context.DeadlineExceeded, time.Minute},
+
+		"a pause":                         {func(g *Gate) { g.pausedUntil = time.Now().Add(30 * time.Second) }, nil, 30 * time.Second},
+		"a pause for all runs":            {func(g *Gate) { until := time.Now().Add(30 * time.Second); g.breaker.row.PausedUntil = &until }, nil, 30 * time.Second},
+		"a pause that is over":            {func(g *Gate) { g.pausedUntil = time.Now().Add(-time.Second) }, nil, 0},
+		"a pause, and the run is closing": {func(g *Gate) { g.pausedUntil, g.run.Closing = time.Now().Add(30*time.Second), closing }, api.ErrStopped, 0},
+		"a pause longer than the run":     {func(g *Gate) { g.pausedUntil = time.Now().Add(time.Hour + 1) }, ErrAPIUnavailable, 0},
+		"a pause as long as the run":      {func(g *Gate) { g.pausedUntil = time.Now().Add(time.Hour) }, context.DeadlineExceeded, time.Minute},
 		"a pause that comes meanwhile": {func(g *Gate) {
 			g.run.MakeSure = func(context.Context) error { // the request has its place
 				g.run.MakeSure = func(context.Context) error { return nil }
