@@ -50,7 +50,8 @@ func (db *DB) unbounded() *DB {
 // help, or [Config.RetryFor] is over. A time in which the program was frozen does not count.
 func (db *DB) retry(ctx context.Context, what string, again func(error) bool, do func(context.Context) error) error {
 	began := time.Now()
-	limit, over := db.cfg.RetryFor, func() {} // no try is ended
+	limit := db.cfg.RetryFor
+	var over func() // nil: no try is ended
 	if db.cfg.Patience > 0 && !db.unlimited {
 		var cancel context.CancelCauseFunc
 		ctx, cancel = context.WithCancelCause(ctx)

@@ -22,8 +22,8 @@ type Stopwatch struct {
 // counts as two of them at most.
 const stopwatchSteps = 32
 
-// StartStopwatch begins to measure, and calls over once when the limit is spent. The caller has to
-// call Stop.
+// StartStopwatch begins to measure, and calls over once, if it is not nil, when the limit is
+// spent. The caller has to call Stop.
 func StartStopwatch(limit time.Duration, over func()) *Stopwatch {
 	w := &Stopwatch{step: max(limit/stopwatchSteps, time.Millisecond), limit: limit, over: over, seen: time.Now()}
 	w.mu.Lock()
@@ -38,9 +38,10 @@ func (w *Stopwatch) tick() {
 	if w.timer == nil {
 		return // stopped
 	}
-	if w.count() < w.limit {
+	switch {
+	case w.count() < w.limit:
 		w.timer.Reset(w.step)
-	} else {
+	case w.over != nil:
 		go w.over()
 	}
 }

@@ -82,7 +82,7 @@ type AttachmentRef struct {
 // other faults become Warnings. Stored, read back from the database, gives the same
 // record.
 func ParseRecord(ot ObjectType, raw []byte) (Record, error) {
-	stored, err := StoredJSON(raw)
+	stored, err := storedJSON(raw)
 	if err != nil {
 		return Record{}, fmt.Errorf("read payload: %w", err)
 	}

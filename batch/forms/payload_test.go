@@ -212,7 +212,7 @@ func TestStoredKeepsAllThatJSONBTakesAndMendsTheRest(t *testing.T) {
 		`{"a":` + long + `}`:                          `{"a":"` + long + `"}`,
 		" {\n\"b\" : 1, \"a\":null}\n":                " {\n\"b\" : 1, \"a\":null}\n",
 	} {
-		got, err := StoredJSON([]byte(in))
+		got, err := storedJSON([]byte(in))
 		if err != nil || string(got) != want {
 			t.Errorf("%.80s: got %.80s, %v", in, got, err)
 		}

@@ -18,11 +18,11 @@ const (
 	maxNumberExponent = 1000
 )
 
-// StoredJSON rewrites one JSON object so that PostgreSQL's jsonb takes it and keeps all
+// storedJSON rewrites one JSON object so that PostgreSQL's jsonb takes it and keeps all
 // of it. NUL characters, lone surrogates and invalid UTF-8 in strings become U+FFFD.
 // Numbers beyond the bounds become strings. Everything else stays byte for byte, and a
 // second call changes nothing.
-func StoredJSON(raw []byte) ([]byte, error) {
+func storedJSON(raw []byte) ([]byte, error) {
 	raw = bytes.TrimPrefix(raw, []byte("\xef\xbb\xbf")) // which some proxies add
 	if !json.Valid(raw) {
 		return nil, errors.New("not valid JSON")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -12,6 +13,9 @@ import (
 	"noggin/batch/forms"
 	"noggin/storage"
 )
+
+// tipHeadings are those of a column of tips, as [csvfile.Rows] gives them.
+var tipHeadings = []string{"tip", "nogginid"}
 
 // tipOptions tell what a file of tips may leave open.
 type tipOptions struct {
@@ -63,7 +67,7 @@ func newTipReader(r io.Reader, opts tipOptions) (*tipReader, error) {
 			return nil, err
 		}
 		for i, name := range rows.Names {
-			if i != rows.Key && (name == "tip" || name == "nogginid") {
+			if i != rows.Key && slices.Contains(tipHeadings, name) {
 				t.others = append(t.others, i)
 			}
 		}
@@ -80,10 +84,10 @@ func (t *tipReader) tipColumn() (int, error) {
 		return 0, fmt.Errorf("%w: it holds names, not records: `noggin hashes import auto FILE` reads it", csvfile.ErrUnusableFile)
 	}
 	switch first := rows.Names[0]; {
-	case first == "tip", first == "nogginid", first == "" && t.id > 0:
+	case slices.Contains(tipHeadings, first), first == "" && t.id > 0:
 		return 0, nil
 	}
-	if i := rows.Column("tip", "nogginid"); i >= 0 {
+	if i := rows.Column(tipHeadings...); i >= 0 {
 		return i, nil
 	}
 	return 0, fmt.Errorf("%w: no column is headed tip or nogginId (a blank first heading counts only beside the inspection id of a form); its header begins %s",

@@ -123,34 +123,17 @@ func (w *work) keepFormerReport() error {
 	if m.ReportPath == nil || m.ReportSHA256 == nil || m.ReportSize == nil || m.ReportShows >= m.Version {
 		return nil
 	}
-	name := func(n int) string {
-		return path.Join(path.Dir(*m.ReportPath), forms.FormerReportName(path.Base(*m.ReportPath), m.ReportShows, n))
-	}
 	former := storage.FormerFile{
-		Path: name(1), RecordTip: w.claim.Tip, FirstVersion: m.ReportShows, LastVersion: m.ReportShows,
+		RecordTip: w.claim.Tip, FirstVersion: m.ReportShows, LastVersion: m.ReportShows,
 		Size: *m.ReportSize, SHA256: *m.ReportSHA256,
 	}
 	if m.ReportStored { // it is only in an archive, under the name of the current one
+		former.Path = w.formerReport(1)
 		w.result.FormerReport = &former
 		return nil
 	}
-	err := w.run.output.Verify(former.Path, former.Size, former.SHA256)
-	taken := func() bool {
-		return errors.Is(err, files.ErrMissing) && slices.Contains(m.Taken, path.Base(former.Path))
-	}
-	for n := 2; (errors.Is(err, files.ErrDiffers) || taken()) && n < 100; n++ { // of a database that was lost, or in an archive
-		former.Path = name(n)
-		err = w.run.output.Verify(former.Path, former.Size, former.SHA256)
-	}
-	if errors.Is(err, files.ErrMissing) {
-		err = w.folder.CopyExactly(*m.ReportPath, former.Size, former.SHA256, path.Base(former.Path))
-	}
-	switch {
-	case errors.Is(err, files.ErrMissing), errors.Is(err, files.ErrDiffers), errors.Is(err, files.ErrObstacle):
-		w.run.log.Warn("the text report of the former version is not on disk as recorded; it cannot be kept", "tip", w.claim.Tip, "path", *m.ReportPath,
-			"run_id", w.run.id, "error", err)
-		return nil
-	case err != nil:
+	var err error
+	if former.Path, err = w.copyReport(1, former.Size, former.SHA256); err != nil || former.Path == "" {
 		return err
 	}
 	w.result.FormerReport = &former
@@ -177,28 +160,47 @@ func (w *work) keepUnknownReport(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for n := 2; n < 100; n++ {
-		name := forms.FormerReportName(path.Base(*m.ReportPath), m.ReportShows, n)
-		kept := path.Join(path.Dir(*m.ReportPath), name)
-		err := w.run.output.Verify(kept, size, sum)
-		if errors.Is(err, files.ErrDiffers) || errors.Is(err, files.ErrMissing) && slices.Contains(m.Taken, name) {
-			continue
-		}
-		if errors.Is(err, files.ErrMissing) {
-			err = w.folder.CopyExactly(*m.ReportPath, size, sum, name)
-		}
-		if errors.Is(err, files.ErrObstacle) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		w.result.Found = append(w.result.Found, storage.FoundFile{
-			Path: kept, RecordTip: w.claim.Tip, Kind: "report", Version: m.ReportShows, LastVersion: m.ReportShows, Size: size, SHA256: sum,
-		})
-		return w.folder.Touch()
+	kept, err := w.copyReport(2, size, sum) // the first name is that of the recorded one
+	if err != nil || kept == "" {
+		return err
 	}
-	return nil
+	w.result.Found = append(w.result.Found, storage.FoundFile{
+		Path: kept, RecordTip: w.claim.Tip, Kind: "report", Version: m.ReportShows, LastVersion: m.ReportShows, Size: size, SHA256: sum,
+	})
+	return w.folder.Touch()
+}
+
+// formerReport is the nth path for a copy of the text report that is on disk.
+func (w *work) formerReport(n int) string {
+	m := w.stored.Marks
+	return path.Join(path.Dir(*m.ReportPath), forms.FormerReportName(path.Base(*m.ReportPath), m.ReportShows, n))
+}
+
+// copyReport copies the text report that is on disk, of that size and SHA-256, to the first
+// path from the nth on that nothing else has, and returns the path. Other reports may be of
+// a database that was lost, or in an archive. A copy that a killed run made is used. A
+// report that cannot be kept is told, and has no path.
+func (w *work) copyReport(n int, size int64, sum string) (kept string, err error) {
+	for ; n < 100; n++ {
+		kept = w.formerReport(n)
+		err = w.run.output.Verify(kept, size, sum)
+		missing := errors.Is(err, files.ErrMissing)
+		if errors.Is(err, files.ErrDiffers) || missing && slices.Contains(w.stored.Taken, path.Base(kept)) {
+			continue
+		}
+		if missing {
+			err = w.folder.CopyExactly(*w.stored.ReportPath, size, sum, path.Base(kept))
+		}
+		if !errors.Is(err, files.ErrObstacle) {
+			break
+		}
+	}
+	if errors.Is(err, files.ErrMissing) || errors.Is(err, files.ErrDiffers) || errors.Is(err, files.ErrObstacle) {
+		w.run.log.Warn("the text report of the former version is not on disk as recorded; it cannot be kept", "tip", w.claim.Tip, "path", *w.stored.ReportPath,
+			"run_id", w.run.id, "error", err)
+		return "", nil
+	}
+	return kept, err
 }
 
 // compareOne compares the bytes of an attachment that is whole with those that the API

@@ -53,7 +53,7 @@ type groupReply[R any] struct {
 func newGroup[T, R any](ctx context.Context, patience time.Duration, write func(context.Context, []T) (map[storage.ClaimKey]R, error)) *group[T, R] {
 	g := &group[T, R]{
 		write: write, patience: patience, queue: make(chan groupItem[T, R], groupItems), aside: make(chan struct{}, groupAside),
-		quiet: storage.StartStopwatch(patience, func() {}),
+		quiet: storage.StartStopwatch(patience, nil),
 	}
 	g.done.Go(func() { g.loop(ctx) })
 	return g
@@ -147,7 +147,7 @@ func (g *group[T, R]) try(ctx context.Context, items []groupItem[T, R]) error {
 	}
 	g.mu.Lock()
 	g.quiet.Stop()
-	g.quiet = storage.StartStopwatch(g.patience, func() {})
+	g.quiet = storage.StartStopwatch(g.patience, nil)
 	g.mu.Unlock()
 	for _, it := range items {
 		result, ok := results[it.key]
@@ -172,7 +172,7 @@ const asidePause = time.Second / 4
 // writeAside tries an item alone, again and again, until its patience is over. err is why
 // the last try failed. Each try holds a connection only while it waits for the lock.
 func (g *group[T, R]) writeAside(ctx context.Context, it groupItem[T, R], err error) {
-	waiting := storage.StartStopwatch(g.patience, func() {})
+	waiting := storage.StartStopwatch(g.patience, nil)
 	defer waiting.Stop()
 	one := []groupItem[T, R]{it}
 	for errors.Is(err, storage.ErrBusy) {
