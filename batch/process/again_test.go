@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/hex"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -127,6 +128,31 @@ func TestAnEditBecomesAVersionBesideTheFormerOne(t *testing.T) {
 	}
 	if n := m.Value(`SELECT count(*) FROM noggin_schema.former_files WHERE kind = 'report'`); n != "2" {
 		t.Errorf("%s former reports", n)
+	}
+}
+
+func TestAFormerReportTakesTheFirstNameThatNothingElseHas(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewComplete(t, batchtest.PhotoWorld(1, 1))
+	report := m.FilesEnding("_inspection_data.txt")[0]
+	former, err := os.ReadFile(report)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := strings.TrimSuffix(report, ".txt") + ".v1"
+	if err := errors.Join(os.Mkdir(name+".txt", 0o755), os.WriteFile(name+"-2.txt", []byte("of a database that was lost"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	m.Server.Edit(m.Server.Record(0).Tip, apitest.Edit{Set: map[string]any{"jobNumber": "J-77"}})
+	m.PassDays("2")
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Changed != 1 || s.Complete != 1 {
+		t.Errorf("summary %+v\n%s", s, m.Logged)
+	}
+	if got, err := os.ReadFile(name + "-3.txt"); err != nil || !bytes.Equal(got, former) {
+		t.Errorf("the former report: %v", err)
+	}
+	if got := m.Value(`SELECT path FROM noggin_schema.former_files`); filepath.Base(got) != filepath.Base(name)+"-3.txt" {
+		t.Errorf("the former report is recorded as %q\n%s", got, m.Logged)
 	}
 }
 
