@@ -89,6 +89,20 @@ func (r memberReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// IsWhole tells whether an archive can be opened where [OpenFrames] finds it, has its full
+// size, and has no problem that a verification found.
+func IsWhole(paths files.Paths, archive storage.Archive) bool {
+	if archive.Problem != nil {
+		return false
+	}
+	frames, err := OpenFrames(paths, archive)
+	if err != nil {
+		return false
+	}
+	defer frames.Close()
+	return frames.r.Size() == archive.SizeBytes
+}
+
 // IsUnreadable tells whether an error says that an archive is missing or damaged.
 func IsUnreadable(err error) bool {
 	return errors.Is(err, format.ErrDamaged) || errors.Is(err, files.ErrMissing) || errors.Is(err, storage.ErrNoArchive)

@@ -139,8 +139,11 @@ func (a *Archiver) Forget(ctx context.Context, name string) (run int64, err erro
 		held, err := a.DB.ForgetArchive(ctx, archive.ID)
 		if err == nil && held > 0 {
 			next := "run `noggin archive restore " + archive.Name + " --in-place` first"
-			if _, missing := a.findFile(archive); errors.Is(missing, files.ErrMissing) {
+			switch at, missing := a.findFile(archive); {
+			case errors.Is(missing, files.ErrMissing):
 				next = "`noggin copy restore` brings back what has a copy; if nothing has: `noggin archive forget " + archive.Name + " --lost --reason TEXT`"
+			case archive.Problem != nil:
+				next += ", then `noggin copy restore`: it is damaged. What neither brings back is lost: move " + at + " elsewhere, and then `noggin archive forget " + archive.Name + " --lost --reason TEXT`"
 			}
 			err = fmt.Errorf("forget %s: %s only in this archive: %s", archive.Name, health.Plural(int64(held), "file is|files are"), next)
 		}

@@ -598,9 +598,9 @@ func TestAnArchiveIsNotMissingAsTheDatabaseDoesNotAnswer(t *testing.T) {
 	w := newWorld(t, 1)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	r := &restorer{Copier: w.copier, there: map[string]bool{}}
-	if _, err := r.archiveIsThere(ended, "noggin-2025-03.tar.zst"); !errors.Is(err, context.Canceled) || len(r.there) > 0 {
-		t.Errorf("%v, %v", err, r.there)
+	r := &restorer{Copier: w.copier, whole: map[string]bool{}}
+	if _, err := r.archiveIsWhole(ended, "noggin-2025-03.tar.zst"); !errors.Is(err, context.Canceled) || len(r.whole) > 0 {
+		t.Errorf("%v, %v", err, r.whole)
 	}
 }
 
@@ -617,7 +617,7 @@ func TestALostClaimUnarchivesNothing(t *testing.T) {
 	tip := w.Server.Record(0).Tip
 	records, err := w.DB.RecordFiles(t.Context(), []string{tip})
 	batchtest.Must(t, err)
-	r := &restorer{Copier: w.copier, there: map[string]bool{}, keeper: claims.NewKeeper(w.DB, w.Log, 1, time.Minute)}
+	r := &restorer{Copier: w.copier, whole: map[string]bool{}, keeper: claims.NewKeeper(w.DB, w.Log, 1, time.Minute)}
 	r.to, err = w.copier.openThere(t.Context())
 	batchtest.Must(t, err)
 	defer files.Release(r.to)

@@ -30,8 +30,8 @@ type RestoreSummary struct {
 	Files        int64  `json:"files"`   // restored
 	Bytes        int64  `json:"bytes"`
 	AlreadyThere int64  `json:"already_there"`
-	InArchives   int64  `json:"in_archives"` // left there: their archive is
-	Unarchived   int64  `json:"unarchived"`  // of the restored: their archive is missing, and they are in the output folder now
+	InArchives   int64  `json:"in_archives"` // left there: their archive is whole
+	Unarchived   int64  `json:"unarchived"`  // of the restored: their archive is missing or damaged, and they are in the output folder now
 	Busy         int64  `json:"busy"`        // records in the hands of another run
 	Problems
 }
@@ -45,18 +45,18 @@ type restorer struct {
 	opts    RestoreOptions
 	to      target
 	output  *files.Output
-	keeper  *claims.Keeper // in place only
-	there   map[string]bool
+	keeper  *claims.Keeper  // in place only
+	whole   map[string]bool // archives, by name
 	mu      sync.Mutex
 	summary RestoreSummary
 }
 
 // Restore writes files back under their own paths and compares each with the hash that
 // the database has. It replaces nothing: a file that differs stays and is reported. In
-// place, files whose archive is missing come back into the output folder, and the
-// database is told so; files whose archive is there stay in it.
+// place, files whose archive is missing or damaged come back into the output folder, and
+// the database is told so; files whose archive is whole stay in it.
 func (c *Copier) Restore(ctx context.Context, opts RestoreOptions) (RestoreSummary, error) {
-	r := &restorer{Copier: c, opts: opts, there: map[string]bool{}, summary: RestoreSummary{Target: c.Config.url(), Problems: Problems{First: []Problem{}}}}
+	r := &restorer{Copier: c, opts: opts, whole: map[string]bool{}, summary: RestoreSummary{Target: c.Config.url(), Problems: Problems{First: []Problem{}}}}
 	to, err := c.openThere(ctx)
 	if err != nil {
 		return r.summary, err
@@ -129,11 +129,11 @@ func (r *restorer) restoreRecords(ctx context.Context, tips []string) error {
 				if f.ArchiveName == nil {
 					continue
 				}
-				there, err := r.archiveIsThere(ctx, *f.ArchiveName)
+				whole, err := r.archiveIsWhole(ctx, *f.ArchiveName)
 				if err != nil {
 					return err
 				}
-				lacks = lacks || !there
+				lacks = lacks || !whole
 			}
 			if lacks {
 				archived = append(archived, record.Tip)
@@ -166,24 +166,18 @@ func (r *restorer) restoreRecords(ctx context.Context, tips []string) error {
 	return nil
 }
 
-// archiveIsThere tells whether an archive can be opened. Each is looked for once. The error
-// is one of the database.
-func (r *restorer) archiveIsThere(ctx context.Context, name string) (there bool, err error) {
-	if there, known := r.there[name]; known {
-		return there, nil
+// archiveIsWhole tells whether an archive is there and whole. Each is looked for once. The
+// error is one of the database.
+func (r *restorer) archiveIsWhole(ctx context.Context, name string) (whole bool, err error) {
+	if whole, known := r.whole[name]; known {
+		return whole, nil
 	}
 	row, err := r.DB.ArchiveByName(ctx, name)
 	if err != nil && !errors.Is(err, storage.ErrNoArchive) {
 		return false, err
 	}
-	if err == nil {
-		var frames *archive.Frames
-		if frames, err = archive.OpenFrames(r.Paths, row); err == nil {
-			frames.Close()
-		}
-	}
-	r.there[name] = err == nil
-	return err == nil, nil
+	r.whole[name] = err == nil && archive.IsWhole(r.Paths, row)
+	return r.whole[name], nil
 }
 
 // restoreRecord restores the files of one record.
@@ -194,14 +188,14 @@ func (r *restorer) restoreRecord(ctx context.Context, record storage.FiledRecord
 			folder.Close()
 		}
 	}()
-	back := map[int64][]storage.File{} // whose archive is missing, by archive
+	back := map[int64][]storage.File{} // whose archive is not whole, by archive
 	busy := false
 	for _, f := range record.Files {
 		if len(f.SHA256) != 64 || f.Size < 0 {
 			continue // never downloaded whole
 		}
 		if f.ArchiveID != nil && r.keeper != nil {
-			if f.ArchiveName != nil && r.there[*f.ArchiveName] {
+			if f.ArchiveName != nil && r.whole[*f.ArchiveName] {
 				r.count(&r.summary.InArchives)
 				continue
 			}

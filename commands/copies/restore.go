@@ -25,8 +25,8 @@ func restoreCommand(open *session.Opener) *cli.Command {
 		Name:  "restore",
 		Usage: "bring files back from the target under their own paths",
 		Description: `Without --to, the missing files come back into the output folder. Files whose archive
-is there stay in it; where the archive is lost, they come back too, and the database
-is told so. Every file is compared with the hash in the database, and nothing is
+is whole stay in it; where it is missing, or was found damaged, they come back too, and
+the database is told so. Every file is compared with the hash in the database, and nothing is
 overwritten. --backup fetches a backup of the database, --checkpoints the leaves and
 checkpoints of ` + "`noggin seal`" + `; both need no database.`,
 		Flags: append(session.SelectorFlags(selectorFlags...),
@@ -88,7 +88,7 @@ func printRestored(s copies.RestoreSummary, out show.Output) error {
 	problemsText(&b, s.Problems)
 	fmt.Fprintf(&b, "restored  %s, %s, of %s; there already: %d\n", health.Plural(int(s.Files), "file"), show.Size(s.Bytes).Human(), health.Plural(int(s.Records), "record"), s.AlreadyThere)
 	if s.Unarchived > 0 {
-		fmt.Fprintf(&b, "archives  %s whose archive is missing, now in the output folder\n", health.Plural(int(s.Unarchived), "file"))
+		fmt.Fprintf(&b, "archives  %s whose archive is missing or damaged, now in the output folder\n", health.Plural(int(s.Unarchived), "file"))
 	}
 	if s.InArchives > 0 {
 		fmt.Fprintf(&b, "archives  %s left in archives\n", health.Plural(int(s.InArchives), "file"))

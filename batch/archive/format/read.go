@@ -73,6 +73,9 @@ func (r *Reader) locate() error {
 // Close closes the file.
 func (r *Reader) Close() { files.Release(r.file) }
 
+// Size is the number of bytes of the file.
+func (r *Reader) Size() int64 { return r.size }
+
 // Section reads the file from the offset of a frame to its end.
 func (r *Reader) Section(frame int64) io.Reader {
 	return io.NewSectionReader(r.file, frame, r.size-frame)
