@@ -89,7 +89,11 @@ func (r *run) claimComplete(ctx context.Context) error {
 		}
 		claims, err := r.claim(ctx, storage.ClaimRequest{Limit: places, Selector: r.opts.Selector, Refresh: true, After: after})
 		r.returnPlaces(places, len(claims))
-		if err != nil || len(claims) == 0 {
+		if err != nil {
+			return err
+		}
+		if len(claims) == 0 {
+			_, err := r.stopWhenPaused()
 			return err
 		}
 		taken += len(claims)
