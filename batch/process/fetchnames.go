@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"noggin/batch/files"
 	"noggin/batch/gate"
 	"noggin/batch/names"
 )
@@ -24,7 +25,8 @@ type NamesRequest struct {
 
 // FetchNames asks the API for the names of unknown hashes. Its requests pass the circuit,
 // pauses and the rate limit as those for records do, and the witness judges refusals. The
-// summary is right whatever the error; the errors are those of [Processor.Run].
+// witness for media needs the output folder; without it, it is silent. The summary is right
+// whatever the error; the errors are those of [Processor.Run].
 func (p *Processor) FetchNames(ctx context.Context, request NamesRequest) (names.FetchSummary, error) {
 	standing, err := p.standing(ctx)
 	switch {
@@ -47,6 +49,10 @@ func (p *Processor) FetchNames(ctx context.Context, request NamesRequest) (names
 	r.work, r.stop, r.closing = work, stop, asking.Done()
 	if request.MaxTime > 0 {
 		defer time.AfterFunc(request.MaxTime, func() { stop(errTimeOver) }).Stop()
+	}
+	if r.output, r.noOutput = files.OpenOutput(p.Output); r.noOutput == nil {
+		defer files.Release(r.output)
+		r.output.KeepReserve(p.Reserve)
 	}
 	if err := r.connect(standing); err != nil {
 		return names.FetchSummary{}, err

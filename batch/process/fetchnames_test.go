@@ -3,6 +3,8 @@ package process_test
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -10,6 +12,7 @@ import (
 
 	"noggin/api/apitest"
 	"noggin/batch/batchtest"
+	"noggin/batch/files"
 	"noggin/batch/gate"
 	"noggin/batch/names"
 	"noggin/batch/process"
@@ -179,6 +182,38 @@ func TestNamesAreNotAskedForInAPause(t *testing.T) {
 	_, err = fetchNames(m, process.NamesRequest{})
 	if _, ok := errors.AsType[*process.PausedError](err); !ok || m.Server.Stats().Requests != 0 {
 		t.Errorf("in a pause: %v, %d requests", err, m.Server.Stats().Requests)
+	}
+}
+
+// The witness for media is asked at the end, or when it was media that opened the circuit.
+func TestAFetchOfNamesAsksTheWitnessForMedia(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		circuit string
+		mounted bool
+		want    string
+	}{
+		"attachments failed":             {`media_failing_since = now()`, true, "closed f after 1"},
+		"the circuit opened for them":    {`state = 'half_open', subject = 'media', generation = generation + 1`, true, "closed f after 1"},
+		"the output folder is not there": {`media_failing_since = now()`, false, "closed t after 0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := batchtest.NewQueue(t, batchtest.PhotoWorld(2, 1))
+			m.MustRun(process.Options{UntilEmpty: true})
+			m.Execute(`UPDATE noggin_schema.circuit SET ` + test.circuit)
+			if !test.mounted {
+				batchtest.Must(t, os.Remove(filepath.Join(m.Output, files.MarkerName)))
+			}
+			m.Server.ResetStats()
+			if s, err := fetchNames(m, process.NamesRequest{}); err != nil || s.Named == 0 {
+				t.Errorf("%+v, %v", s, err)
+			}
+			circuit := m.Value(`SELECT concat_ws(' ', state, media_failing_since IS NOT NULL) FROM noggin_schema.circuit`)
+			if got := fmt.Sprintf("%s after %d", circuit, m.MediaRequests()); got != test.want {
+				t.Errorf("the circuit is %s requests for media, want %s", got, test.want)
+			}
+		})
 	}
 }
 

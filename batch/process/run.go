@@ -25,16 +25,17 @@ type run struct {
 	db        *storage.DB  // the processor's
 	log       *slog.Logger // the processor's
 
-	opts    Options
-	id      int64
-	started time.Time
-	client  *api.Client
-	output  *files.Output
-	finder  *adopt.Finder
-	gate    *gate.Gate
-	store   *group[storage.Answer, storage.Stored]
-	finish  *group[storage.Result, storage.Finished]
-	ask     *group[storage.Asking, storage.Finished]
+	opts     Options
+	id       int64
+	started  time.Time
+	client   *api.Client
+	output   *files.Output
+	noOutput error // why there is none: a run for names goes on without it
+	finder   *adopt.Finder
+	gate     *gate.Gate
+	store    *group[storage.Answer, storage.Stored]
+	finish   *group[storage.Result, storage.Finished]
+	ask      *group[storage.Asking, storage.Finished]
 
 	asked   time.Time               // when the last records were claimed
 	reached storage.Reached         // where in the queue that was
@@ -177,6 +178,9 @@ func (r *run) forGate() gate.Run {
 		Concurrency: p.Processing.Concurrency, MaxRequestsPerSecond: p.Processing.MaxRequestsPerSecond,
 		Closing: r.closing, Stop: r.stop, TimeLeft: r.timeLeft, MakeSure: r.makeSure, FreshLeft: r.freshLeft, Standing: p.standing,
 		Receive: func(ctx context.Context, client *api.Client, ref forms.AttachmentRef) (sum, flaw string, err error) {
+			if r.output == nil {
+				return "", "", r.noOutput
+			}
 			got, err := receive(ctx, client, r.output, ref)
 			if err != nil {
 				return "", "", err
