@@ -76,6 +76,19 @@ func TestEachHostileReferenceFailsAloneAndIsAskedOfNobody(t *testing.T) {
 	checkFence()
 }
 
+func TestUnusableReferencesThatDifferInTheNamespaceAloneAreOneAttachment(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewQueue(t, plainWorld(1))
+	m.Server.AddFault(apitest.Fault{Kind: "body", On: apitest.OnRecord, Value: `{"$meta": {"tip": "` + m.Server.Record(0).Tip + `"},
+		"attachments": ["/media/file?ns=aaaaaaaaaaaa&tip=", "/media/file?ns=bbbbbbbbbbbb&tip="]}`})
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Failed != 1 {
+		t.Errorf("summary %+v\n%s", s, m.Logged)
+	}
+	if n := m.Value(`SELECT (SELECT count(*) FROM noggin_schema.attachments) || ' ' || (SELECT count(*) FROM noggin_schema.record_versions)`); n != "1 1" {
+		t.Errorf("attachments and versions: %s, want 1 1", n)
+	}
+}
+
 func TestARedirectToAForeignHostGetsNoCredentials(t *testing.T) {
 	t.Parallel()
 	m := batchtest.NewQueue(t, batchtest.PhotoWorld(2, 2))

@@ -198,14 +198,20 @@ func (w *work) answer(received []byte) storage.Answer {
 	for _, ref := range w.record.References {
 		a.References = append(a.References, storage.Reference(ref))
 	}
+	planned := map[string]bool{}
 	for _, ref := range w.record.Attachments {
-		a.Attachments = append(a.Attachments, storage.PlannedAttachment{Tip: attachmentTip(ref), Field: ref.Field})
+		tip := attachmentTip(ref)
+		if !planned[tip] {
+			a.Attachments = append(a.Attachments, storage.PlannedAttachment{Tip: tip, Field: ref.Field})
+		}
+		planned[tip] = true
 	}
 	return a
 }
 
 // attachmentTip returns the key of an attachment. A media reference without a usable tip
-// gets a made-up key, so that the attachment is listed and seen to be missing.
+// gets a made-up key, so that the attachment is listed and seen to be missing. References
+// that differ only in the namespace have the same one.
 func attachmentTip(ref forms.AttachmentRef) string {
 	if ref.Tip != "" {
 		return ref.Tip
