@@ -55,7 +55,7 @@ func (d *drill) signalledImport(signal syscall.Signal) int {
 
 func TestASignalledImportLeavesTheFileToTheNextRun(t *testing.T) {
 	t.Parallel()
-	const rows = 150_000
+	const rows = 40_000
 	for name, test := range map[string]struct {
 		signal syscall.Signal
 		code   int

@@ -136,7 +136,7 @@ func installed(t *testing.T) string {
 		copyTo(0o644, dropIn, filepath.Join(units, filepath.Base(filepath.Dir(dropIn)), filepath.Base(dropIn)))
 	}
 	copyTo(0o755, filepath.Join(unitFolder, "noggin-alert"), filepath.Join(root, "etc/noggin/noggin-alert"))
-	copyTo(0o755, os.Args[0], filepath.Join(root, "usr/bin/noggin"))
+	copyTo(0o755, filepath.Join(unitFolder, "noggin-alert"), filepath.Join(root, "usr/bin/noggin")) // it only has to be there
 	return root
 }
 
@@ -150,6 +150,7 @@ func verify(t *testing.T, program, root, name string) (string, error) {
 }
 
 func TestSystemdHasNothingToSayAboutTheUnits(t *testing.T) {
+	t.Parallel()
 	program := systemdAnalyze(t)
 	root := installed(t)
 	for _, name := range allUnits(t) {
@@ -172,6 +173,7 @@ func TestSystemdHasNothingToSayAboutTheUnits(t *testing.T) {
 }
 
 func TestServicesAreHardened(t *testing.T) {
+	t.Parallel()
 	program := systemdAnalyze(t)
 	units := filepath.Join(installed(t), "usr/lib/systemd/system")
 	for _, name := range unitNames(t, "service") {

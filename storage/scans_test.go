@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lib/pq"
+
 	"noggin/storage/storagetest"
 )
 
@@ -57,6 +59,10 @@ func TestNoHotPathReadsAWholeTable(t *testing.T) {
 	foreign(t, db, `INSERT INTO noggin_schema.archives (name, path, month, state) VALUES ('noggin-2024-03.tar.zst', '/a/noggin-2024-03.tar.zst', '2024-03', 'done')`)
 	foreign(t, db, `INSERT INTO noggin_schema.archive_records (record_tip, archive_id) SELECT tip, 1 FROM noggin_schema.noggin_data WHERE tip LIKE 'a%'`)
 	foreign(t, db, `ANALYZE noggin_schema.archive_records`)
+	tables := []string{
+		"noggin_data", "attachments", "record_versions", "former_files", "refreshes", "record_hashes", "processing_errors", "entity_hashes",
+		"unknown_hashes", "record_search", "seal_due", "seal_leaves", "seal_tiles", "copies", "copies_due",
+	}
 	ctx := t.Context()
 	var claims, refreshes, edited []Claim
 	var stale StaleBatch
@@ -289,14 +295,12 @@ func TestNoHotPathReadsAWholeTable(t *testing.T) {
 		{"the totals", func(db *DB) error { _, err := db.RecordTotals(ctx); return err }},
 		{"the queue's depth", func(db *DB) error { _, err := db.QueueDepth(ctx); return err }},
 	} {
-		awaitOtherSessions(t, db)
-		before := rowsScanned(t, db)
+		before := rowsScanned(t, db, tables...)
 		// Statistics are reported when a session ends.
 		session := openDB(t, db.cfg)
 		must(step.do(session))
 		must(session.Close())
-		awaitOtherSessions(t, db)
-		for table, rows := range rowsScanned(t, db) {
+		for table, rows := range rowsScanned(t, db, tables...) {
 			if more := rows - before[table]; more > 0 {
 				t.Errorf("%s went through %d rows of %s", step.name, more, table)
 			}
@@ -315,7 +319,7 @@ func TestNoHotPathReadsAWholeTable(t *testing.T) {
 func awaitOtherSessions(t *testing.T, db *DB) {
 	t.Helper()
 	db.pool.SetMaxIdleConns(-1)
-	for others := 1; others > 0; {
+	for others := 1; others > 0; time.Sleep(2 * time.Millisecond) {
 		err := db.pool.GetContext(t.Context(), &others, `SELECT count(*) FROM pg_stat_activity
 			WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()`)
 		if err != nil {
@@ -324,19 +328,25 @@ func awaitOtherSessions(t *testing.T, db *DB) {
 	}
 }
 
-// rowsScanned is how many rows of each large table were read without an index, once
-// the other sessions have ended.
-func rowsScanned(t *testing.T, db *DB) map[string]int64 {
+// rowsScanned is how many rows of each table were read without an index, once the other
+// sessions have ended.
+func rowsScanned(t *testing.T, db *DB, tables ...string) map[string]int64 {
 	t.Helper()
-	for scalar[int64](t, db, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'noggin test' AND pid <> pg_backend_pid()`) > 0 {
-		time.Sleep(5 * time.Millisecond)
+	awaitOtherSessions(t, db)
+	var read []struct {
+		Table string
+		Rows  int64
+	}
+	if err := db.pool.SelectContext(t.Context(), &read, `SELECT relname AS "table", coalesce(seq_tup_read, 0) AS rows FROM pg_stat_user_tables
+		WHERE schemaname = 'noggin_schema' AND relname = ANY($1)`, pq.Array(tables)); err != nil {
+		t.Fatal(err)
+	}
+	if len(read) != len(tables) {
+		t.Fatalf("%d of the tables %q have statistics", len(read), tables)
 	}
 	scanned := map[string]int64{}
-	for _, table := range []string{
-		"noggin_data", "attachments", "record_versions", "former_files", "refreshes", "record_hashes", "processing_errors", "entity_hashes",
-		"unknown_hashes", "record_search", "seal_due", "seal_leaves", "seal_tiles", "copies", "copies_due",
-	} {
-		scanned[table] = scalar[int64](t, db, fmt.Sprintf(`SELECT coalesce(seq_tup_read, 0) FROM pg_stat_user_tables WHERE relname = '%s' AND schemaname = 'noggin_schema'`, table))
+	for _, table := range read {
+		scanned[table.Table] = table.Rows
 	}
 	return scanned
 }

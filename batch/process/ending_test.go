@@ -200,7 +200,7 @@ func lockRow(m *batchtest.Mirror, o *operator, tip string, then func()) (acted c
 func TestALockedRowHoldsUpItsRecordAlone(t *testing.T) {
 	t.Parallel()
 	m := batchtest.NewQueue(t, batchtest.PhotoWorld(40, 1))
-	const retryFor = 6 * time.Second
+	const retryFor = 3 * time.Second
 	impatient(m, retryFor)
 	m.Processing.ClaimLease = time.Second // renewals meet the lock too
 	o := newOperator(m)

@@ -407,8 +407,8 @@ func TestAnswersBeyondMeasureAreStored(t *testing.T) {
 	longID := strings.Repeat("LCD - 1 ", 700)
 	tips := tipsFrom(m, 3, 6)
 	m.Server.AddFault(apitest.Fault{Kind: "hostile-id", Value: longID, Tips: tips[:1], On: apitest.OnRecord})
-	m.Server.AddFault(apitest.Fault{Kind: "set", Field: "attachments", Value: refs(40_000, "/media/file?tip=no tip %d"), Tips: tips[1:2], On: apitest.OnRecord})
-	m.Server.AddFault(apitest.Fault{Kind: "set", Field: "attachments", Value: refs(600, "/media/file?ns="+strings.Repeat("ab", 32)+"&size=big&tip=none%d"), Tips: tips[2:], On: apitest.OnRecord})
+	m.Server.AddFault(apitest.Fault{Kind: "set", Field: "attachments", Value: refs(10_000, "/media/file?tip=no tip %d"), Tips: tips[1:2], On: apitest.OnRecord})
+	m.Server.AddFault(apitest.Fault{Kind: "set", Field: "attachments", Value: refs(100, "/media/file?ns="+strings.Repeat("ab", 32)+"&size=big&tip=none%d"), Tips: tips[2:], On: apitest.OnRecord})
 	logged := strings.Count(m.Logged.String(), "\n")
 	s := m.MustRun(process.Options{UntilEmpty: true})
 	if s.Complete != 1 || s.Failed != 2 {
@@ -421,13 +421,13 @@ func TestAnswersBeyondMeasureAreStored(t *testing.T) {
 	if stored != "199 true" {
 		t.Errorf("length of the id, and whether the answer has it whole: %s", stored)
 	}
-	if n := m.Value(`SELECT count(*) FROM noggin_schema.attachments WHERE record_tip = '` + tips[1] + `'`); n != "40000" {
+	if n := m.Value(`SELECT count(*) FROM noggin_schema.attachments WHERE record_tip = '` + tips[1] + `'`); n != "10000" {
 		t.Errorf("%s references are listed", n)
 	}
 	if n := m.Value(`SELECT count(*) FROM noggin_schema.processing_errors WHERE tip = '` + tips[1] + `'`); n != "1" {
 		t.Errorf("%s errors for references that cannot be used", n)
 	}
-	if n := m.MediaRequests(); n != 600 {
+	if n := m.MediaRequests(); n != 100 {
 		t.Errorf("%d references with an extra parameter were asked for", n)
 	}
 	if n := strings.Count(m.Logged.String(), "unusable") + strings.Count(m.Logged.String(), "without a usable tip"); n > 2 {

@@ -55,6 +55,7 @@ func TestPowerCutsLoseNothing(t *testing.T) {
 	}
 	for _, system := range fileSystems {
 		t.Run(system.name, func(t *testing.T) {
+			t.Parallel()
 			r := newTrial(t, system, noggin, seedOf(t))
 			for r.steps < cuts {
 				damage := steps[stepNames[r.random.IntN(len(stepNames))]](r)

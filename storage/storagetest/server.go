@@ -12,8 +12,12 @@ package storagetest
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/pbkdf2"
 	"crypto/rand"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
@@ -177,7 +181,11 @@ func (s *Server) data() string { return filepath.Join(s.folder, "data") }
 // this machine can connect to its port, and a superuser of PostgreSQL can run commands.
 func (s *Server) initialise(o Options) error {
 	passwordFile := filepath.Join(s.folder, "password")
-	if err := os.WriteFile(passwordFile, []byte(s.password+"\n"), 0o600); err != nil {
+	verifier, err := scramVerifier(s.password)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(passwordFile, []byte(verifier+"\n"), 0o600); err != nil {
 		return fmt.Errorf("write the server's password: %w", err)
 	}
 	if err := os.Chown(passwordFile, s.account.uid, s.account.gid); err != nil {
@@ -197,6 +205,25 @@ func (s *Server) initialise(o Options) error {
 	}
 	_, err = conf.WriteString(settings(o))
 	return errors.Join(err, conf.Close())
+}
+
+// scramVerifier is what the server keeps of a password, with the fewest rounds that lib/pq
+// takes: each connection of a test goes through them, and the password is random.
+func scramVerifier(password string) (string, error) {
+	const rounds = 1000
+	salt := []byte(rand.Text())
+	salted, err := pbkdf2.Key(sha256.New, password, salt, rounds, sha256.Size)
+	if err != nil {
+		return "", fmt.Errorf("make the server's password: %w", err)
+	}
+	keyed := func(text string) []byte {
+		mac := hmac.New(sha256.New, salted)
+		mac.Write([]byte(text))
+		return mac.Sum(nil)
+	}
+	stored := sha256.Sum256(keyed("Client Key"))
+	text := base64.StdEncoding.EncodeToString
+	return fmt.Sprintf("SCRAM-SHA-256$%d:%s$%s:%s", rounds, text(salt), text(stored[:]), text(keyed("Server Key"))), nil
 }
 
 // settings returns the settings to add to initdb's configuration.
