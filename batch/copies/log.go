@@ -18,11 +18,12 @@ import (
 	"noggin/batch/files"
 )
 
-// The leaves and checkpoints of `noggin seal` are copied too. They never change and have
-// unique names, so the database has no row of them: what the target lacks is put there.
+// The leaves and checkpoints of `noggin seal` are copied too, and the time stamps that
+// [seal] publish writes beside checkpoints. They never change and have unique names, so the
+// database has no row of them: what the target lacks is put there.
 
 // logFile matches their paths in the folder of checkpoints.
-var logFile = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*/(?:checkpoint-([0-9]+)|leaves-[0-9]+-([0-9]+)\.jsonl)$`)
+var logFile = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*/(?:checkpoint-([0-9]+)|checkpoint-[0-9]+\.tsr|leaves-[0-9]+-([0-9]+)\.jsonl)$`)
 
 // logCopy is a copy of a file of a log.
 type logCopy struct {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -58,11 +59,15 @@ func TestTheLogIsCopiedVerifiedAndRestored(t *testing.T) {
 			if kind == "bucket" {
 				w.inBucket(s3test.Start(t), false)
 			}
-			published := []string{"example.com_a/leaves-000000000000-000000000003.jsonl", "example.com_a/checkpoint-000000000003", "example.com_a_2/checkpoint-000000000001"}
+			published := []string{
+				"example.com_a/leaves-000000000000-000000000003.jsonl", "example.com_a/checkpoint-000000000003", "example.com_a/checkpoint-000000000003.tsr",
+				"example.com_a_2/checkpoint-000000000001",
+			}
 			w.seal(published...)
 			// The next leaves have no checkpoint yet, and the rest is not of the log.
-			w.seal("example.com_a/leaves-000000000003-000000000009.jsonl", "example.com_a/leaves-1-2.jsonl.unpublished", "example.com_a-1234.pub", "example.com_a/.noggin-1.part")
-			if s := w.run(); s.Log != 3 || s.Copied != 3 || s.Count != 0 {
+			w.seal("example.com_a/leaves-000000000003-000000000009.jsonl", "example.com_a/leaves-1-2.jsonl.unpublished", "example.com_a-1234.pub", "example.com_a/.noggin-1.part",
+				"example.com_a/checkpoint-000000000003.tsr.part", "example.com_a/checkpoint-000000000002.damaged")
+			if s := w.run(); s.Log != 4 || s.Copied != 3 || s.Count != 0 {
 				t.Fatalf("%+v", s)
 			}
 			w.logIs(published...)
@@ -81,30 +86,30 @@ func TestTheLogIsCopiedVerifiedAndRestored(t *testing.T) {
 			batchtest.Must(t, err)
 			text[3] ^= 1
 			batchtest.Must(t, os.WriteFile(rotten, text, 0o644))
-			if s, err := w.copier.Verify(t.Context(), 1, VerifyOptions{Deep: true, Part: 1, Parts: 1}); err != nil || s.Damaged != 1 || s.Checked != 8 || s.First[0].Path != published[1] {
+			if s, err := w.copier.Verify(t.Context(), 1, VerifyOptions{Deep: true, Part: 1, Parts: 1}); err != nil || s.Damaged != 1 || s.Checked != 9 || s.First[0].Path != published[1] {
 				t.Errorf("%+v, %v", s, err)
 			}
-			if s, err := w.copier.Verify(t.Context(), 1, VerifyOptions{Deep: true}); err != nil || s.Count != 0 || s.Checked != 8 {
+			if s, err := w.copier.Verify(t.Context(), 1, VerifyOptions{Deep: true}); err != nil || s.Count != 0 || s.Checked != 9 {
 				t.Errorf("after mending: %+v, %v", s, err)
 			}
 			w.logIs(published...)
 
 			before, folder := tree(t, w.copier.Paths.Checkpoints), w.copier.Paths.Checkpoints
 			for name := range before {
-				if strings.Contains(name, "unpublished") || strings.HasSuffix(name, ".pub") {
+				if slices.ContainsFunc([]string{".unpublished", ".pub", ".tsr.part", ".damaged"}, func(end string) bool { return strings.HasSuffix(name, end) }) {
 					delete(before, name)
 				}
 			}
 			batchtest.Must(t, os.RemoveAll(folder))
 			s, err := w.copier.RestoreLog(t.Context(), folder)
-			if err != nil || s.Files != 5 || s.Count != 0 {
+			if err != nil || s.Files != 6 || s.Count != 0 {
 				t.Fatalf("%+v, %v", s, err)
 			}
 			if after := tree(t, folder); !reflect.DeepEqual(after, before) {
 				t.Errorf("restored are\n%v, want\n%v", after, before)
 			}
 			batchtest.Must(t, os.WriteFile(filepath.Join(folder, published[0]), []byte("other"), 0o644))
-			if s, err := w.copier.RestoreLog(t.Context(), folder); err != nil || s.Files != 4 || s.Count != 1 || !strings.Contains(s.First[0].What, "in the way") {
+			if s, err := w.copier.RestoreLog(t.Context(), folder); err != nil || s.Files != 5 || s.Count != 1 || !strings.Contains(s.First[0].What, "in the way") {
 				t.Errorf("with another file in the way: %+v, %v", s, err)
 			}
 		})

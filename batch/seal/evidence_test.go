@@ -108,6 +108,25 @@ func TestWhatIsAsItWasSealedIsProved(t *testing.T) {
 	}
 }
 
+// What [seal] publish or a person puts beside the checkpoints under another name is none.
+func TestOnlyTheNamesThatNogginGivesAreCheckpoints(t *testing.T) {
+	t.Parallel()
+	s := newSealed(t, 2)
+	at := s.seal().Checkpoint
+	for _, end := range []string{".tsr", ".part", ".damaged", "x"} {
+		if err := os.WriteFile(at+end, []byte("a time stamp"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if area := s.look(); len(area.Findings) > 0 {
+		t.Errorf("found %+v", area.Findings)
+	}
+	s.edit(1)
+	if got := s.seal(); got.Size != 3 || !got.Complete() {
+		t.Errorf("%+v", got)
+	}
+}
+
 // An archive that is marked as lost, by whomever, hides nothing that it holds.
 func TestFilesOfALostArchiveAreTold(t *testing.T) {
 	t.Parallel()

@@ -31,6 +31,15 @@ const (
 
 func checkpointName(size int64) string { return fmt.Sprintf("%s%012d", checkpointPrefix, size) }
 
+// checkpointSize is the size in the name of a checkpoint. A name with anything behind it is
+// none: [seal] publish writes time stamps beside checkpoints, and people put damaged ones
+// aside.
+func checkpointSize(name string) (size int64, ok bool) {
+	digits, ok := strings.CutPrefix(name, checkpointPrefix)
+	n, err := strconv.ParseUint(digits, 10, 63)
+	return int64(n), ok && err == nil
+}
+
 func leavesName(from, before int64) string {
 	return fmt.Sprintf("%s%012d-%012d%s", leavesPrefix, from, before, leavesSuffix)
 }
@@ -79,8 +88,7 @@ func (k *keptLog) readable() error {
 		if h.err == nil || errors.Is(h.err, errForeignKey) && !forged && size < 0 { // a log of another key
 			continue
 		}
-		named, err := strconv.ParseInt(strings.TrimPrefix(filepath.Base(h.path), checkpointPrefix), 10, 64)
-		if err == nil && named > size {
+		if named, _ := checkpointSize(filepath.Base(h.path)); named > size {
 			return fmt.Errorf("nothing is sealed, as %s may be the newest checkpoint and is damaged (%w): put a good copy in its place, such as `noggin copy restore --checkpoints --to /tmp/log` fetches; "+
 				"without one, if the database was not restored from an older backup, `mv %s %s` and seal again", h.path, h.err, files.ShellQuoted(h.path), files.ShellQuoted(h.path+".damaged"))
 		}
@@ -125,8 +133,9 @@ func readKeptLog(dir string, keys []note.Verifier) (keptLog, error) {
 	}
 	for _, entry := range entries {
 		at := filepath.Join(dir, entry.Name())
+		_, isCheckpoint := checkpointSize(entry.Name())
 		switch {
-		case strings.HasPrefix(entry.Name(), checkpointPrefix):
+		case isCheckpoint:
 			c, err := readCheckpointFile(at, keys)
 			if folderName(c.origin) == filepath.Base(dir) {
 				k.origin = c.origin
