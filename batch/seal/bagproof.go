@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+	"time"
 
 	"noggin/batch/files"
 	"noggin/storage"
@@ -99,8 +100,9 @@ type exported struct {
 	Folder   string `json:"folder"`
 	Version  int    `json:"version"` // the current one
 	Versions []struct {
-		Version int    `json:"version"`
-		SHA256  string `json:"sha256"`
+		Version   int        `json:"version"`
+		SHA256    string     `json:"sha256"`
+		FetchedAt *time.Time `json:"fetched_at"`
 	} `json:"versions"`
 	Files []struct {
 		Path          string `json:"path"`
@@ -215,6 +217,9 @@ func (b *BagProof) record(r exported, p *proofs, sums map[string]string, absent 
 	for _, v := range r.Versions {
 		if v.Version == r.Version {
 			current = v.SHA256
+		}
+		if first := firstReceived(leaves, v.SHA256); v.FetchedAt != nil && timeText(v.FetchedAt) < first {
+			b.problem("version %d of %s is said to be fetched %s: the log says %s", v.Version, name, timeText(v.FetchedAt), first)
 		}
 	}
 	last := lastOf(leaves, current)

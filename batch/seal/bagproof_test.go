@@ -45,9 +45,10 @@ func (s *sealed) export() bag {
 		Tip     string            `json:"tip"`
 		Version int               `json:"version"`
 		Body    string            `json:"body"`
+		Fetched string            `json:"fetched"`
 		Files   map[string]string `json:"files"`
 	}
-	if err := json.Unmarshal([]byte(s.Value(`SELECT json_agg(json_build_object('tip', d.tip, 'version', coalesce(d.version, 1), 'body', v.hash_sha256,
+	if err := json.Unmarshal([]byte(s.Value(`SELECT json_agg(json_build_object('tip', d.tip, 'version', coalesce(d.version, 1), 'body', v.hash_sha256, 'fetched', v.fetched_at,
 		'files', (SELECT json_object_agg(a.attachment_tip, a.file_hash_sha256) FROM noggin_schema.attachments a WHERE a.record_tip = d.tip)))
 		FROM noggin_schema.noggin_data d JOIN noggin_schema.record_versions v ON v.record_tip = d.tip AND v.version = coalesce(d.version, 1)`)), &rows); err != nil {
 		s.T.Fatal(err)
@@ -60,8 +61,8 @@ func (s *sealed) export() bag {
 		}
 		files = append(files, `{"path":"answer.json","kind":"answer"}`, `{"path":"index.html","kind":"page"}`)
 		b["manifest-sha256.txt"] += r.Body + "  data/" + r.Tip + "/answer.json\n"
-		b["data/records.jsonl"] += fmt.Sprintf(`{"tip":%q,"processing_status":"complete","folder":"data/%s","version":%d,"versions":[{"version":%d,"sha256":%q}],"files":[%s]}`+"\n",
-			r.Tip, r.Tip, r.Version, r.Version, r.Body, strings.Join(files, ","))
+		b["data/records.jsonl"] += fmt.Sprintf(`{"tip":%q,"processing_status":"complete","folder":"data/%s","version":%d,"versions":[{"version":%d,"sha256":%q,"fetched_at":%q}],"files":[%s]}`+"\n",
+			r.Tip, r.Tip, r.Version, r.Version, r.Body, r.Fetched, strings.Join(files, ","))
 	}
 	err := BagProofs(s.T.Context(), s.DB, func(fn func(string) error) error {
 		for _, r := range rows {
@@ -125,6 +126,7 @@ func TestABagProvesItsFilesWithThePublicKeyAlone(t *testing.T) {
 			b["data/proofs/proofs.jsonl"] += first + "\n"
 		}, "is there twice"},
 		"a version that is none": {func(b bag) { b.replace("data/records.jsonl", `"version":1,"versions"`, `"version":99,"versions"`) }, "the log has no version of"},
+		"a time that is earlier": {func(b bag) { b.replace("data/records.jsonl", `"fetched_at":"20`, `"fetched_at":"19`) }, "is said to be fetched 19"},
 		"another log's name":     {func(b bag) { b.everywhere(`"log":"example.com/inspections"`, `"log":"../../etc/passwd"`) }, "the proof does not hold"},
 	} {
 		forged := maps.Clone(b)

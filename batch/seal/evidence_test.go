@@ -98,6 +98,8 @@ func TestWhatIsAsItWasSealedIsProved(t *testing.T) {
 	second := s.hold(s.seal().Checkpoint)
 	s.Execute(`UPDATE noggin_schema.refreshes SET due_at = now()`)
 	s.MustRun(process.Options{UntilEmpty: true, Refresh: true})
+	// After a restore a version is fetched again, and later.
+	s.Execute(`UPDATE noggin_schema.record_versions SET fetched_at = fetched_at + interval '90 days'`)
 	area := s.look(first, second)
 	if len(area.Findings) > 0 || !area.Checked {
 		t.Errorf("found %+v", area.Findings)
@@ -206,6 +208,8 @@ func TestEveryChangeIsFound(t *testing.T) {
 		{"the hash beside a body is changed", change(`UPDATE noggin_schema.record_versions SET hash_sha256 = repeat('ab', 32) WHERE record_tip = ` + aTip), "body", "SHA-256 abab"},
 		{"a version is given another sid", change(`UPDATE noggin_schema.record_versions SET sid = 'another' WHERE record_tip = ` + aTip), "body", "version 1 says sid another"},
 		{"a version is called a reduced one", change(`UPDATE noggin_schema.record_versions SET kind = 'reduced' WHERE record_tip = ` + aTip), "body", "kind reduced"},
+		{"a version is back-dated", change(`UPDATE noggin_schema.record_versions SET fetched_at = fetched_at - interval '90 days' WHERE record_tip = ` + aTip), "time", "version 1 says fetched 20"},
+		{"the platform's time is changed", change(`UPDATE noggin_schema.record_versions SET api_modified_at = '2020-02-29 12:00Z' WHERE record_tip = ` + aTip), "time", "modified \"2020-02-29T12:00:00.000000Z\";"},
 		{"a version is dropped", change(`DELETE FROM noggin_schema.record_versions WHERE record_tip = ` + aTip), "record", "leaf 0, record"},
 		{"a leaf is dropped", change(`DELETE FROM noggin_schema.seal_leaves WHERE position = 2`), "leaf_missing", "leaf 2 of"},
 		{

@@ -34,6 +34,7 @@ var flaws = map[string]struct{ message, remedy string }{
 	"leaf":        {"leaves in the database are damaged", rebuilt},
 	"record":      {"records that were sealed are gone", "restore them from a backup of the database"},
 	"body":        {"bodies that were sealed are gone or changed", "copy the row of record_versions back from a backup of the database"},
+	"time":        {"versions have other times than were sealed", "copy the row of record_versions back from a backup of the database"},
 	"attachment":  {"the database does not have attachments as they were sealed", "restore the rows and the files from backups of before the change"},
 	"file":        {"files differ from what was sealed", "copy them back from an archive or a copy; `noggin validate files --deep --fix` fetches lost ones again"},
 	"lost":        {"files that were sealed were given up with their archive", "an archive that turns up: `noggin archive register FILE`"},
@@ -202,6 +203,11 @@ func compareRows(l leaf, r rows) (found []flaw) {
 		return []flaw{{"record", "the record or its versions are gone"}}
 	}
 	hasBody := func(v version) bool { return v.Body != nil && v.sum == l.BodySHA256 }
+	received := firstReceived(r.leaves[l.Tip], l.BodySHA256)
+	// After a restore a version is fetched again: later than its leaf says, and never before.
+	misdated := slices.IndexFunc(versions, func(v version) bool {
+		return hasBody(v) && (timeText(&v.FetchedAt) < received || timeText(v.ModifiedAt) != l.ModifiedAt)
+	})
 	at := slices.IndexFunc(versions, hasBody)
 	switch bySID := slices.IndexFunc(versions, func(v version) bool { return v.SID == l.SID }); {
 	case at >= 0 && !slices.ContainsFunc(versions, func(v version) bool {
@@ -210,6 +216,10 @@ func compareRows(l leaf, r rows) (found []flaw) {
 		v := versions[at]
 		found = append(found, flaw{"body", fmt.Sprintf("version %d says sid %s, kind %s, SHA-256 %s; sealed was sid %s, kind %s, SHA-256 %s",
 			v.Version, v.SID, v.Kind, v.SHA256, l.SID, l.Kind, l.BodySHA256)})
+	case misdated >= 0:
+		v := versions[misdated]
+		found = append(found, flaw{"time", fmt.Sprintf("version %d says fetched %s, modified %q; sealed was fetched %s, modified %q",
+			v.Version, timeText(&v.FetchedAt), timeText(v.ModifiedAt), received, l.ModifiedAt)})
 	case at < 0 && bySID >= 0:
 		found = append(found, flaw{"body", fmt.Sprintf("version %d (sid %s) has another body: SHA-256 %s was sealed", versions[bySID].Version, l.SID, l.BodySHA256)})
 	case at < 0:

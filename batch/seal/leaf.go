@@ -76,6 +76,17 @@ func timeText(t *time.Time) string {
 	return t.UTC().Format("2006-01-02T15:04:05.000000Z")
 }
 
+// firstReceived is when a body was first received, as a record's leaves say; "": none has
+// the body.
+func firstReceived(leaves []leaf, body string) (first string) {
+	for _, l := range leaves {
+		if l.BodySHA256 == body && (first == "" || l.FetchedAt < first) {
+			first = l.FetchedAt
+		}
+	}
+	return first
+}
+
 // newLeaf makes the leaf of a version. files are those of the record.
 func newLeaf(v storage.SealVersion, files []storage.SealFile, now time.Time) leaf {
 	sum := sha256.Sum256(v.Body)
