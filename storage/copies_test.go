@@ -295,6 +295,14 @@ func TestCopiesOfBackupsGoWithTheirOriginalsExceptTheNewest(t *testing.T) {
 	if err := db.NoteBackupsRemoved(t.Context(), []string{sums[0], sums[2]}); err != nil {
 		t.Fatal(err)
 	}
+	move := func(by string) {
+		foreign(t, db, `UPDATE noggin_schema.backups SET taken_at = taken_at + $1::interval WHERE path <> '/b/noggin_0.dump'`, by)
+	}
+	move("3 days")
+	if copies, err := db.ObsoleteCopies(t.Context(), target, CopyKey{}, 10); err != nil || len(copies) > 0 {
+		t.Errorf("while the others are of a clock that was ahead: obsolete are %+v, %v", copies, err)
+	}
+	move("-3 days")
 	for _, test := range []struct {
 		when, copies string
 		want         []string

@@ -97,7 +97,8 @@ func (db *DB) SaveChecked(ctx context.Context, target int64, checked []CheckedCo
 }
 
 // ObsoleteCopies returns up to limit copies that are to be removed, after it made the
-// copies of removed backups obsolete. The copy of the newest backup stays.
+// copies of removed backups obsolete. The copy of the newest backup stays, and one whose
+// time is ahead makes no other obsolete.
 func (db *DB) ObsoleteCopies(ctx context.Context, target int64, after CopyKey, limit int) (copies []Copy, err error) {
 	err = db.tx(ctx, "look for obsolete copies", func(tx *sqlx.Tx) error {
 		copies = nil
@@ -107,7 +108,8 @@ func (db *DB) ObsoleteCopies(ctx context.Context, target int64, after CopyKey, l
 			WHERE c.target_id = $1 AND c.kind IN ('backup', 'manifest') AND c.obsolete_at IS NULL AND b.removed_at IS NOT NULL
 			  AND c.path IN (b.path, b.path || '.json') AND (c.kind = 'manifest' OR c.hash_sha256 = b.hash_sha256)
 			  AND EXISTS (SELECT FROM noggin_schema.copies n JOIN noggin_schema.backups k ON k.hash_sha256 = n.hash_sha256
-				WHERE n.target_id = $1 AND n.kind = 'backup' AND n.obsolete_at IS NULL AND n.problem IS NULL AND k.taken_at > b.taken_at)`); err != nil {
+				WHERE n.target_id = $1 AND n.kind = 'backup' AND n.obsolete_at IS NULL AND n.problem IS NULL AND k.taken_at > b.taken_at
+				  AND k.taken_at < `+backupAhead+`)`); err != nil {
 			return err
 		}
 		return tx.SelectContext(ctx, &copies, db.sql(`

@@ -31,12 +31,15 @@ type DueCopy struct {
 	RecordTip string `db:"record_tip"` // "": a backup
 	Damaged   bool   `db:"damaged"`    // a verification found a problem with its copy
 	Host      string `db:"host"`       // of a backup that another host made; "" otherwise
-	Outdated  bool   `db:"outdated"`   // the target has a newer backup than this one of another host
+	Outdated  bool   `db:"outdated"`   // the target has a newer backup than this one of another host, whose time is not ahead
 }
 
 // dueKeys names the rows of copies_due among the keys in $2.
 const dueKeys = `noggin_schema.copies_due d USING jsonb_to_recordset($2::jsonb) AS v (path text, sha256 text)
 	WHERE d.target_id = $1 AND d.path = v.path AND d.hash_sha256 = v.sha256`
+
+// backupAhead is later than the time of any backup that was made while the clock was right.
+const backupAhead = `now() + interval '1 day'`
 
 // ClaimCopies takes up to limit files that are due for the target, those that wait
 // longest first. They are due again when the lease ends. A backup is left to the host
@@ -59,7 +62,7 @@ func (db *DB) ClaimCopies(ctx context.Context, target int64, limit int, lease ti
 			          CASE WHEN d.host NOT IN ('', $4) THEN EXISTS (SELECT FROM noggin_schema.backups b
 			                  JOIN noggin_schema.backups k ON k.taken_at > b.taken_at
 			                  JOIN noggin_schema.copies n ON n.path = k.path AND n.hash_sha256 = k.hash_sha256 AND n.target_id = $1
-			                  WHERE b.hash_sha256 = d.hash_sha256 AND n.kind = 'backup' AND n.obsolete_at IS NULL AND n.problem IS NULL)
+			                  WHERE b.hash_sha256 = d.hash_sha256 AND k.taken_at < `+backupAhead+` AND n.kind = 'backup' AND n.obsolete_at IS NULL AND n.problem IS NULL)
 			               ELSE false END AS outdated`), target, limit, lease.Seconds(), db.host)
 	})
 	return due, err

@@ -363,6 +363,8 @@ func TestBackupsOfAHostThatIsGoneAreCopiedOrGivenUp(t *testing.T) {
 		}
 		batchtest.Must(t, w.DB.RecordBackup(t.Context(), hex.EncodeToString(sum[:]), at, int64(len(name)), time.Now().Add(-age)))
 	}
+	backup("ahead.dump", true, -72*time.Hour) // from a clock that was ahead: it is no newer one
+	w.run()
 	backup("there.dump", true, 4*time.Hour)
 	backup("lost.dump", false, 2*time.Hour)
 	w.Execute(`UPDATE noggin_schema.copies_due SET host = 'old-name'`)

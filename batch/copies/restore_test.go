@@ -1,11 +1,15 @@
 package copies
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"noggin/batch/archive"
 	"noggin/batch/batchtest"
@@ -50,5 +54,36 @@ func TestFilesOfADamagedArchiveComeBack(t *testing.T) {
 				t.Errorf("forgetting it, with every file on disk: %v", err)
 			}
 		})
+	}
+}
+
+// A clock that was ahead, or somebody who may write into the target, names a backup of a
+// time to come.
+func TestABackupWhoseTimeIsAheadIsNotTheNewest(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	batchtest.Must(t, os.MkdirAll(w.paths.Backups, 0o755))
+	const real, ahead, never = "noggin_db_20260102_000000.dump", "noggin_db_20991231_000000.dump", "noggin_db_20269999_000000.dump"
+	for _, name := range []string{real, ahead, never} {
+		sum := sha256.Sum256([]byte(name))
+		at := filepath.Join(w.paths.Backups, name)
+		batchtest.Must(t, os.WriteFile(at, []byte(name), 0o644), os.WriteFile(at+".json", []byte("{}"+name), 0o644),
+			w.DB.RecordBackup(t.Context(), hex.EncodeToString(sum[:]), at, int64(len(name)), time.Now()))
+	}
+	w.run()
+	back, err := w.copier.RestoreBackup(t.Context(), "", t.TempDir())
+	if slices.Sort(back.PassedOver); err != nil || filepath.Base(back.Path) != real || !slices.Equal(back.PassedOver, []string{never, ahead}) {
+		t.Errorf("the newest: %+v, %v", back, err)
+	}
+	if back, err = w.copier.RestoreBackup(t.Context(), ahead, t.TempDir()); err != nil || filepath.Base(back.Path) != ahead || len(back.PassedOver) != 0 {
+		t.Errorf("by its name: %+v, %v", back, err)
+	}
+	copied, err := filepath.Glob(filepath.Join(w.target, "backups", real+".*"))
+	batchtest.Must(t, err)
+	for _, at := range copied {
+		batchtest.Must(t, os.Remove(at))
+	}
+	if back, err = w.copier.RestoreBackup(t.Context(), "", t.TempDir()); err != nil || filepath.Base(back.Path) != ahead || !strings.Contains(w.Logged.String(), "the time of every backup in the target is ahead") {
+		t.Errorf("where all are ahead: %+v, %v\n%s", back, err, w.Logged)
 	}
 }

@@ -26,9 +26,10 @@ func restoreCommand(open *session.Opener) *cli.Command {
 		Usage: "bring files back from the target under their own paths",
 		Description: `Without --to, the missing files come back into the output folder. Files whose archive
 is whole stay in it; where it is missing, or was found damaged, they come back too, and
-the database is told so. Every file is compared with the hash in the database, and nothing is
-overwritten. --backup fetches a backup of the database, --checkpoints the leaves and
-checkpoints of ` + "`noggin seal`" + `; both need no database.`,
+the database is told so. Every file is compared with the hash in the database, and
+nothing is overwritten. --backup fetches a backup of the database; the newest is one
+whose time is not ahead. --checkpoints fetches the leaves and checkpoints of
+` + "`noggin seal`" + `. Both need no database.`,
 		Flags: append(session.SelectorFlags(selectorFlags...),
 			&cli.StringFlag{Name: "to", Usage: "restore below the folder `DIR`, also what is in archives", TakesFile: true},
 			&cli.StringFlag{Name: "backup", Usage: "fetch the database backup `NAME`, or the newest, into --to or [paths] backups"},
@@ -139,7 +140,12 @@ func restoreBackup(c *cli.Context, copier *copies.Copier, folder string) error {
 	if err != nil {
 		return err
 	}
-	return cmdline.Output(c).Line(fmt.Sprintf("restored  %s  %s, SHA-256 %s", show.Printable(backup.Path), show.Size(backup.Bytes).Human(), backup.SHA), backup)
+	var b strings.Builder
+	for _, ahead := range backup.PassedOver {
+		fmt.Fprintf(&b, "ahead     %s is passed over: its time has not come\n", show.Printable(ahead))
+	}
+	fmt.Fprintf(&b, "restored  %s  %s, SHA-256 %s", show.Printable(backup.Path), show.Size(backup.Bytes).Human(), backup.SHA)
+	return cmdline.Output(c).Line(b.String(), backup)
 }
 
 func restoreLog(c *cli.Context, copier *copies.Copier, folder string) error {
