@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
 	"noggin/batch/csvfile"
+	"noggin/batch/forms"
 	"noggin/storage"
 )
 
@@ -59,13 +61,20 @@ func WriteUnknown(ctx context.Context, db *storage.DB, w io.Writer, export Unkno
 	return count, kept, nil
 }
 
-// ReadFilled reads an export of unknown hashes and returns the names that a person
-// filled in. The entity type is that of the export; "" stands for every type.
-// Errors: ErrUnusableFile, that of the stream.
-func ReadFilled(r io.Reader, entityType string) (map[storage.EntityKey]string, error) {
+// ReadFilled reads an export of the unknown hashes of a type, or of all for "", and
+// returns the names that a person filled in. Errors: that the file is no such export,
+// [csvfile.RowError] for the first row that an import would refuse, that of the stream.
+func ReadFilled(r io.Reader, entityType string, types []string) (map[storage.EntityKey]string, error) {
 	reader, err := newNameReader(r)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case reader.rows.Column("first_seen_tip") < 0:
+		return nil, fmt.Errorf("%w: it has no column first_seen_tip", csvfile.ErrUnusableFile)
+	case entityType == "" && !reader.hasKinds():
+		return nil, errors.New("it is an export of one type, not of all")
+	case entityType != "" && reader.hasKinds():
+		return nil, fmt.Errorf("it is an export of all types, not of the type %s", entityType)
 	}
 	filled := map[storage.EntityKey]string{}
 	for {
@@ -73,16 +82,23 @@ func ReadFilled(r io.Reader, entityType string) (map[storage.EntityKey]string, e
 		if errors.Is(err, io.EOF) {
 			return filled, nil
 		}
-		if _, bad := errors.AsType[*csvfile.RowError](err); bad {
-			continue // an import will report it
-		}
 		if err != nil {
 			return nil, err
 		}
-		if row.Name != "" {
-			filled[storage.EntityKey{Type: cmp.Or(entityType, plainKind(row.SourceKind)), Hash: row.Hash}] = row.Name
+		if row.Name == "" {
+			continue
 		}
+		key := storage.EntityKey{Type: cmp.Or(entityType, plainKind(row.SourceKind)), Hash: row.Hash}
+		if !slices.Contains(types, key.Type) {
+			return nil, reader.rows.Bad(noSuchType(row.SourceKind, types))
+		}
+		filled[key] = row.Name
 	}
+}
+
+// noSuchType says that a row's entity_type is none of the types that there are.
+func noSuchType(kind string, types []string) string {
+	return fmt.Sprintf("its entity_type is %q: want one of %s", forms.FirstOf(kind, maxShownKind), strings.Join(types, ", "))
 }
 
 // UnknownFileName is the manual's name for the export of a type, such as

@@ -147,7 +147,7 @@ func (i *nameImport) next() (storage.NamedHash, error) {
 		case entityType != "":
 			return storage.NamedHash{Line: row.Line, Type: entityType, Hash: row.Hash, Name: row.Name}, nil
 		case i.reader.layout == layoutNames:
-			i.bad(row.Line, fmt.Sprintf("its entity_type is %q: want one of %s", forms.FirstOf(row.SourceKind, maxShownKind), strings.Join(i.types, ", ")))
+			i.bad(row.Line, noSuchType(row.SourceKind, i.types))
 		default: // the configuration says so
 			i.leaveOut(row.SourceKind)
 		}

@@ -112,7 +112,7 @@ func TestUnknownHashesComeBackUnharmed(t *testing.T) {
 	}
 	filled := strings.Replace(text, "'-abc,", "'-abc,=1+1", 1)
 	filled = strings.Replace(filled, "plain,", "plain,\"'@O'Brien, \"\"X\"\"\"", 1)
-	parsed, err := names.ReadFilled(strings.NewReader(filled), "team")
+	parsed, err := names.ReadFilled(strings.NewReader(filled), "team", m.Types.EntityTypes())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,6 @@ import (
 	"noggin/commands/cmdline"
 	"noggin/commands/session"
 	"noggin/commands/show"
-	"noggin/storage"
 )
 
 // allTypes stands for every entity type.
@@ -41,7 +40,8 @@ func exportUnknownCommand(open *session.Opener) *cli.Command {
 		Description: `TYPE may be all: then FILE may be a folder, which gets one file a type
 (unknown_vehicles.csv, …). Without FILE the CSV goes to stdout. The most frequent
 come first. Names that are filled in in the file already, but not imported yet, are
-kept.`,
+kept. A file of which not every name could be kept is not replaced: an export of other
+types, another list, a file with rows that an import would refuse.`,
 		Flags: []cli.Flag{cmdline.FormatFlag(show.Text, show.JSON)},
 		Action: withSession(open, func(c *cli.Context, s *session.Session) error {
 			kind, err := typeOrAll(s.Types, c.Args().Get(0))
@@ -74,7 +74,7 @@ func runExportUnknown(ctx context.Context, s *session.Session, kind, name string
 	}
 	var lines strings.Builder
 	for i := range files {
-		if err := exportFile(ctx, s.DB, &files[i]); err != nil {
+		if err := exportFile(ctx, s, &files[i]); err != nil {
 			return err
 		}
 		lines.WriteString(files[i].describe() + "\n")
@@ -109,8 +109,9 @@ func (e exported) describe() string {
 	return text
 }
 
-// exportFile writes one file, whole or not at all.
-func exportFile(ctx context.Context, db *storage.DB, e *exported) error {
+// exportFile writes one file, whole or not at all. It keeps the names that are filled in in
+// the file that is there, or refuses to replace it.
+func exportFile(ctx context.Context, s *session.Session, e *exported) error {
 	export := names.UnknownExport{EntityType: e.Type}
 	before, err := os.ReadFile(e.File)
 	switch {
@@ -118,12 +119,12 @@ func exportFile(ctx context.Context, db *storage.DB, e *exported) error {
 	case err != nil:
 		return fmt.Errorf("read the file that exists: %w", err)
 	default:
-		if export.Filled, err = names.ReadFilled(bytes.NewReader(before), e.Type); err != nil {
-			return cmdline.Hint(fmt.Errorf("%s is there already, and is no export of unknown hashes: %w", e.File, err), "name another file")
+		if export.Filled, err = names.ReadFilled(bytes.NewReader(before), e.Type, s.Types.EntityTypes()); err != nil {
+			return cmdline.Hint(cmdline.Usagef("%s is there already, and is not replaced: %w", e.File, err), "correct and import it first, or name another file")
 		}
 	}
 	return files.WriteReplacing(e.File, 0o666, func(w io.Writer) (err error) {
-		e.Rows, e.Kept, err = names.WriteUnknown(ctx, db, w, export)
+		e.Rows, e.Kept, err = names.WriteUnknown(ctx, s.DB, w, export)
 		return err
 	})
 }
