@@ -36,7 +36,8 @@ func (db *DB) KnownRecords(ctx context.Context, objectType string, except []stri
 }
 
 // KnownAttachments returns the smallest of the valid attachments that came last, without
-// those in except.
+// those in except. It prefers attachments of different records, and of records without one in
+// except: of a record that was deleted, all are gone.
 func (db *DB) KnownAttachments(ctx context.Context, except []string) ([]KnownAttachment, error) {
 	var known []KnownAttachment
 	err := db.selectAll(ctx, "look for attachments that are valid", &known, `
@@ -45,10 +46,13 @@ func (db *DB) KnownAttachments(ctx context.Context, except []string) ([]KnownAtt
 			  AND a.file_hash_sha256 IS NOT NULL AND a.attachment_tip <> ALL ($1::text[])
 			  AND NOT EXISTS (SELECT FROM noggin_schema.refreshes r WHERE r.record_tip = a.record_tip AND r.missing_since IS NOT NULL)
 			ORDER BY a.download_started_at DESC LIMIT $2),
-		smallest AS (SELECT * FROM last ORDER BY file_size_bytes LIMIT $3)
+		ranked AS (SELECT last.*, row_number() OVER (PARTITION BY record_tip ORDER BY file_size_bytes) AS nth,
+			EXISTS (SELECT FROM noggin_schema.attachments e WHERE e.record_tip = last.record_tip AND e.attachment_tip = ANY ($1::text[])) AS changed
+			FROM last),
+		smallest AS (SELECT * FROM ranked ORDER BY changed, nth, file_size_bytes LIMIT $3)
 		SELECT s.record_tip, s.attachment_tip, s.field_name, s.file_hash_sha256, d.object_type, d.payload
 		FROM smallest s JOIN noggin_schema.noggin_data d ON d.tip = s.record_tip WHERE d.payload IS NOT NULL
-		ORDER BY s.file_size_bytes`, pq.Array(append([]string{}, except...)), recentFiles, witnesses)
+		ORDER BY s.changed, s.nth, s.file_size_bytes`, pq.Array(append([]string{}, except...)), recentFiles, witnesses)
 	return known, err
 }
 

@@ -258,6 +258,9 @@ func (b *breaker) change(ctx context.Context, step func(storage.Circuit, time.Ti
 // ask asks the witness for the circuit and reports what it said.
 func (b *breaker) ask(ctx context.Context, row storage.Circuit, by asker) {
 	r := report{generation: row.Generation, subject: by.subject, testimony: b.gate.witness.ask(ctx, by.subject)}
+	if r.testimony.said == gone { // a record of another form was served
+		r.testimony.said = answered
+	}
 	if row.State == storage.CircuitHalfOpen && r.testimony.said == answered {
 		fresh, err := b.gate.run.FreshLeft(ctx, b.cfg.SampleSize)
 		if err != nil {

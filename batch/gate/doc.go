@@ -17,6 +17,8 @@
 //	failure ─▶ hold ─▶ ask the witness ─┬─ answered ─▶ counts, or given up (404 under every form,
 //	                                    │                and 404 again after the witness)
 //	                                    ├─ failed ───▶ uncounted; 401 and 403: the credentials are rejected
+//	                                    ├─ gone ─────▶ all known records of the form are gone, and one of another
+//	                                    │                form was served: those that were complete are missing
 //	                                    └─ nobody ───▶ counts if the run got a good answer of that kind
 //
 // Invariants:

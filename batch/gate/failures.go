@@ -232,6 +232,13 @@ func (f *failures) anyRefused(subject string) bool {
 	return slices.ContainsFunc(f.held[subject], func(x Failure) bool { return x.Class == Unauthorized || x.Class == Forbidden })
 }
 
+// anyKept tells whether a held failure is of a record that was complete once.
+func (f *failures) anyKept(subject string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.ContainsFunc(f.held[subject], func(x Failure) bool { return x.Kept })
+}
+
 // urgent tells whether the witness should be asked in mid-run. A single failure can wait:
 // one question later vouches for all before it.
 func (f *failures) urgent(subject string) bool {
@@ -255,6 +262,9 @@ func (f *failures) judgeBy(ctx context.Context, subject string, t testimony, end
 	case t.said == nobody && !ending:
 		f.giveUpHope(subject)
 		return
+	}
+	if t.said == nobody && f.anyKept(subject) && f.gate.witness.elsewhere(ctx, subject) {
+		t.said = gone // all of them are missing since an earlier day
 	}
 	counted, rejected, failing := f.decide(subject, t)
 	f.count(ctx, f.confirm(ctx, subject, counted))
@@ -302,7 +312,7 @@ func (f *failures) decide(subject string, t testimony) (counted []storage.Counte
 	kept := f.held[subject][:0]
 	for _, x := range f.held[subject] {
 		switch judge(facts{
-			class: x.Class, everyForm: x.EveryForm, ended: x.Ended, witness: t,
+			class: x.Class, everyForm: x.EveryForm, kept: x.Kept, ended: x.Ended, witness: t,
 			answered: f.answered[subject], otherwise: f.otherwise, alone: alone,
 		}) {
 		case waits:

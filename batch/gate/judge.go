@@ -59,6 +59,7 @@ type said int
 const (
 	silent   said = iota // it was not asked, or the API asked for a pause (429)
 	nobody               // nothing is known to be there
+	gone                 // no longer: all candidates are absent or forbidden, and a record of another form was served
 	answered             // one candidate was served as it is known
 	failed               // all candidates failed
 	refused              // all candidates failed with 401 or 403
@@ -75,6 +76,7 @@ type testimony struct {
 type facts struct {
 	class     Class
 	everyForm bool      // the record is absent under every form
+	kept      bool      // it was complete once
 	ended     time.Time // when it failed
 	witness   testimony // for the subject that failed
 	// The rest counts only where nothing is known to be there.
@@ -105,7 +107,11 @@ func judge(f facts) verdict {
 		return waits
 	case f.witness.said == nobody && f.class == Unauthorized, rejected && f.witness.said == nobody && !f.otherwise:
 		return credentials
-	case f.witness.said == nobody && !f.answered && !f.alone:
+	case f.witness.said == gone && f.kept && f.class == Absent:
+		return givenUp // it is asked once more, then it is missing
+	case f.witness.said == gone && f.kept && f.class == Forbidden:
+		return counts
+	case (f.witness.said == nobody || f.witness.said == gone) && !f.answered && !f.alone:
 		return uncounted
 	case rejected && (f.witness.said == failed || f.witness.said == refused):
 		return credentials

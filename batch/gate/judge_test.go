@@ -43,6 +43,11 @@ func TestWhoseFaultAFailureIs(t *testing.T) {
 		"empty mirror: the attachments of one record fail": {facts{class: Passing, witness: says(nobody, after), alone: true}, counts},
 		"empty mirror: 401":                                {facts{class: Unauthorized, witness: says(nobody, after), answered: true, otherwise: true}, credentials},
 		"empty mirror: only 403s":                          {facts{class: Forbidden, witness: says(nobody, after)}, credentials},
+		"all are gone: 404 of a complete record":           {facts{class: Absent, kept: true, witness: says(gone, after)}, givenUp},
+		"all are gone: 403 of a complete record":           {facts{class: Forbidden, kept: true, witness: says(gone, after)}, counts},
+		"all are gone: 500 of a complete record":           {facts{class: Passing, kept: true, witness: says(gone, after)}, uncounted},
+		"all are gone: 404 of a new record":                {facts{class: Absent, everyForm: true, witness: says(gone, after)}, uncounted},
+		"all are gone: 401":                                {facts{class: Unauthorized, kept: true, witness: says(gone, after)}, uncounted},
 		"empty mirror: 403 beside good answers":            {facts{class: Forbidden, witness: says(nobody, after), answered: true, otherwise: true}, counts},
 	} {
 		test.facts.ended = failedAt

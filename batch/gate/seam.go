@@ -107,7 +107,7 @@ func (g *Gate) JudgeRefusals(ctx context.Context, subject string, refused int) e
 		return nil
 	}
 	switch g.witness.ask(ctx, subject).said {
-	case answered:
+	case answered, gone:
 		return nil
 	case failed, silent:
 		return fmt.Errorf("%w: it answered 403 to all of %d requests, and what is known to be there did not come either", ErrAPIUnavailable, refused)

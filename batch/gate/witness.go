@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,6 +18,8 @@ import (
 const (
 	witnessEvery = 30 * time.Second // the witness of a subject is not asked more often
 	witnessTime  = 10 * time.Second // for one request
+	// mostPages is how many times one question asks three candidates, at most.
+	mostPages = 4
 )
 
 // witness asks for what is known to be there: records that were complete, attachments
@@ -105,40 +108,69 @@ func (w *witness) ask(ctx context.Context, name string) testimony {
 	return t
 }
 
-// question asks one candidate after the other until one is as it is known.
+// question asks one candidate after the other until one is as it is known. In the place of
+// those that are no longer what they were, it asks the next ones.
 func (w *witness) question(ctx context.Context, name string, s *subject) (said, string) {
-	candidates, err := w.candidates(ctx, name, s.retired)
-	if err != nil {
-		w.gate.run.Log.Warn("the witness could not be asked", "subject", name, "run_id", w.gate.run.ID, "error", err)
-		return silent, ""
-	}
-	if len(candidates) == 0 && len(s.retired) == 0 {
-		return nobody, ""
-	}
-	how, onlyRefused := "nothing else is known to be there", len(candidates) > 0
-	for _, c := range candidates {
-		err := w.try(ctx, c)
-		var failure *api.Error
-		is := errors.As(err, &failure)
+	how, onlyRefused, changed := "", true, 0 // changed: the retired ones that this question asked
+	for range mostPages {
+		candidates, err := w.candidates(ctx, name, s.retired)
 		switch {
-		case err == nil:
+		case err != nil:
+			w.gate.run.Log.Warn("the witness could not be asked", "subject", name, "run_id", w.gate.run.ID, "error", err)
+			return silent, ""
+		case len(candidates) == 0 && len(s.retired) == 0:
+			return nobody, ""
+		case len(candidates) == 0 && changed < len(s.retired):
+			s.retired, changed = nil, 0 // those of an earlier question may be there again
+			continue
+		case len(candidates) == 0 && name != storage.SubjectMedia && w.elsewhere(ctx, name):
 			w.lookAgain(ctx, s)
-			return answered, ""
-		case ctx.Err() != nil, !is && !errors.Is(err, errOtherContent) && !errors.Is(err, errNotWhole):
-			return silent, ""
-		case is && (failure.Class == api.ClassRateLimited || failure.Class == api.ClassOwn):
-			return silent, ""
+			return gone, ""
 		}
-		how = err.Error()
-		onlyRefused = onlyRefused && is && (failure.Status == http.StatusUnauthorized || failure.Status == http.StatusForbidden)
-		if errors.Is(err, errOtherContent) || is && (failure.Status == http.StatusNotFound || failure.Status == http.StatusGone || failure.Status == http.StatusForbidden) {
-			s.retired, s.gone = append(s.retired, c.key), append(s.gone, c.record)
+		left := len(candidates)
+		for _, c := range candidates {
+			err := w.try(ctx, c)
+			var failure *api.Error
+			is := errors.As(err, &failure)
+			switch {
+			case err == nil:
+				w.lookAgain(ctx, s)
+				return answered, ""
+			case ctx.Err() != nil, !is && !errors.Is(err, errOtherContent) && !errors.Is(err, errNotWhole):
+				return silent, ""
+			case is && (failure.Class == api.ClassRateLimited || failure.Class == api.ClassOwn):
+				return silent, ""
+			}
+			how, onlyRefused = err.Error(), onlyRefused && is && (failure.Status == http.StatusUnauthorized || failure.Status == http.StatusForbidden)
+			if errors.Is(err, errOtherContent) || is && slices.Contains(changedStatuses, failure.Status) {
+				s.retired, s.gone, changed, left = append(s.retired, c.key), append(s.gone, c.record), changed+1, left-1
+			}
+		}
+		if left > 0 || len(candidates) == 0 {
+			break
 		}
 	}
 	if onlyRefused {
 		return refused, how
 	}
 	return failed, how
+}
+
+// changedStatuses say that a candidate is no longer what it was.
+var changedStatuses = []int{http.StatusNotFound, http.StatusGone, http.StatusForbidden}
+
+// elsewhere tells whether a record of another form is served as it is known.
+func (w *witness) elsewhere(ctx context.Context, name string) bool {
+	for _, other := range w.gate.run.Types.All() {
+		if other.Code == name {
+			continue
+		}
+		known, _ := w.candidates(ctx, other.Code, nil) // without the database no failure counts
+		if slices.ContainsFunc(known, func(c candidate) bool { return w.try(ctx, c) == nil }) {
+			return true
+		}
+	}
+	return false
 }
 
 // try sends the request for one candidate.
