@@ -78,7 +78,7 @@ func TestHostileAnswersAreRefusedBeforeTheyBecomeValues(t *testing.T) {
 		c := newTestClient(t, server.URL, nil)
 		grew := peakOf(func() {
 			var wait sync.WaitGroup
-			for range 8 {
+			for range 4 {
 				wait.Go(func() {
 					_, err := c.Record(t.Context(), testForm, testTip)
 					var e *Error
@@ -90,8 +90,8 @@ func TestHostileAnswersAreRefusedBeforeTheyBecomeValues(t *testing.T) {
 			wait.Wait()
 		})
 		t.Logf("%s: %d MB", name, grew>>20)
-		if grew > 160<<20 {
-			t.Errorf("%s: eight answers took %d MB", name, grew>>20)
+		if grew > 80<<20 {
+			t.Errorf("%s: four answers took %d MB", name, grew>>20)
 		}
 	}
 }

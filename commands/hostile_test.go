@@ -25,7 +25,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"noggin/api/apitest"
-	"noggin/storage/storagetest"
+	"noggin/batch/batchtest"
 )
 
 // hostile is a text that a person at the platform, or who uploads a file, may choose: a
@@ -44,7 +44,7 @@ type hostileWalk struct {
 }
 
 func newHostileWalk(t *testing.T) *hostileWalk {
-	w := &hostileWalk{t: t, folder: t.TempDir(), url: storagetest.Database(t)}
+	w := &hostileWalk{t: t, folder: t.TempDir(), url: batchtest.Database(t)}
 	w.config = filepath.Join(w.folder, "config.toml")
 	for name, text := range map[string]*string{"schema.sql": &w.assets.Schema, "config.example.toml": &w.assets.ExampleConfig} {
 		content, err := os.ReadFile(filepath.Join("..", name))

@@ -12,12 +12,12 @@ import (
 	"testing"
 	"time"
 
+	"noggin/batch/batchtest"
 	"noggin/batch/files"
 	"noggin/batch/gate"
 	"noggin/batch/maintain"
 	"noggin/commands/cmdline"
 	"noggin/storage"
-	"noggin/storage/storagetest"
 )
 
 // installation is a mirror as an administrator has set it up: a database with the
@@ -32,7 +32,7 @@ type installation struct {
 
 func newInstallation(t *testing.T, more string) *installation {
 	t.Helper()
-	i := &installation{t: t, dir: t.TempDir(), url: storagetest.Database(t)}
+	i := &installation{t: t, dir: t.TempDir(), url: batchtest.Database(t)}
 	i.config = filepath.Join(i.dir, "noggin.toml")
 	text := "[database]\nurl = \"" + i.url + "\"\n" + scriptConfig(i.dir) + more
 	if err := os.WriteFile(i.config, []byte(text), 0o600); err != nil {
