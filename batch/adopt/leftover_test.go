@@ -169,8 +169,8 @@ func TestAFileOfAKilledFirstDownloadIsRecordedWhenTheAttachmentIsRemoved(t *test
 				t.Errorf("summary %+v\n%s", s, m.Logged)
 			}
 			everyFileIsRecorded(t, m)
-			if of := m.Value(`SELECT string_agg(kind || ' ' || attachment_tip, ', ') FROM noggin_schema.former_files`); of != "attachment "+record.Attachments[1].Tip {
-				t.Errorf("the former files are %s", of)
+			if of := m.Value(`SELECT string_agg(concat_ws(' ', kind, attachment_tip, first_version, last_version), ', ') FROM noggin_schema.former_files`); of != "attachment "+record.Attachments[1].Tip+" 1 1" {
+				t.Errorf("the former files are %s, want that of version 1", of)
 			}
 		})
 	}

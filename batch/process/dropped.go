@@ -1,6 +1,7 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -65,18 +66,27 @@ func (w *work) neverFetched(ctx context.Context) (map[string]*dropped, error) {
 	for _, a := range w.stored.Attachments {
 		delete(missing, a.Tip)
 	}
-	for i := 0; i < len(w.stored.Versions) && len(missing) > 0; i++ {
+	if err := w.readVersions(ctx, missing); err != nil {
+		return nil, err
+	}
+	maps.DeleteFunc(missing, func(_ string, d *dropped) bool { return d.last == 0 })
+	return missing, nil
+}
+
+// readVersions reads which versions name the attachments, and how the last one does.
+func (w *work) readVersions(ctx context.Context, of map[string]*dropped) error {
+	for i := 0; i < len(w.stored.Versions) && len(of) > 0; i++ {
 		version := w.stored.Versions[i].Version
 		body, found, err := w.run.db.VersionBody(ctx, w.claim.Tip, version)
 		if errors.Is(err, storage.ErrUnavailable) || ctx.Err() != nil {
-			return nil, err
+			return cmp.Or(err, context.Cause(ctx))
 		}
 		record, parseErr := forms.ParseRecord(w.form, body)
 		if err != nil || !found || parseErr != nil {
 			continue // `noggin validate data` tells
 		}
 		for _, ref := range record.Attachments {
-			if d := missing[ref.Tip]; d != nil {
+			if d := of[ref.Tip]; d != nil {
 				if d.last == 0 {
 					d.first = version
 				}
@@ -84,8 +94,28 @@ func (w *work) neverFetched(ctx context.Context) (map[string]*dropped, error) {
 			}
 		}
 	}
-	maps.DeleteFunc(missing, func(_ string, d *dropped) bool { return d.last == 0 })
-	return missing, nil
+	return nil
+}
+
+// correctVersions gives found files of attachments that are not current the versions that
+// name these: without a mark in its name, a file seems to be of the current one.
+func (w *work) correctVersions(ctx context.Context, found []storage.FoundFile) error {
+	of := map[string]*dropped{}
+	for _, f := range found {
+		of[f.AttachmentTip] = &dropped{}
+	}
+	for _, a := range w.stored.Attachments {
+		delete(of, a.Tip)
+	}
+	if err := w.readVersions(ctx, of); err != nil {
+		return err
+	}
+	for i, f := range found {
+		if d := of[f.AttachmentTip]; d != nil && d.last > 0 && (f.Version < d.first || f.LastVersion > d.last) {
+			found[i].Version, found[i].LastVersion = d.first, d.last
+		}
+	}
+	return nil
 }
 
 // fetchDropped gets an attachment that only former versions name. It is kept as suspect

@@ -124,6 +124,9 @@ func (w *work) recordUnknown(ctx context.Context) error {
 		return nil
 	}
 	found, err := w.onDisk.Unknown(ctx, w.result, w.unsure)
+	if err == nil {
+		err = w.correctVersions(ctx, found)
+	}
 	w.result.Found = append(w.result.Found, found...)
 	return err
 }
