@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -125,14 +126,16 @@ func TestAVersionAfterTheBackupIsFoundAgain(t *testing.T) {
 			before := contents(t, m)
 			restore()
 			m.Server.ResetStats()
-			if again {
-				added := second.Attachments[len(second.Attachments)-1].Tip
-				m.Server.Edit(first.Tip, apitest.Edit{Set: map[string]any{"jobNumber": "J-3"}, Remove: []string{added, first.Attachments[1].Tip}})
+			added, newer := second.Attachments[len(second.Attachments)-1].Tip, 0
+			if again { // the number of what is added was that of what is removed
+				m.Server.Edit(first.Tip, apitest.Edit{Set: map[string]any{"jobNumber": "J-3"}, Add: []string{"attachments"}, Remove: []string{added, first.Attachments[1].Tip}})
+				newer = 1
 			}
-			if s := m.MustRun(process.Options{Adopt: true, UntilEmpty: true}); s.Claimed != 0 {
-				t.Errorf("it is due without --refresh: %+v", s)
+			m.Execute(`UPDATE noggin_schema.noggin_data SET names_stale = true`)
+			if s := m.MustRun(process.Options{Adopt: true, UntilEmpty: true}); s.Claimed != 0 || s.RecordsRenewed != 0 {
+				t.Errorf("it is due without --refresh, or healed: %+v", s)
 			}
-			if s := m.MustRun(refresh); s.Changed != 1 || s.Complete != 1 || s.AttachmentsDownloaded != 0 || m.MediaRequests() != 0 {
+			if s := m.MustRun(refresh); s.Changed != 1 || s.Complete != 1 || s.AttachmentsDownloaded != newer || m.MediaRequests() != newer || s.RecordsRenewed != 0 {
 				t.Errorf("summary %+v\n%s", s, m.Logged)
 			}
 			if v := m.Value(`SELECT concat_ws(' ', version, processing_status, (SELECT count(*) FROM noggin_schema.record_versions)) FROM noggin_schema.noggin_data`); v != "2 complete 2" {
@@ -145,13 +148,24 @@ func TestAVersionAfterTheBackupIsFoundAgain(t *testing.T) {
 				}
 			}
 			everyFileIsRecorded(t, m)
-			if kept := slices.ContainsFunc(slices.Collect(maps.Values(after)), func(text string) bool { return strings.Contains(text, "J-2") }); !kept {
-				t.Error("no text report shows the version that was lost")
+			lostVersionIsKept(t, m)
+			photographs := `(SELECT attachment_tip, file_hash_sha256 FROM noggin_schema.attachments
+				UNION ALL SELECT attachment_tip, hash_sha256 FROM noggin_schema.former_files WHERE kind = 'attachment') AS f (tip, sum)`
+			if n := m.Value(`SELECT count(*) FROM ` + photographs); n != strconv.Itoa(3+newer) {
+				t.Errorf("the database knows %s photographs, want %d", n, 3+newer)
 			}
-			if sum := m.Value(`SELECT count(*) FROM (SELECT file_path FROM noggin_schema.attachments UNION SELECT path FROM noggin_schema.former_files WHERE kind = 'attachment') AS f`); sum != "3" {
-				t.Errorf("the database knows %s photographs, want 3", sum)
+			if of := m.Value(`SELECT coalesce(string_agg(tip, ', '), '') FROM ` + photographs + ` WHERE sum = '` + m.Server.MediaSHA256(added) + `'`); of != added {
+				t.Errorf("the photograph of the lost version is one of %q, want %s", of, added)
 			}
 		})
+	}
+}
+
+// lostVersionIsKept checks that a text report has the job number J-2.
+func lostVersionIsKept(t *testing.T, m *batchtest.Mirror) {
+	t.Helper()
+	if kept := slices.ContainsFunc(slices.Collect(maps.Values(contents(t, m))), func(text string) bool { return strings.Contains(text, "J-2") }); !kept {
+		t.Errorf("no text report shows the version that was lost\n%s", m.Logged)
 	}
 }
 

@@ -219,6 +219,7 @@ func (p planner) closeGap() []PlanStep {
 				"Records that were skipped since then are due again: skip them first, from the lists in " + p.paths.Reports + ".",
 				"Records that are permanently failed stay so: `noggin report failed --permanent`.",
 				"The second command asks for every complete record once, as any of them may have changed since the backup. It may be interrupted, and it may be done in parts: add --from and --until.",
+				"Until it has ended, leave the timers stopped: a run without --adopt replaces text reports of later versions that were still to be read.",
 			},
 			Commands: []string{
 				p.noggin + " process --adopt --until-empty",

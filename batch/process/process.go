@@ -118,12 +118,13 @@ func (e *PausedError) Error() string {
 	return fmt.Sprintf("paused until %s: %s", e.Standing.PausedUntil.Format(time.RFC3339), e.Standing.PauseReason)
 }
 
-// Run drains the queue, then heals records whose names changed. It inserts records that
-// opts name by tip and that are new. The summary is right also when an error ends the run
-// early: [PausedError], [gate.CircuitOpenError], [gate.ErrCredentials], [gate.ErrAPIUnavailable],
-// [storage.ErrUnavailable], [storage.ErrNoRight], a [files.DiskError], or the cause of ctx. When ctx ends, the
-// records in hand have [Config.StopGrace] to end. Run returns in time even when a disk
-// hangs: see [Processor.inTime].
+// Run drains the queue, then heals records whose names changed, unless it adopts. It
+// inserts records that opts name by tip and that are new. The summary is right also when an
+// error ends the run early: [PausedError], [gate.CircuitOpenError], [gate.ErrCredentials],
+// [gate.ErrAPIUnavailable], [storage.ErrUnavailable], [storage.ErrNoRight], a
+// [files.DiskError], or the cause of ctx. When ctx ends, the records in hand have
+// [Config.StopGrace] to end. Run returns in time even when a disk hangs: see
+// [Processor.inTime].
 func (p *Processor) Run(ctx context.Context, opts Options) (Summary, error) {
 	return p.inTime(ctx, opts.MaxTime, func() (Summary, error) { return p.run(ctx, opts) })
 }
@@ -150,7 +151,7 @@ func (p *Processor) run(ctx context.Context, opts Options) (Summary, error) {
 		}
 		summary.NamesFetched = p.fetchNames(ctx, summary.RunID, opts.MaxTime, started)
 		if standing.HealNeeded || summary.NamesFetched > 0 {
-			summary.RecordsRenewed = p.heal(ctx, summary.RunID, opts.MaxTime, started)
+			summary.RecordsRenewed = p.heal(ctx, summary.RunID, opts, started)
 		}
 		p.fillSearch(ctx, standing, opts.MaxTime, started)
 		return summary, nil
@@ -170,7 +171,7 @@ func (p *Processor) run(ctx context.Context, opts Options) (Summary, error) {
 		summary.NamesFetched = p.fetchNames(ctx, summary.RunID, opts.MaxTime, started)
 	}
 	if summary.RunID != 0 && !summary.paused && !errors.Is(err, storage.ErrUnavailable) {
-		summary.RecordsRenewed = p.heal(ctx, summary.RunID, opts.MaxTime, started)
+		summary.RecordsRenewed = p.heal(ctx, summary.RunID, opts, started)
 		p.fillSearch(ctx, standing, opts.MaxTime, started)
 	}
 	return summary, err
@@ -197,7 +198,7 @@ func (p *Processor) waitForCircuit(ctx context.Context, opts Options, standing s
 		if id, err := p.DB.RecordRun(ctx, p.Command, p.Version); err != nil {
 			p.Log.Warn("records could not be healed", "error", err)
 		} else {
-			p.heal(ctx, id, opts.MaxTime, started)
+			p.heal(ctx, id, opts, started)
 		}
 	}
 	due, err := p.DB.CountDue(ctx, opts.Selector)
@@ -222,11 +223,15 @@ const fillTime = time.Minute
 // leastHealing is how long healing may last when --max-time is over already.
 const leastHealing = 5 * time.Second
 
-// heal heals the records whose names changed and returns their number. limit is
-// --max-time since started; 0 is no limit. Its failure is only logged: it says nothing
-// about the records of the run.
-func (p *Processor) heal(ctx context.Context, run int64, limit time.Duration, started time.Time) int {
-	if limit > 0 {
+// heal heals the records whose names changed and returns their number. --max-time counts
+// since started. Its failure is only logged: it says nothing about the records of the run.
+// A run with --adopt heals nothing: a text report may be of a version that a restored
+// database does not know, and was not read yet.
+func (p *Processor) heal(ctx context.Context, run int64, opts Options, started time.Time) int {
+	if opts.Adopt {
+		return 0
+	}
+	if limit := opts.MaxTime; limit > 0 {
 		var cancel context.CancelFunc
 		left := limit - time.Since(started)
 		ctx, cancel = context.WithTimeout(ctx, min(max(left, leastHealing), left+p.Processing.StopGrace+leastHealing))
