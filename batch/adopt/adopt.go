@@ -40,13 +40,16 @@ type Folder struct {
 }
 
 // Look looks into the folder of a record whose answer is stored. Files are moved to folder.
-func (f *Finder) Look(stored storage.Stored, inspectionID string, refs map[string]forms.AttachmentRef, folder *files.Folder) (*Folder, error) {
-	d := &Folder{Finder: f, stored: stored, refs: refs, reportName: reportOf(inspectionID, stored.Tip), files: folder}
+func (f *Finder) Look(stored storage.Stored, refs map[string]forms.AttachmentRef, folder *files.Folder) (*Folder, error) {
+	d := &Folder{Finder: f, stored: stored, refs: refs, reportName: path.Base(textreport.Path(stored)), files: folder}
 	if err := d.findOnDisk(); err != nil {
 		return nil, err
 	}
 	return d, d.listUnknown()
 }
+
+// HasReport tells whether the record's text report was there: --adopt reads it.
+func (d *Folder) HasReport() bool { return d.listed != nil }
 
 // maxReportRead is the most that is read of a text report.
 const maxReportRead = 16 << 20
@@ -129,11 +132,6 @@ func (d *Folder) nameOf(a *storage.Attachment, ext string) string {
 	return forms.AttachmentNameIn(d.stored.Folder, d.stored.Tip, cmp.Or(d.refs[a.Tip].Stub, a.Field), a.Sequence, ext)
 }
 
-// reportOf is the name of a record's text report.
-func reportOf(inspectionID, tip string) string {
-	return forms.ReportName(forms.RecordName(inspectionID, tip))
-}
-
 // readReport reads a text report: the tip of its record ("" when noggin wrote none), and the
 // file of each attachment.
 func (f *Finder) readReport(folder, name string) (tip string, found map[string]fileOnDisk, err error) {
@@ -150,7 +148,7 @@ func (f *Finder) readReport(folder, name string) (tip string, found map[string]f
 // first, one that holds another record's last.
 func (f *Finder) SortFolders(tip, inspectionID string, folders [3]string) [3]string {
 	place := func(folder string) int {
-		owner, _, err := f.readReport(folder, reportOf(inspectionID, tip))
+		owner, _, err := f.readReport(folder, forms.ReportName(forms.RecordName(inspectionID, tip)))
 		switch {
 		case err != nil, owner == "":
 			return 1

@@ -108,7 +108,10 @@ func TestAFileThatAKilledRunNamedWaitsForTheAPI(t *testing.T) {
 	m.Server.Edit(record.Tip, apitest.Edit{Replace: []string{record.Attachments[0].Tip}})
 	m.MustRun(process.Options{Refresh: true, UntilEmpty: true})
 	dieBeforeTheResult(m, "INSERT ON noggin_schema.former_files", compare)
-	known := m.Value(recordedFiles)
+	recorded := func() []string { // the killed run's text report is kept in any case
+		return slices.DeleteFunc(strings.Split(m.Value(recordedFiles), "\n"), func(path string) bool { return strings.HasSuffix(path, ".txt") })
+	}
+	known := recorded()
 	unavailable := apitest.Fault{Status: 503, On: apitest.OnMedia, Tips: []string{record.Attachments[0].Tip}}
 	for _, step := range []struct {
 		fault apitest.Fault
@@ -120,8 +123,8 @@ func TestAFileThatAKilledRunNamedWaitsForTheAPI(t *testing.T) {
 	} {
 		m.Server.SetFaults(step.fault)
 		m.MustRun(step.opts)
-		if now := m.Value(recordedFiles); now != known {
-			t.Errorf("the database knows\n%s\nand before\n%s", now, known)
+		if now := recorded(); !slices.Equal(now, known) {
+			t.Errorf("the database knows %s and before %s", now, known)
 		}
 	}
 	m.Server.ClearFaults()

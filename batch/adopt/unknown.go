@@ -100,6 +100,9 @@ func (d *Folder) Unknown(ctx context.Context, result storage.Result, unsure []st
 	for _, s := range result.Suspects {
 		r.used[s.Path] = true
 	}
+	for _, f := range result.Found {
+		r.used[f.Path] = true
+	}
 	if result.FormerReport != nil {
 		r.used[result.FormerReport.Path] = true
 	}

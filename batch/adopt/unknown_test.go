@@ -32,7 +32,7 @@ func TestFilesOfFormerVersionsAreRecognisedAfterTheDatabaseIsLost(t *testing.T) 
 	m.MustRun(compare)
 	m.Server.ClearFaults()
 	before := contents(t, m)
-	kinds := `SELECT string_agg(kind || ' ' || attachment_tip, ', ' ORDER BY kind, path) FROM noggin_schema.former_files`
+	kinds := `SELECT string_agg(kind || ' ' || attachment_tip, ', ' ORDER BY kind, path) FROM noggin_schema.former_files WHERE kind <> 'report'`
 	lost := m.Value(kinds)
 
 	forget(m)
@@ -56,8 +56,8 @@ func TestFilesOfFormerVersionsAreRecognisedAfterTheDatabaseIsLost(t *testing.T) 
 			t.Errorf("%s was replaced or removed", name)
 		}
 	}
-	if n := m.Value(`SELECT count(*) FROM noggin_schema.former_files WHERE kind = 'report'`); n != "3" {
-		t.Errorf("%s former reports, want those of two lost versions and of one since", n)
+	if n := m.Value(`SELECT count(*) FROM noggin_schema.former_files WHERE kind = 'report'`); n != "4" {
+		t.Errorf("%s former reports, want those of three lost versions and of one since", n)
 	}
 	if got, want := m.Value(recordedFiles), strings.Join(slices.Sorted(maps.Keys(after)), "\n"); got != want {
 		t.Errorf("after an edit the database knows\n%s\nand on disk are\n%s", got, want)
@@ -166,6 +166,75 @@ func lostVersionIsKept(t *testing.T, m *batchtest.Mirror) {
 	t.Helper()
 	if kept := slices.ContainsFunc(slices.Collect(maps.Values(contents(t, m))), func(text string) bool { return strings.Contains(text, "J-2") }); !kept {
 		t.Errorf("no text report shows the version that was lost\n%s", m.Logged)
+	}
+}
+
+// The platform does not give the version that came after the backup, so its text report is
+// all that is left of it.
+func TestTheReportOfALostVersionIsKeptWhateverThePlatformSays(t *testing.T) {
+	t.Parallel()
+	adopt := process.Options{Adopt: true, Refresh: true, UntilEmpty: true}
+	for name, test := range map[string]struct {
+		pending bool // at the backup; else complete
+		passing bool // nothing else of the record is looked at
+		says    func(m *batchtest.Mirror, tip string)
+		adopt   process.Options
+	}{
+		"the record is gone": {says: func(m *batchtest.Mirror, tip string) {
+			m.Server.SetFaults(apitest.Fault{Status: 404, Tips: []string{tip}})
+		}, adopt: adopt},
+		"it is not permitted": {says: func(m *batchtest.Mirror, tip string) {
+			m.Server.SetFaults(apitest.Fault{Status: 403, Tips: []string{tip}})
+		}, adopt: adopt},
+		"the answer is reduced": {says: func(m *batchtest.Mirror, tip string) {
+			m.Server.SetFaults(apitest.Fault{Kind: "reduced", Tips: []string{tip}})
+		}, adopt: adopt},
+		"the version of the backup is back": {says: func(m *batchtest.Mirror, tip string) {
+			m.Server.SetFaults(apitest.Fault{Kind: "stale", Tips: []string{tip}})
+		}, adopt: adopt},
+		"the API fails": {passing: true, says: func(m *batchtest.Mirror, tip string) {
+			m.Server.SetFaults(apitest.Fault{Status: 503, Tips: []string{tip}})
+		}, adopt: adopt},
+		"the record was pending": {pending: true, says: func(m *batchtest.Mirror, tip string) {
+			m.Server.Edit(tip, apitest.Edit{Set: map[string]any{"jobNumber": "J-3"}})
+		}, adopt: process.Options{Adopt: true, UntilEmpty: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			world, start := batchtest.PhotoWorld(2, 1), batchtest.NewComplete
+			if test.pending {
+				start = batchtest.NewQueue
+			}
+			m := start(t, world)
+			m.Refresh = process.DefaultRefresh()
+			restore := backUp(m)
+			tip := m.Server.Record(0).Tip
+			m.MustRun(process.Options{UntilEmpty: true})
+			m.Server.Edit(tip, apitest.Edit{Set: map[string]any{"jobNumber": "J-2"}})
+			if s := m.MustRun(process.Options{Refresh: true, UntilEmpty: true}); s.Changed != 1 {
+				t.Fatalf("summary %+v\n%s", s, m.Logged)
+			}
+			restore()
+			test.says(m, tip)
+			for range 2 { // the second time finds what the first has kept
+				m.MustRun(test.adopt)
+				lostVersionIsKept(t, m)
+				if !test.passing {
+					everyFileIsRecorded(t, m)
+				}
+			}
+			for range 3 { // of them, two askings on other days make it gone
+				m.PassDays("2")
+				m.Execute(`UPDATE noggin_schema.noggin_data SET names_stale = true`)
+				if s := m.MustRun(process.Options{UntilEmpty: true}); s.RecordsRenewed == 0 {
+					t.Errorf("nothing was healed: %+v\n%s", s, m.Logged)
+				}
+			}
+			lostVersionIsKept(t, m)
+			if n := m.Value(`SELECT count(*) FROM noggin_schema.former_files WHERE record_tip <> '` + tip + `'`); n != "0" {
+				t.Errorf("%s former files of a record that nothing happened to", n)
+			}
+		})
 	}
 }
 

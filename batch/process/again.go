@@ -95,7 +95,7 @@ func (w *work) fallBack(ctx context.Context, err error) (done bool) {
 		return false
 	}
 	w.record, w.stored, w.folder = record, stored, w.run.output.Folder(stored.Folder, stored.Taken...)
-	if w.writeReport() != nil {
+	if w.writeReport(ctx) != nil {
 		w.result.ReportPath, w.result.FormerReport = nil, nil
 		return false
 	}
@@ -104,7 +104,10 @@ func (w *work) fallBack(ctx context.Context, err error) (done bool) {
 
 // writeReport writes the text report, after the report of a former version got a name of
 // its own.
-func (w *work) writeReport() error {
+func (w *work) writeReport(ctx context.Context) error {
+	if err := w.keepUnknownReport(ctx); err != nil {
+		return err
+	}
 	if err := w.keepFormerReport(); err != nil {
 		return err
 	}
@@ -140,24 +143,28 @@ func (w *work) keepFormerReport() error {
 	return w.folder.Touch()
 }
 
-// keepUnknownReport copies a text report that is not the recorded one, so that the new one
-// may take its place: with --adopt it may be of a version that a restored database does not
-// know.
+// keepUnknownReport copies a text report that is neither the recorded one nor the one that
+// the record gets: with --adopt it may be of a version that a restored database does not
+// know. Of a record that has no recorded one, it must name the record.
 func (w *work) keepUnknownReport(ctx context.Context) error {
-	m := w.stored.Marks
-	if !w.run.opts.Adopt || m.ReportPath == nil || m.ReportSHA256 == nil || m.ReportSize == nil || m.ReportStored {
+	m, at := w.stored.Marks, textreport.Path(w.stored)
+	recorded := m.ReportPath != nil || w.onDisk != nil && w.onDisk.HasReport()
+	if !w.run.opts.Adopt || !recorded || m.ReportStored || w.result.ReportPath != nil {
 		return nil
 	}
-	if err := w.run.output.Verify(*m.ReportPath, *m.ReportSize, *m.ReportSHA256); !errors.Is(err, files.ErrDiffers) {
-		return nil // keepFormerReport tells any other fault
-	}
-	report, _, err := w.run.output.Open(*m.ReportPath)
+	report, _, err := w.run.output.Open(at)
 	if err != nil {
-		return files.OwnFault(err)
+		return files.OwnFault(err) // keepFormerReport tells any other fault
 	}
 	defer files.Release(report)
-	size, sum, err := w.run.output.Digest(ctx, *m.ReportPath, report)
+	size, sum, err := w.run.output.Digest(ctx, at, report)
 	if err != nil {
+		return err
+	}
+	if sum == storage.ValueOf(m.ReportSHA256) {
+		return nil
+	}
+	if next, err := textreport.SHA256(w.form, w.record, w.stored); err != nil || sum == next {
 		return err
 	}
 	kept, err := w.copyReport(2, size, sum) // the first name is that of the recorded one
@@ -172,8 +179,8 @@ func (w *work) keepUnknownReport(ctx context.Context) error {
 
 // formerReport is the nth path for a copy of the text report that is on disk.
 func (w *work) formerReport(n int) string {
-	m := w.stored.Marks
-	return path.Join(path.Dir(*m.ReportPath), forms.FormerReportName(path.Base(*m.ReportPath), m.ReportShows, n))
+	at := textreport.Path(w.stored)
+	return path.Join(path.Dir(at), forms.FormerReportName(path.Base(at), w.stored.ReportShows, n))
 }
 
 // copyReport copies the text report that is on disk, of that size and SHA-256, to the first
@@ -189,14 +196,14 @@ func (w *work) copyReport(n int, size int64, sum string) (kept string, err error
 			continue
 		}
 		if missing {
-			err = w.folder.CopyExactly(*w.stored.ReportPath, size, sum, path.Base(kept))
+			err = w.folder.CopyExactly(textreport.Path(w.stored), size, sum, path.Base(kept))
 		}
 		if !errors.Is(err, files.ErrObstacle) {
 			break
 		}
 	}
 	if errors.Is(err, files.ErrMissing) || errors.Is(err, files.ErrDiffers) || errors.Is(err, files.ErrObstacle) {
-		w.run.log.Warn("the text report of the former version is not on disk as recorded; it cannot be kept", "tip", w.claim.Tip, "path", *w.stored.ReportPath,
+		w.run.log.Warn("the text report of the former version is not on disk as recorded; it cannot be kept", "tip", w.claim.Tip, "path", textreport.Path(w.stored),
 			"run_id", w.run.id, "error", err)
 		return "", nil
 	}
@@ -326,21 +333,27 @@ func (w *work) cleared(a *storage.Attachment, got received, took float64) *stora
 	}
 }
 
-// adoptOfGone is recordUnknown for a complete record that the API does not give any more,
-// with --adopt. It returns err, or what kept it from looking.
-func (w *work) adoptOfGone(ctx context.Context, err error) error {
-	if class := gate.ClassOf(err); !w.run.opts.Adopt || w.claim.Status != storage.StatusComplete || w.folder != nil || class != gate.Absent && class != gate.Forbidden {
+// adoptOfMissing is recordUnknown for a complete record that the API does not give any
+// more, with --adopt. After any other failure of the API it keeps the text report alone. It
+// returns err, or what kept it from looking.
+func (w *work) adoptOfMissing(ctx context.Context, err error) error {
+	var apiErr *api.Error
+	if !w.run.opts.Adopt || w.claim.Status != storage.StatusComplete || w.folder != nil || ctx.Err() != nil || !errors.As(err, &apiErr) {
 		return err
 	}
 	stored, ok, own := w.run.db.CurrentAnswer(ctx, w.key())
 	if own == nil && ok {
 		w.record, own = forms.ParseRecord(w.form, stored.Payload)
 	}
-	if own == nil && ok && stored.Folder != "" {
-		w.stored, w.folder = stored, w.run.output.Folder(stored.Folder, stored.Taken...)
-		if w.onDisk, own = w.run.finder.Look(stored, w.record.InspectionID, nil, w.folder); own == nil {
-			own = w.recordUnknown(ctx)
-		}
+	if own != nil || !ok || stored.Folder == "" {
+		return cmp.Or(own, err)
+	}
+	w.stored, w.folder = stored, w.run.output.Folder(stored.Folder, stored.Taken...)
+	if class := gate.ClassOf(err); class != gate.Absent && class != gate.Forbidden {
+		return cmp.Or(w.keepUnknownReport(ctx), err)
+	}
+	if w.onDisk, own = w.run.finder.Look(stored, nil, w.folder); own == nil {
+		own = w.recordUnknown(ctx)
 	}
 	return cmp.Or(own, err)
 }

@@ -32,7 +32,7 @@ func (w *work) download(ctx context.Context) error {
 		limit = 1
 	}
 	var err error
-	if w.onDisk, err = w.run.finder.Look(w.stored, w.record.InspectionID, refs, w.folder); err != nil {
+	if w.onDisk, err = w.run.finder.Look(w.stored, refs, w.folder); err != nil {
 		return err
 	}
 	group, going := errgroup.WithContext(ctx) // going ends with the first error

@@ -32,7 +32,7 @@ func (r *run) workOn(ctx context.Context, c storage.Claim) {
 	if w.fallBack(ctx, err) {
 		w.failure, err = err, nil
 	}
-	err = w.adoptOfGone(ctx, err)
+	err = w.adoptOfMissing(ctx, err)
 	if w.folder != nil {
 		if syncErr := w.folder.Sync(); syncErr != nil {
 			w.forgetFiles()
@@ -109,10 +109,7 @@ func (w *work) do(ctx context.Context) error {
 	if err := w.run.makeSure(ctx); err != nil {
 		return err
 	}
-	if err := w.keepUnknownReport(ctx); err != nil {
-		return err
-	}
-	if err := w.writeReport(); err != nil {
+	if err := w.writeReport(ctx); err != nil {
 		return err
 	}
 	return w.recordFormer(ctx)
@@ -122,6 +119,9 @@ func (w *work) do(ctx context.Context) error {
 func (w *work) recordUnknown(ctx context.Context) error {
 	if w.stale() && !w.run.opts.Adopt { // of a stale answer nothing was compared
 		return nil
+	}
+	if err := w.keepUnknownReport(ctx); err != nil {
+		return err
 	}
 	found, err := w.onDisk.Unknown(ctx, w.result, w.unsure)
 	if err == nil {

@@ -2,6 +2,8 @@ package textreport
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"path"
@@ -19,17 +21,31 @@ type recordFolder interface {
 	Replace(name string, write func(io.Writer) error) (size int64, sum string, err error)
 }
 
+// Path is the path of a stored record's text report. It never changes.
+func Path(stored storage.Stored) string {
+	name, _ := forms.FolderParts(stored.Folder, stored.Tip)
+	name = forms.ReportName(name)
+	if stored.ReportPath != nil {
+		name = path.Base(*stored.ReportPath)
+	}
+	return stored.Folder + "/" + name
+}
+
 // WriteFile writes the text report of a stored record into its folder. The caller
 // flushes the folder.
 func WriteFile(folder recordFolder, form forms.ObjectType, record forms.Record, stored storage.Stored) (storage.Report, error) {
-	name, _ := forms.FolderParts(stored.Folder, stored.Tip)
-	name = forms.ReportName(name)
-	if stored.ReportPath != nil { // it never changes
-		name = path.Base(*stored.ReportPath)
-	}
 	r := report{form: form, record: record, stored: stored}
-	size, sum, err := folder.Replace(name, r.write)
-	return storage.Report{Path: stored.Folder + "/" + name, Size: size, SHA256: sum}, err
+	at := Path(stored)
+	size, sum, err := folder.Replace(path.Base(at), r.write)
+	return storage.Report{Path: at, Size: size, SHA256: sum}, err
+}
+
+// SHA256 is that of the text report that [WriteFile] writes.
+func SHA256(form forms.ObjectType, record forms.Record, stored storage.Stored) (string, error) {
+	h := sha256.New()
+	r := report{form: form, record: record, stored: stored}
+	err := r.write(h)
+	return hex.EncodeToString(h.Sum(nil)), err
 }
 
 // Write writes the text report of a version to w.
