@@ -70,7 +70,7 @@ func Run(ctx context.Context, args []string, streams Streams, assets Assets) int
 	err = errors.Join(err, profiles.end())
 	code := session.ExitCode(ctx, err)
 	if err != nil {
-		console.ReportError(call.Name(), code, err)
+		console.ReportError(call.Name(), args, code, err)
 	}
 	return code
 }

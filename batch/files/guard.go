@@ -28,12 +28,20 @@ func (e *ForeignError) Error() string {
 	return "the output folder belongs to user " + e.User + ", and what root writes there stops that user's runs"
 }
 
-func (e *ForeignError) advice() string {
-	words := make([]string, len(os.Args))
-	for i, word := range os.Args {
-		words[i] = ShellQuoted(word)
+func (e *ForeignError) advice() string { return "`" + SudoLine(e.User, os.Args) + "`" }
+
+// SudoLine returns the line for a shell that runs a command as user, with every word of the
+// command, so that it does no more than what was typed. It names $NOGGIN_CONFIG again, as
+// sudo drops the environment.
+func SudoLine(user string, command []string) string {
+	words := []string{"sudo", "-u", ShellQuoted(user)}
+	if config := os.Getenv("NOGGIN_CONFIG"); config != "" {
+		words = append(words, "env", ShellQuoted("NOGGIN_CONFIG="+config))
 	}
-	return "sudo -u " + ShellQuoted(e.User) + " " + strings.Join(words, " ")
+	for _, word := range command {
+		words = append(words, ShellQuoted(word))
+	}
+	return strings.Join(words, " ")
 }
 
 // The reserve of a volume, unless the configuration has another: the lesser of a number

@@ -17,6 +17,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"noggin/batch/files"
 	"noggin/commands/cmdline"
 	"noggin/commands/config"
 	"noggin/commands/show"
@@ -95,8 +96,8 @@ func (o *Console) Confirm(question string, yes bool) error {
 }
 
 // ReportError tells the operator why command ended: one line and its hints, or one
-// record when the logs are JSON.
-func (o *Console) ReportError(command string, code int, err error) {
+// record when the logs are JSON. typed is the whole command line.
+func (o *Console) ReportError(command string, typed []string, code int, err error) {
 	message, hints := oneLine(err.Error()), cmdline.Hints(err)
 	if kind, advice := judge(err); kind == code && advice != "" { // not what a signal broke off
 		if !repeated(command) || o.missing != "" || o.noDatabase {
@@ -104,21 +105,21 @@ func (o *Console) ReportError(command string, code int, err error) {
 		}
 		hints = append(hints, advice)
 	}
-	hints = append(hints, o.firstContact(command, code, err)...)
+	hints = append(hints, o.firstContact(command, typed, code, err)...)
 	if o.json {
 		o.Error(message, "command", command, "exit_code", code, "hints", append([]string{}, hints...)) // a list, also an empty one
 		return
 	}
 	var b strings.Builder
 	width := o.Width()
-	for i, line := range show.Wrapped(command+": "+message, width) {
+	for i, line := range show.Told(command+": "+message, width) {
 		if rest, ok := strings.CutPrefix(line, command+":"); ok && i == 0 {
 			line = o.Palette().Paint(show.Bad, command+":") + rest
 		}
 		b.WriteString(line + "\n")
 	}
 	for _, hint := range hints {
-		for _, line := range show.Wrapped(show.Printable(hint), max(0, width-2)) {
+		for _, line := range show.Told(show.Printable(hint), max(0, width-2)) {
 			b.WriteString("  " + line + "\n")
 		}
 	}
@@ -133,7 +134,7 @@ func (o *Console) Palette() show.Palette { return show.NewPalette(o.stderr.w) }
 
 // firstContact says what an operator lacks who runs a command as another user, or on a
 // host without a configuration.
-func (o *Console) firstContact(command string, code int, err error) (hints []string) {
+func (o *Console) firstContact(command string, typed []string, code int, err error) (hints []string) {
 	noAPI := errors.Is(err, config.ErrNoAPI) || errors.Is(err, config.ErrNoToken)
 	if o.missing != "" && (code == cmdline.ExitDatabase || noAPI) {
 		hints = append(hints, "there is no configuration: noggin looked for "+o.missing+"; --config FILE or $NOGGIN_CONFIG names another")
@@ -149,7 +150,7 @@ func (o *Console) firstContact(command string, code int, err error) (hints []str
 		return hints // it is for root, and says so
 	}
 	if who, userErr := user.Current(); stranger && (userErr != nil || who.Username != serviceUser) {
-		hints = append(hints, "commands run as the user "+serviceUser+": `sudo -u "+serviceUser+" "+command+"`")
+		hints = append(hints, "commands run as the user "+serviceUser+": `"+files.SudoLine(serviceUser, typed)+"`")
 	}
 	return hints
 }

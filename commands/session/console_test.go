@@ -20,7 +20,7 @@ func TestAnErrorIsOneLineAndItsHints(t *testing.T) {
 	var b bytes.Buffer
 	o := NewConsole(nil, &b, new(config.Secrets))
 	err := cmdline.Hint(fmt.Errorf("run: %w", cmdline.Hint(errors.New("first\nsecond \x1b[31m"), "inner")), "outer")
-	o.ReportError("noggin process", 1, err)
+	o.ReportError("noggin process", nil, 1, err)
 	if want := "noggin process: run: first; second \\x1b[31m\n  inner\n  outer\n"; b.String() != want {
 		t.Errorf("got %q, want %q", b.String(), want)
 	}
@@ -30,11 +30,11 @@ func TestAnErrorIsOneLineAndItsHints(t *testing.T) {
 
 	b.Reset()
 	o.json, o.Logger = true, newLogger(o.Err, show.JSON, slog.LevelError)
-	o.ReportError("noggin process", 4, err)
+	o.ReportError("noggin process", nil, 4, err)
 	if !bytes.Contains(b.Bytes(), []byte(`"command":"noggin process","exit_code":4,"hints":["inner","outer"]`)) {
 		t.Errorf("got %s", b.Bytes())
 	}
-	o.ReportError("noggin process", 1, errors.New("no advice"))
+	o.ReportError("noggin process", nil, 1, errors.New("no advice"))
 	if !bytes.Contains(b.Bytes(), []byte(`"exit_code":1,"hints":[]}`)) {
 		t.Errorf("got %s", b.Bytes())
 	}
@@ -43,6 +43,7 @@ func TestAnErrorIsOneLineAndItsHints(t *testing.T) {
 // What a stranger to the host is told: who runs the commands, and which file was looked
 // for. A later run is promised only where a timer makes one.
 func TestFirstContactSaysWhoRunsCommandsAndWhatWasLookedFor(t *testing.T) {
+	t.Setenv("NOGGIN_CONFIG", "")
 	const sudo = "  commands run as the user noggin: `sudo -u noggin noggin report`\n"
 	const setup = "  [database] url is not set: `sudo noggin setup` asks for it and for all else that is needed\n"
 	const lookedFor = "  there is no configuration: noggin looked for /etc/x; --config FILE or $NOGGIN_CONFIG names another\n"
@@ -72,9 +73,28 @@ func TestFirstContactSaysWhoRunsCommandsAndWhatWasLookedFor(t *testing.T) {
 		if o.noDatabase = test.missing == "no database"; !o.noDatabase {
 			o.missing = test.missing
 		}
-		o.ReportError(test.command, test.code, test.err)
+		o.ReportError(test.command, strings.Fields(test.command), test.code, test.err)
 		if want := test.command + ": " + test.err.Error() + "\n" + test.want; b.String() != want {
 			t.Errorf("%q, want %q", b.String(), want)
+		}
+	}
+}
+
+// The command that another user is told to run is the one that was typed, with every flag
+// and with the configuration that the environment names: without --dry-run it would do what
+// was only to be shown.
+func TestTheCommandForTheRightUserIsTheOneThatWasTyped(t *testing.T) {
+	err := cmdline.Usagef("may not read /etc: %w", fs.ErrPermission)
+	typed := []string{"noggin", "archive", "create", "--older-than", "5y", "--to", "a b", "--dry-run"}
+	for file, want := range map[string]string{
+		"":           "`sudo -u noggin noggin archive create --older-than 5y --to 'a b' --dry-run`",
+		"other.toml": "`sudo -u noggin env NOGGIN_CONFIG=other.toml noggin archive create --older-than 5y --to 'a b' --dry-run`",
+	} {
+		t.Setenv("NOGGIN_CONFIG", file)
+		var b bytes.Buffer
+		NewConsole(nil, &b, new(config.Secrets)).ReportError("noggin archive create", typed, 2, err)
+		if !strings.HasSuffix(b.String(), "\n  commands run as the user noggin: "+want+"\n") {
+			t.Errorf("$NOGGIN_CONFIG %q: got %q, want %s", file, b.String(), want)
 		}
 	}
 }

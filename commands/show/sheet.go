@@ -148,7 +148,7 @@ func (o Output) wrap(b *strings.Builder, tone Tone, label, sentence string) {
 
 // whole matches what a line end would spoil: an inspection id, and a command between
 // backquotes, which is run when it is copied.
-var whole = regexp.MustCompile("\\b\\p{Lu}[\\pL\\pN]* - \\pN+\\b|`[^`]{1,60}`")
+var whole = regexp.MustCompile("\\b\\p{Lu}[\\pL\\pN]* - \\pN+\\b|`[^`]+`")
 
 // glue stands for a blank at which no line ends. No printable text has it.
 const glue = "\uE000"
@@ -220,3 +220,30 @@ func (t *Table) flatten(d *json.Decoder, path string) error {
 	_, err = d.Token() // the closing bracket
 	return err
 }
+
+// Told breaks a sentence as [Wrapped] does, except that a command in backquotes that is
+// longer than a line is a line of its own, which the terminal breaks: a copied line end
+// would run the command without its last words.
+func Told(sentence string, width int) (lines []string) {
+	if width == 0 {
+		return []string{sentence}
+	}
+	from := 0
+	wrap := func(part string) {
+		if part = strings.TrimSpace(part); part != "" || sentence == "" {
+			lines = append(lines, Wrapped(part, width)...)
+		}
+	}
+	for _, at := range toldCommand.FindAllStringIndex(sentence, -1) {
+		if command := sentence[at[0]:at[1]]; text.StringWidth(command) > width {
+			wrap(sentence[from:at[0]])
+			lines = append(lines, command)
+			from = at[1]
+		}
+	}
+	wrap(sentence[from:])
+	return lines
+}
+
+// toldCommand matches a command in backquotes, with what follows it without a blank.
+var toldCommand = regexp.MustCompile("`[^`]+`\\S*")

@@ -211,3 +211,18 @@ func TestACommandInASentenceIsNotBroken(t *testing.T) {
 		}
 	}
 }
+
+// A line end in a command would run it without its last words when it is copied.
+func TestACommandThatIsLongerThanALineIsALineOfItsOwn(t *testing.T) {
+	t.Parallel()
+	const command = "`sudo -u noggin noggin archive create --older-than 5y --to /mnt/backup/noggin/archives --dry-run`"
+	for _, width := range []int{1, 20, 60, 80, len(command) - 1, len(command), len(command) + 1, 200} {
+		got := Told("commands run as the user noggin: "+command+"; or as its group", width)
+		if !strings.Contains(strings.Join(got, "\n"), command) {
+			t.Errorf("at %d: %q", width, got)
+		}
+	}
+	if got := Told("", 40); len(got) != 1 || got[0] != "" {
+		t.Errorf("an empty sentence: %q", got)
+	}
+}
