@@ -99,7 +99,7 @@ func (r *importRun) importNames(ctx context.Context, kind, name string, in io.Re
 		err = fmt.Errorf("%w: %w", csvfile.ErrUnusableFile, err)
 	}
 	result := importcsv.NamesImport{
-		Rows: int64(done.Rows), New: done.New, Changed: done.Changed, Unchanged: done.Unchanged, Skipped: done.Skipped(), Bad: done.Bad,
+		Rows: int64(done.Rows), New: done.New, Changed: done.Changed, Unchanged: done.Unchanged, Skipped: done.Skipped(), Bad: done.Bad, Unended: done.Unended,
 	}
 	for _, bad := range done.BadRows {
 		result.BadRows = append(result.BadRows, csvfile.RowError{Line: bad.Line, Reason: bad.Reason})

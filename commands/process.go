@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"noggin/batch/files"
 	"noggin/batch/gate"
 	"noggin/batch/health"
 	"noggin/batch/process"
@@ -153,7 +154,7 @@ func processOptions(c *cli.Context, s *session.Session) process.Options {
 
 // processor makes the engine with this command's configuration and progress bar.
 func processor(c *cli.Context, s *session.Session) (*process.Processor, error) {
-	p, err := s.Processor()
+	p, err := files.Wait(c.Context, s.Processor) // the token's file may be a pipe
 	if err != nil {
 		return nil, err
 	}

@@ -86,7 +86,7 @@ func runRetryFailed(ctx context.Context, s *session.Session, p *process.Processo
 		}
 		return tellPermanent(ctx, s, opts.selector)
 	}
-	if err := s.Console.Confirm(fmt.Sprintf("Retry %s (%s)?", health.Plural(free, "record"), describeCounts(counts)), opts.yes); err != nil {
+	if err := s.Console.Confirm(ctx, fmt.Sprintf("Retry %s (%s)?", health.Plural(free, "record"), describeCounts(counts)), opts.yes); err != nil {
 		return err
 	}
 	var asked, reset int64 // the run, and how many records it reset

@@ -155,7 +155,7 @@ func runSkip(ctx context.Context, s *session.Session, opts skipOptions, bar *ses
 	case free == 0:
 		return cmdline.Hint(cmdline.Partialf("nothing was skipped: another run is at work on %s", health.Plural(claimed, "record")), "run the same command again when that run is done")
 	}
-	if err := s.Console.Confirm(fmt.Sprintf("Skip %s (%s)?", health.Plural(free, "record"), describeCounts(counts)), opts.yes); err != nil {
+	if err := s.Console.Confirm(ctx, fmt.Sprintf("Skip %s (%s)?", health.Plural(free, "record"), describeCounts(counts)), opts.yes); err != nil {
 		return err
 	}
 	var result skipResult
@@ -233,11 +233,11 @@ func runUndoSkip(ctx context.Context, s *session.Session, opts skipOptions, bar 
 	if _, err := s.DB.Standing(ctx); err != nil {
 		return err
 	}
-	list, err := os.Open(opts.list)
+	list, _, err := files.OpenRegular(opts.list, 0) // it is read twice, and may be a pipe
 	if err != nil {
 		return cmdline.Usagef("--undo: %w", err)
 	}
-	defer func() { _ = list.Close() }() // only read
+	defer files.Release(list)
 	if opts.dryRun {
 		counts, err := queue.CountSkipList(list)
 		if err != nil {
@@ -245,7 +245,7 @@ func runUndoSkip(ctx context.Context, s *session.Session, opts skipOptions, bar 
 		}
 		return showSkipList(counts, out)
 	}
-	if err := s.Console.Confirm("Bring back the records of "+opts.list+"?", opts.yes); err != nil {
+	if err := s.Console.Confirm(ctx, "Bring back the records of "+opts.list+"?", opts.yes); err != nil {
 		return err
 	}
 	result := undoResult{List: opts.list}

@@ -38,6 +38,9 @@ func Open(name string) (*Bag, error) {
 		}
 		return &Bag{Name: name, root: root}, nil
 	}
+	if !info.Mode().IsRegular() { // a pipe may block for ever, and no ZIP can be read from it
+		return nil, fmt.Errorf("open %s: %w: it is neither a folder nor a file", filepath.Base(name), ErrNoBag)
+	}
 	reader, err := zip.OpenReader(name)
 	if reader == nil {
 		return nil, fmt.Errorf("open %s: %w: it is neither a folder nor a whole ZIP: %w", filepath.Base(name), ErrNoBag, err)

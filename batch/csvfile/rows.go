@@ -32,6 +32,7 @@ const (
 type Rows struct {
 	src  io.Reader
 	eof  bool
+	last byte   // that was read
 	data []byte // the window
 	pos  int    // where the unread part of data begins
 	line int    // lines before pos
@@ -78,6 +79,10 @@ func (c *Rows) Shifted() bool {
 	}
 	return false
 }
+
+// Unended tells, once [Rows.Next] has returned io.EOF, whether the last line has no line
+// end: the file may have been cut within a row.
+func (c *Rows) Unended() bool { return c.last != '\n' }
 
 // raw is the text of the row without its line end.
 func (c *Rows) raw() string {
@@ -193,7 +198,9 @@ func (c *Rows) fill() error {
 	n := copy(window, rest)
 	c.data, c.pos = window[:n], 0
 	more, err := io.ReadFull(c.src, window[n:])
-	c.data = window[:n+more]
+	if c.data = window[:n+more]; more > 0 {
+		c.last = window[n+more-1]
+	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		c.eof = true
 		return nil

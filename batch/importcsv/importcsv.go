@@ -60,6 +60,7 @@ type Importer struct {
 type NamesImport struct {
 	Rows, New, Changed, Unchanged, Skipped, Bad int64
 	BadRows                                     []csvfile.RowError // the first of them
+	Unended                                     bool               // the last line has no line end
 }
 
 // kindTips is the kind of a file of tips.
@@ -157,38 +158,19 @@ func (m *Importer) importOpen(ctx context.Context, opts Options, result *fileRes
 // is not known.
 func openNamed(ctx context.Context, path string, stdin io.Reader) (io.ReadCloser, int64, error) {
 	if path == stdinName {
-		return io.NopCloser(interruptible(ctx, stdin)), 0, nil
+		return io.NopCloser(files.Interruptible(ctx, stdin)), 0, nil
 	}
-	file, err := openWaiting(ctx, path)
-	if err != nil {
-		return nil, 0, err
-	}
-	info, err := file.Stat()
+	source, info, err := files.OpenNamed(ctx, path)
 	switch {
 	case err != nil:
+		return nil, 0, err
 	case info.IsDir():
-		err = errors.New("it is a folder; to read the input folder, run `noggin import-csv` without arguments")
+		files.Release(source)
+		return nil, 0, errors.New("it is a folder; to read the input folder, run `noggin import-csv` without arguments")
 	case info.Mode().IsRegular():
-		return file, info.Size(), nil
-	default: // a pipe may block for ever
-		return io.NopCloser(interruptible(ctx, file)), 0, nil
+		return source, info.Size(), nil
 	}
-	files.Release(file)
-	return nil, 0, err
-}
-
-// openWaiting opens a file. A named pipe may keep it waiting for its writer, until ctx ends.
-func openWaiting(ctx context.Context, path string) (*os.File, error) {
-	done := make(chan struct{})
-	var opened *os.File
-	var openErr error
-	go func() { opened, openErr = os.Open(path); close(done) }()
-	select {
-	case <-done:
-		return opened, openErr
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
+	return source, 0, nil
 }
 
 // importInbox imports a file of the input folder and moves it.
@@ -222,10 +204,7 @@ func (m *Importer) readInbox(ctx context.Context, opts Options, found inboxFile,
 		return err
 	}
 	defer files.Release(file)
-	if result.read = info; info.Size() > 0 && !endsLine(found) {
-		result.Warnings++
-		m.Log.Warn("a file without a line end at its end is imported: is it whole?", "file", found.name)
-	}
+	result.read = info
 	r := m.rowImport(result, opts, filepath.Base(found.path), before)
 	defer r.rejects.discard()
 	if found.kind == kindTips {
@@ -335,6 +314,7 @@ func (r *rowImport) file(ctx context.Context, source io.Reader, size int64, form
 	r.result.ObjectType, r.result.Assumed = rows.form, rows.assumed && r.opts.ObjectType == ""
 	r.tips.ObjectType, r.tips.Assumed = r.result.ObjectType, r.result.Assumed
 	err = r.run(ctx, rows, size, func() int64 { return counted.n })
+	r.warnUnended(rows.rows.Unended())
 	r.result.Rejected = r.rejects.count
 	switch {
 	case err != nil:
@@ -355,6 +335,7 @@ func (r *rowImport) names(ctx context.Context, source io.Reader) error {
 	}
 	r.result.Rows, r.result.Rejected, r.result.Skipped = done.Rows, done.Bad, done.Skipped
 	r.result.New, r.result.Known, r.result.Updated = done.New, done.Unchanged+done.Changed, done.Changed
+	r.warnUnended(done.Unended)
 	for _, bad := range done.BadRows {
 		r.warnRejected(&bad)
 		if err := r.rejects.add(&bad); err != nil {
@@ -365,6 +346,15 @@ func (r *rowImport) names(ctx context.Context, source io.Reader) error {
 		return fmt.Errorf("%w: none of its %d rows can be", csvfile.ErrUnusableFile, done.Rows)
 	}
 	return nil
+}
+
+// warnUnended warns of a file whose last line has no line end: it may have been cut within
+// a row.
+func (r *rowImport) warnUnended(unended bool) {
+	if unended {
+		r.result.Warnings++
+		r.Log.Warn("a file without a line end at its end is imported: is it whole?", "file", r.result.File)
+	}
 }
 
 // imported tells that all rows of the file that was read are in the database.

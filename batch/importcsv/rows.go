@@ -203,15 +203,3 @@ func (c *countingReader) Read(p []byte) (int, error) {
 	c.n += int64(n)
 	return n, err
 }
-
-// interruptible reads from r until ctx ends, even if r blocks for ever.
-func interruptible(ctx context.Context, r io.Reader) io.Reader {
-	read, write := io.Pipe()
-	stop := context.AfterFunc(ctx, func() { _ = write.CloseWithError(context.Cause(ctx)) })
-	go func() {
-		defer stop()
-		_, err := io.Copy(write, r)
-		_ = write.CloseWithError(err)
-	}()
-	return read
-}

@@ -57,6 +57,7 @@ type ImportSummary struct {
 	LeftKinds map[string]int       `json:"other_kinds,omitempty"` // rows of each kind
 	Elsewhere int                  `json:"rows_of_another_kind"`  // imported as the named type all the same
 	OtherType string               `json:"other_type,omitempty"`  // of a dry run: why the import needs a confirmation
+	Unended   bool                 `json:"no_line_end"`           // at the end: the file may have been cut
 	Bad       int64                `json:"bad"`                   // rows
 	BadRows   []BadRow             `json:"bad_rows"`              // the first of them
 	Resolved  int64                `json:"unknown_hashes_resolved"`
@@ -96,6 +97,7 @@ func Import(ctx context.Context, db *storage.DB, types *forms.ObjectTypes, kinds
 	if err != nil {
 		return i.summary, err
 	}
+	i.summary.Unended = reader.rows.Unended()
 	i.take(done)
 	return i.summary, nil
 }

@@ -74,7 +74,7 @@ func lose(open *session.Opener, c *cli.Context) error {
 		if odd != "" {
 			question = "Perhaps it is only not mounted: " + show.Printable(odd) + ". " + question
 		}
-		if err := session.Console.Confirm(question, c.Bool("yes")); err != nil {
+		if err := session.Console.Confirm(c.Context, question, c.Bool("yes")); err != nil {
 			return 0, nil, err
 		}
 		s, err = archiver.Lose(c.Context, c.Args().First(), c.String("reason"))

@@ -1,17 +1,18 @@
 package hashes
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"noggin/batch/files"
 	"noggin/batch/health"
 	"noggin/batch/names"
 	"noggin/commands/cmdline"
@@ -63,28 +64,29 @@ func runImport(c *cli.Context, s *session.Session, given, name string) error {
 	if err != nil {
 		return err
 	}
-	in, source := c.App.Reader, "stdin"
-	var file *os.File
+	in, source := files.Interruptible(c.Context, c.App.Reader), "stdin"
 	if name != "-" {
-		if file, err = os.Open(name); err != nil {
+		file, _, err := files.OpenNamed(c.Context, name)
+		if err != nil {
 			return fmt.Errorf("read the names: %w", err)
 		}
-		defer func() { _ = file.Close() }() // it was only read
+		defer files.Release(file)
 		in, source = file, filepath.Base(name)
 	}
+	again, isFile := in.(io.Seeker)
 	opts := names.ImportOptions{EntityType: kind, Source: source, DryRun: c.Bool("dry-run"), AnyType: c.Bool("yes")}
 	err = importFrom(c, s, in, name, opts)
 	other, ok := errors.AsType[*storage.OtherTypeError](err)
 	switch {
 	case !ok:
 		return err
-	case file == nil:
-		return cmdline.Hint(cmdline.Usagef("%s: %w; nothing was imported", source, other), "--yes imports them all the same")
+	case !isFile: // its names are read already
+		return cmdline.Hint(fmt.Errorf("%w; nothing was imported", err), "--yes imports them all the same")
 	}
-	if err := s.Console.Confirm(fmt.Sprintf("%s: %s. Import them as %s all the same?", show.Printable(source), other.Error(), kind), false); err != nil {
+	if err := s.Console.Confirm(c.Context, fmt.Sprintf("%s: %s. Import them as %s all the same?", show.Printable(source), other.Error(), kind), false); err != nil {
 		return err
 	}
-	if _, err := file.Seek(0, io.SeekStart); err != nil {
+	if _, err := again.Seek(0, io.SeekStart); err != nil {
 		return fmt.Errorf("read the names again: %w", err)
 	}
 	opts.AnyType = true
@@ -98,32 +100,46 @@ func importFrom(c *cli.Context, s *session.Session, in io.Reader, name string, o
 		if result.ImportSummary, err = importNames(c, s, in, opts); err != nil {
 			return err
 		}
-		return cmdline.Output(c).Line(importText(result)+fmt.Sprintf("would resolve %s and renew %s; nothing was changed",
+		err = cmdline.Output(c).Line(importText(result)+fmt.Sprintf("would resolve %s and renew %s; nothing was changed",
 			health.Plural(result.Resolved, "unknown hash"), health.Plural(result.Marked, "record")), result)
+		return cmp.Or(err, unusable(result.ImportSummary))
 	}
 	return changeNames(c, s, &result, &result.HealSummary, func() (changed namesChanged, err error) {
 		result.ImportSummary, err = importNames(c, s, in, opts)
-		changed = namesChanged{
-			text: importText(result) + fmt.Sprintf("%-11s %s\n", "resolved", health.Plural(result.Resolved, "unknown hash")),
-			done: "the names are imported",
-		}
-		if result.Bad > 0 {
-			changed.partial = cmdline.Partialf("%d of %d rows could not be used", result.Bad, result.Rows)
-		}
-		return changed, err
+		return namesChanged{
+			text:    importText(result) + fmt.Sprintf("%-11s %s\n", "resolved", health.Plural(result.Resolved, "unknown hash")),
+			done:    "the names are imported",
+			partial: unusable(result.ImportSummary),
+		}, err
 	})
+}
+
+// unusable is the error of an import that left rows out because they cannot be used.
+func unusable(s names.ImportSummary) error {
+	if s.Bad == 0 {
+		return nil
+	}
+	return cmdline.Partialf("%d of %d rows could not be used", s.Bad, s.Rows)
 }
 
 func importNames(c *cli.Context, s *session.Session, in io.Reader, opts names.ImportOptions) (names.ImportSummary, error) {
 	opts.AnyHash = s.Config.Batch.Import.AnyTip
 	summary, err := names.Import(c.Context, s.DB, s.Types, s.Config.Batch.Hashes, in, opts)
 	switch {
-	case errors.Is(err, names.ErrNoKinds):
+	case errors.Is(err, names.ErrNoKinds), isOtherType(err):
 		return summary, cmdline.Usagef("%s: %w", opts.Source, err)
 	case err != nil:
 		return summary, cmdline.Hint(fmt.Errorf("%s: %w", opts.Source, err), "nothing was imported")
 	}
+	if summary.Unended {
+		s.Log.Warn("a file without a line end at its end is imported: is it whole?", "file", opts.Source)
+	}
 	return summary, nil
+}
+
+func isOtherType(err error) bool {
+	_, is := errors.AsType[*storage.OtherTypeError](err)
+	return is
 }
 
 // importText describes what became of the rows of an import.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"noggin/batch/files"
 	"noggin/commands/cmdline"
 	"noggin/commands/config"
 	"noggin/commands/session"
@@ -74,7 +75,7 @@ func runNotify(c *cli.Context, open *session.Opener) error {
 	if err := cfg.Notify.Validate(); err != nil {
 		return cmdline.Usagef("%w", err)
 	}
-	text, err := readText(c.App.Reader)
+	text, err := files.Wait(c.Context, func() ([]byte, error) { return readText(c.App.Reader) })
 	if err != nil {
 		return fmt.Errorf("read the text of the alert: %w", err)
 	}

@@ -74,8 +74,8 @@ func newLogger(w io.Writer, format string, level slog.Level) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
-// Confirm asks on the terminal. Without a terminal --yes has to be given.
-func (o *Console) Confirm(question string, yes bool) error {
+// Confirm asks on the terminal, until ctx ends. Without a terminal --yes has to be given.
+func (o *Console) Confirm(ctx context.Context, question string, yes bool) error {
 	if yes {
 		return nil
 	}
@@ -85,7 +85,7 @@ func (o *Console) Confirm(question string, yes bool) error {
 	if _, err := fmt.Fprint(o.Err, question+" [y/N] "); err != nil {
 		return err
 	}
-	answer, err := bufio.NewReader(o.in).ReadString('\n')
+	answer, err := files.Wait(ctx, func() (string, error) { return bufio.NewReader(o.in).ReadString('\n') })
 	if answer = strings.ToLower(strings.TrimSpace(answer)); answer == "y" || answer == "yes" {
 		return nil
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"noggin/api"
+	"noggin/batch/files"
 	"noggin/batch/forms"
 	"noggin/batch/health"
 	"noggin/commands/cmdline"
@@ -37,14 +38,15 @@ type Session struct {
 	Secrets *config.Secrets
 }
 
-// Config reads the configuration that the command line and the environment ask for.
+// Config reads the configuration that the command line and the environment ask for. The
+// file may be a pipe, such as that of a program that keeps secrets.
 // Everything wrong with it is in the one error.
 func (o *Opener) Config(c *cli.Context) (*config.Config, error) {
 	path, named := c.String("config"), true
 	if path == "" {
 		path, named = config.DefaultPath, false
 	}
-	cfg, err := config.Load(path, named, os.Getenv)
+	cfg, err := files.Wait(c.Context, func() (*config.Config, error) { return config.Load(path, named, os.Getenv) })
 	if err != nil {
 		return nil, err
 	}

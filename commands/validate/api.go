@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"noggin/api"
+	"noggin/batch/files"
 	"noggin/batch/validate"
 	"noggin/commands/cmdline"
 	"noggin/commands/config"
@@ -24,7 +25,10 @@ const tokenWarning = 14 * 24 * time.Hour
 func (v *validation) api(ctx context.Context) (*validate.Area, error) {
 	cfg := v.session.Config
 	a := validate.NewArea(areaAPI)
-	client, err := v.apiClient()
+	client, err := files.Wait(ctx, v.apiClient) // the token's file may be a pipe
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	if err != nil {
 		a.Reason = "there is nothing to ask with"
 		if v.opts.has(areaConfig) && v.opts.tokenFile == "" {

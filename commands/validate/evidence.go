@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"noggin/batch/archive"
+	"noggin/batch/files"
 	"noggin/batch/seal"
 	"noggin/commands/cmdline"
 	"noggin/commands/session"
@@ -56,11 +56,11 @@ func publicKeyFlag() cli.Flag {
 // publicKey reads --public-key: the key itself, or a file with it.
 func publicKey(c *cli.Context) (string, error) {
 	given := c.String("public-key")
-	f, err := os.Open(given)
+	f, _, err := files.OpenNamed(c.Context, given)
 	if err != nil {
-		return given, nil // it is the key itself, or none
+		return given, context.Cause(c.Context) // it is the key itself, or none
 	}
-	defer func() { _ = f.Close() }() // it was only read
+	defer files.Release(f)
 	text, err := io.ReadAll(io.LimitReader(f, 4096))
 	if err != nil {
 		return "", cmdline.Usagef("--public-key: %w", err)

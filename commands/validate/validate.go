@@ -144,6 +144,9 @@ func parseOptions(c *cli.Context) (options, error) {
 func run(c *cli.Context, open *session.Opener, schema string, opts options) error {
 	v := &validation{opts: opts, hide: open.Secrets.Hide}
 	cfg, err := open.Config(c)
+	if c.Context.Err() != nil {
+		return context.Cause(c.Context)
+	}
 	if err != nil {
 		v.invalidConfig(err)
 		return v.conclude(cmdline.Output(c))
