@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"noggin/batch/copies/place"
 	"noggin/batch/files"
@@ -142,13 +143,13 @@ func (c *Copier) openThere(ctx context.Context) (target, error) {
 	return to, nil
 }
 
-// isAway tells whether an error means that the target is away. A single object may be at
-// fault, so the target is asked.
+// isAway tells whether an error means that the target is away, or full. A single object may
+// be at fault, so the target is asked.
 func isAway(ctx context.Context, to target, err error) bool {
 	if err == nil || !errors.Is(err, place.ErrAway) {
 		return false
 	}
-	return to.Check(ctx) != nil
+	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || to.Check(ctx) != nil
 }
 
 // each calls do for every index below count, n at a time, and waits for all.

@@ -5,11 +5,16 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"noggin/batch/archive/shelf"
 	"noggin/batch/batchtest"
 	"noggin/batch/copies/place"
 	"noggin/batch/files"
@@ -54,6 +59,56 @@ func TestAnOutputFolderThatGoesAwayCountsAgainstNoFile(t *testing.T) {
 	}
 	if n := w.Value(`SELECT count(*) FROM noggin_schema.copies_due WHERE failures > 0 OR due_at > now()`); n != "0" {
 		t.Errorf("%s files wait", n)
+	}
+}
+
+// No trigger makes a file due that is due.
+func TestAFileThatComesBackWhileItsBatchIsCopiedStaysDue(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	r := &runner{Copier: w.copier, shelf: &shelf.Shelf{DB: w.DB, Paths: w.paths}}
+	output, err := files.OpenOutput(w.Output)
+	batchtest.Must(t, err, r.open(t.Context()))
+	defer files.Release(output)
+	defer files.Release(r.to)
+	r.output = output
+	w.Execute(`UPDATE noggin_schema.attachments SET file_path = file_path`)
+	w.Execute(`UPDATE noggin_schema.attachments SET attachment_status = 'pending'`)
+	due, err := w.DB.ClaimCopies(t.Context(), r.id, batchSize, lease)
+	if err != nil || len(due) != 2 {
+		t.Fatal(due, err)
+	}
+	recorded, err := r.copyBatch(t.Context(), due, func() error {
+		w.Execute(`UPDATE noggin_schema.attachments SET attachment_status = 'complete' WHERE attachment_sequence = 1`)
+		return nil
+	})
+	batchtest.Must(t, err, recorded())
+	if n := w.Value(`SELECT count(*) FROM noggin_schema.copies_due WHERE due_at <= now()`); n != "1" || r.summary.Gone != 1 {
+		t.Errorf("%s files are due, %+v", n, r.summary)
+	}
+}
+
+// full is a target without room.
+type full struct{ target }
+
+func (full) Put(context.Context, place.Object, place.PutOptions, io.Reader) (place.Stored, error) {
+	return place.Stored{}, fmt.Errorf("%w: %w", place.ErrAway, files.WrapDisk("write", "/mnt/b/x", unix.ENOSPC))
+}
+
+func TestATargetThatIsFullEndsTheRunAndCountsAgainstNoFile(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2)
+	r := &runner{Copier: w.copier, shelf: &shelf.Shelf{DB: w.DB, Paths: w.paths}}
+	output, err := files.OpenOutput(w.Output)
+	batchtest.Must(t, err, r.open(t.Context()))
+	defer files.Release(output)
+	defer files.Release(r.to)
+	r.output, r.to = output, full{r.to}
+	if err := r.copyDue(t.Context(), time.Time{}); !errors.Is(err, place.ErrAway) || r.summary.Count != 0 {
+		t.Errorf("%+v, %v", r.summary, err)
+	}
+	if n := w.Value(`SELECT count(*) FROM noggin_schema.copies_due WHERE failures = 0 AND due_at <= now()`); n != "6" {
+		t.Errorf("%s files are due, want 6", n)
 	}
 }
 

@@ -233,6 +233,7 @@ func (r *runner) copyBatch(ctx context.Context, due []storage.DueCopy, before fu
 func (r *runner) record(ctx context.Context, results []result) error {
 	var all storage.CopyResults
 	var back []storage.CopyKey
+	var gone []storage.DueCopy
 	var ended error
 	for _, one := range results {
 		switch {
@@ -243,8 +244,7 @@ func (r *runner) record(ctx context.Context, results []result) error {
 			}
 		case one.later: // its lease ends soon
 		case one.gone:
-			r.summary.Gone++
-			all.Gone = append(all.Gone, one.due.CopyKey)
+			gone = append(gone, one.due)
 		case one.failed != "":
 			r.summary.add(r.Log, one.due.Path, one.failed)
 			all.Failed = append(all.Failed, storage.CopyFailure{CopyKey: one.due.CopyKey, Problem: one.failed})
@@ -259,7 +259,13 @@ func (r *runner) record(ctx context.Context, results []result) error {
 	if flushErr != nil {
 		return errors.Join(flushErr, r.DB.PostponeCopies(ending, r.id, keysOf(results), 0))
 	}
-	err := r.DB.FinishCopies(ending, r.id, all)
+	var there []storage.CopyKey
+	var err error
+	if all.Gone, there, err = r.stillGone(ending, gone); err == nil {
+		back = append(back, there...)
+		r.summary.Gone += int64(len(all.Gone))
+		err = r.DB.FinishCopies(ending, r.id, all)
+	}
 	if err != nil { // the next run finds them due, and in the target
 		back = keysOf(results)
 	}
@@ -270,6 +276,21 @@ func (r *runner) record(ctx context.Context, results []result) error {
 		return context.Cause(ctx)
 	}
 	return errors.Join(ended, err)
+}
+
+// stillGone tells which of the files that the database did not have when their batch began
+// it still does not have. The others are to be copied: no trigger made them due again, as
+// they were due.
+func (r *runner) stillGone(ctx context.Context, due []storage.DueCopy) (gone, there []storage.CopyKey, err error) {
+	known, err := r.known(ctx, due)
+	for _, d := range due {
+		if _, is := current(d, known[d.RecordTip]); is {
+			there = append(there, d.CopyKey)
+		} else {
+			gone = append(gone, d.CopyKey)
+		}
+	}
+	return gone, there, err
 }
 
 func keysOf(results []result) (keys []storage.CopyKey) {
