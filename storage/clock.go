@@ -46,6 +46,7 @@ func (db *DB) BringTimesBack(ctx context.Context, lease time.Duration, askAgain 
 				finished_at = least(finished_at, now()) WHERE started_at > now() OR seen_at > now()`,
 			`UPDATE noggin_schema.copies_due SET due_at = now(), due_since = least(due_since, now()) WHERE (target_id, path, hash_sha256) IN (
 				SELECT d.target_id, d.path, d.hash_sha256 FROM noggin_schema.copies_due d WHERE d.due_at > now() + interval '25 hours' FOR UPDATE SKIP LOCKED)`,
+			`UPDATE noggin_schema.copy_targets SET registered_at = now() WHERE registered_at > now()`,
 			`DELETE FROM noggin_schema.samples WHERE taken_at > now()`)
 	})
 }

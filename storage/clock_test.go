@@ -77,6 +77,7 @@ func TestTheScheduleOfAClockThatWasAheadIsBroughtBack(t *testing.T) {
 		foreign(t, db, `INSERT INTO noggin_schema.copies_due (target_id, path, hash_sha256, size_bytes, kind, due_at)
 			SELECT id, '`+tip+`', '', 1, 'report', now() + interval '`+wait+`' FROM noggin_schema.copy_targets`)
 	}
+	foreign(t, db, `UPDATE noggin_schema.copy_targets SET registered_at = now() + interval '40 days'`)
 	day := 24 * time.Hour
 	if err := db.BringTimesBack(t.Context(), time.Minute, []time.Duration{2 * day, 30 * day}); err != nil {
 		t.Fatal(err)
@@ -85,6 +86,9 @@ func TestTheScheduleOfAClockThatWasAheadIsBroughtBack(t *testing.T) {
 		|| ' ' || (greatest(version_at, asked_at) <= now()), ', ' ORDER BY record_tip) FROM noggin_schema.refreshes`)
 	if want := "asked 0 true true, right 2 false true, stored 0 true true"; got != want {
 		t.Errorf("askings: %s, want %s", got, want)
+	}
+	if status := theTarget(t, db); time.Until(status.RegisteredAt) > time.Hour {
+		t.Errorf("the target is registered %s", status.RegisteredAt)
 	}
 	if due := claimCopies(t, db, target, 10); len(due) != 1 || due[0].Path != "waiting" {
 		t.Errorf("due to be copied: %+v", due)

@@ -31,15 +31,17 @@ func (db *DB) CopiesAfter(ctx context.Context, target int64, after CopyKey, part
 	return copies, err
 }
 
-// HasCopyTarget reports whether a target is registered.
-func (db *DB) HasCopyTarget(ctx context.Context) (registered bool, err error) {
-	err = db.get(ctx, "look for a target of copies", &registered, `SELECT EXISTS (SELECT FROM noggin_schema.copy_targets)`)
+// HasCopyTarget reports whether the target is registered.
+func (db *DB) HasCopyTarget(ctx context.Context, place CopyPlace) (registered bool, err error) {
+	err = db.get(ctx, "look for a target of copies", &registered, `
+		SELECT EXISTS (SELECT FROM noggin_schema.copy_targets WHERE $1 = '' OR url = $1 AND endpoint = $2)`, place.URL, place.Endpoint)
 	return registered, err
 }
 
-// UncopiedRecords returns the tips of records of which any of the files has no copy that a
-// verification found right, in no target.
-func (db *DB) UncopiedRecords(ctx context.Context, files []File) (tips []string, err error) {
+// UncopiedRecords returns the tips of records of which any of the files has no copy in the
+// target that the last verification found right, not longer ago than within and since the
+// target was registered.
+func (db *DB) UncopiedRecords(ctx context.Context, files []File, place CopyPlace, within time.Duration) (tips []string, err error) {
 	doc, err := json.Marshal(append([]File{}, files...))
 	if err != nil {
 		return nil, err
@@ -53,7 +55,9 @@ func (db *DB) UncopiedRecords(ctx context.Context, files []File) (tips []string,
 			SELECT DISTINCT v.record_tip FROM jsonb_to_recordset($1::jsonb) AS v (record_tip text, path text, hash text)
 			WHERE (SELECT true FROM noggin_schema.copy_targets t
 				JOIN noggin_schema.copies c ON c.target_id = t.id AND c.path = v.path AND c.hash_sha256 = lower(v.hash)
-				WHERE c.verified_at IS NOT NULL AND c.problem IS NULL AND c.obsolete_at IS NULL LIMIT 1) IS NULL`), string(doc))
+				WHERE ($2 = '' OR t.url = $2 AND t.endpoint = $3) AND c.problem IS NULL AND c.obsolete_at IS NULL
+				  AND c.verified_at BETWEEN greatest(t.registered_at, now() - $4 * interval '1 second') AND now() + interval '1 day'
+				LIMIT 1) IS NULL`), string(doc), place.URL, place.Endpoint, within.Seconds())
 	})
 	return tips, err
 }

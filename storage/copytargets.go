@@ -32,6 +32,11 @@ type CopyTarget struct {
 	LastCopied    *time.Time `db:"last_copied" json:"last_copied"`
 }
 
+// CopyPlace is where a target is. Without a URL it is any target.
+type CopyPlace struct {
+	URL, Endpoint string
+}
+
 // maxDueCounted bounds what a look at the targets reads.
 const maxDueCounted = "100001"
 
@@ -94,6 +99,13 @@ func (db *DB) RegisterCopyTarget(ctx context.Context, url, endpoint string) (id 
 			WHERE b.removed_at IS NULL ON CONFLICT DO NOTHING`)
 	})
 	return id, err
+}
+
+// DistrustCopies makes the earlier verifications of a target's copies count for nothing:
+// they are older than the registration.
+func (db *DB) DistrustCopies(ctx context.Context, target int64) error {
+	return db.change(ctx, "make the verifications of copies count for nothing", `
+		UPDATE noggin_schema.copy_targets SET registered_at = now() WHERE id = $1`, target)
 }
 
 // ForgetCopyTarget forgets a target and its copies, which stay where they are. Nothing

@@ -111,7 +111,7 @@ func TestNoHotPathReadsAWholeTable(t *testing.T) {
 		}},
 		{"the look whether an archive that is missing holds files", func(db *DB) error { _, err := db.ArchivesHolding(ctx, []int64{1, 2}); return err }},
 		{"the look for copies of files to archive", func(db *DB) error {
-			_, err := db.UncopiedRecords(ctx, []File{{RecordTip: "a", Path: "a/b.jpg", SHA256: "00"}})
+			_, err := db.UncopiedRecords(ctx, []File{{RecordTip: "a", Path: "a/b.jpg", SHA256: "00"}}, CopyPlace{URL: "/b"}, time.Hour)
 			return err
 		}},
 		{"a look for witnesses", func(db *DB) error {

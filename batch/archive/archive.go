@@ -22,8 +22,8 @@ type Config struct {
 	// AfterCreate is a shell command that copies a new archive to another place. It
 	// gets the archive's path as $1. When it fails, nothing is removed.
 	AfterCreate string `toml:"after_create"`
-	// RequireCopy keeps originals on disk until a verified copy of each file of their record
-	// is in a second place.
+	// RequireCopy keeps originals on disk until a copy of each file of their record is in a
+	// second place, verified within [health.VerifiedPatience].
 	RequireCopy bool `toml:"require_copy"`
 }
 
@@ -37,6 +37,8 @@ type Archiver struct {
 	DB     *storage.DB
 	Config Config
 	Paths  files.Paths
+	// Second is the second place in which copies count for [archive] require_copy.
+	Second storage.CopyPlace
 	// ClaimLease is the time for which a claim holds unless it is renewed.
 	ClaimLease time.Duration
 	Log        *slog.Logger

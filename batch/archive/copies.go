@@ -4,19 +4,20 @@ import (
 	"context"
 	"errors"
 
+	"noggin/batch/health"
 	"noggin/storage"
 )
 
-// ErrNoTarget says that [archive] require_copy is set and no file has a copy, as no second
-// place is registered.
-var ErrNoTarget = errors.New("[archive] require_copy: no second place is registered, so no file has a verified copy: set [copy] to and run `noggin copy run`, then `noggin copy verify`")
+// ErrNoTarget says that [archive] require_copy is set and no file has a copy, as the second
+// place is not registered.
+var ErrNoTarget = errors.New("[archive] require_copy: nothing was copied to the second place yet, so no file has a verified copy: set [copy] to and run `noggin copy run`, then `noggin copy verify`")
 
 // checkTarget returns [ErrNoTarget] where the run could remove nothing.
 func (c *creation) checkTarget(ctx context.Context) error {
 	if !c.Config.RequireCopy || c.opts.Keep {
 		return nil
 	}
-	registered, err := c.DB.HasCopyTarget(ctx)
+	registered, err := c.DB.HasCopyTarget(ctx, c.Second)
 	if err == nil && !registered {
 		err = ErrNoTarget
 	}
@@ -34,7 +35,7 @@ func (c *creation) uncopiedOf(ctx context.Context, records map[string]storage.Fi
 	for _, r := range records {
 		expected = append(expected, onDisk(r)...)
 	}
-	tips, err := c.DB.UncopiedRecords(ctx, expected)
+	tips, err := c.DB.UncopiedRecords(ctx, expected, c.Second, health.VerifiedPatience)
 	for _, tip := range tips {
 		uncopied[tip] = true
 	}

@@ -39,9 +39,12 @@ func TestOriginalsStayUntilTheirCopiesAreVerified(t *testing.T) {
 	s.exec(`INSERT INTO copy_targets (url) VALUES ('/mnt/backup')`)
 	const none, now = "NULL", "now()"
 	for name, row := range map[string][3]string{ // verified, problem, obsolete
-		"not verified":    {none, none, none},
-		"found different": {now, "'it differs'", none},
-		"obsolete":        {now, none, now},
+		"not verified":         {none, none, none},
+		"found different":      {now, "'it differs'", none},
+		"obsolete":             {now, none, now},
+		"found right long ago": {"now() - interval '16 days'", none, none},
+		"found right before a volume was replaced": {"(SELECT max(registered_at) FROM copy_targets) - interval '1 second'", none, none},
+		"found right by a clock that was ahead":    {"now() + interval '2 days'", none, none},
 	} {
 		s.copies("true", row[0], row[1], row[2])
 		if summary := s.mustCreate(everything); summary.Uncopied != 6 || summary.RecordsRemoved != 0 || len(summary.Archives) != 0 || summary.LeftOutCount != 0 {
@@ -49,6 +52,19 @@ func TestOriginalsStayUntilTheirCopiesAreVerified(t *testing.T) {
 		}
 		untouched(name)
 	}
+	// Those in another place count only where this host has none.
+	s.Second = storage.CopyPlace{URL: "/mnt/new"}
+	if _, err := s.create(everything); !errors.Is(err, ErrNoTarget) {
+		t.Errorf("with a new place, to which nothing is copied: %v", err)
+	}
+	s.copies("true", now, none, none)
+	s.exec(`INSERT INTO copy_targets (url) VALUES ('/mnt/new')`)
+	if summary := s.mustCreate(everything); summary.Uncopied != 6 || summary.RecordsRemoved != 0 {
+		t.Errorf("with copies in a former place only: %+v", summary)
+	}
+	untouched("with copies in a former place only")
+	s.exec(`DELETE FROM copy_targets WHERE url = '/mnt/new'`)
+	s.Second = storage.CopyPlace{}
 	// Copies of other content do not count, nor does a record of which one file has none.
 	s.copies("true", now, none, none)
 	var tips []string

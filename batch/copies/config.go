@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"noggin/batch/copies/place"
+	"noggin/storage"
 )
 
 // Config is the section [copy].
@@ -58,6 +59,14 @@ func (c Config) endpoint() string {
 		return ""
 	}
 	return strings.TrimSuffix(c.Endpoint, "/")
+}
+
+// Place is the target as the database knows it; none: [copy] to is not set.
+func (c Config) Place() storage.CopyPlace {
+	if c.To == "" {
+		return storage.CopyPlace{}
+	}
+	return storage.CopyPlace{URL: c.url(), Endpoint: c.endpoint()}
 }
 
 var (

@@ -123,8 +123,32 @@ func (c *Copier) openTarget(ctx context.Context) (id int64, to target, err error
 	if !known {
 		return 0, nil, fmt.Errorf("%w: %s: run `noggin copy run`", ErrNotRegistered, c.Config.url())
 	}
-	to, err = c.openThere(ctx)
-	return id, to, err
+	if to, err = c.openThere(ctx); err != nil {
+		return id, nil, err
+	}
+	if err := c.distrustNew(ctx, id, to); err != nil {
+		files.Release(to)
+		return id, nil, err
+	}
+	return id, to, nil
+}
+
+// distrustNew makes the earlier verifications of copies count for nothing where a person
+// made the marker of the folder: its volume may be another one.
+func (c *Copier) distrustNew(ctx context.Context, id int64, to target) error {
+	folder, ok := to.(*place.Folder)
+	if !ok {
+		return nil
+	}
+	bare, err := folder.IsBare()
+	if err != nil || !bare {
+		return err
+	}
+	if err := c.DB.DistrustCopies(ctx, id); err != nil {
+		return err
+	}
+	c.Log.Warn("the marker of the target is new: its copies count as verified once `noggin copy verify` has found them", "target", c.Config.url())
+	return folder.Mark()
 }
 
 // openThere opens the target and looks whether it is there.

@@ -118,6 +118,10 @@ func (r *runner) open(ctx context.Context) (err error) {
 		r.Log.Info("the target is registered: every file is copied to it from now on", "target", url)
 	}
 	r.id = id
+	if err := r.distrustNew(ctx, id, r.to); err != nil {
+		files.Release(r.to)
+		return err
+	}
 	return nil
 }
 

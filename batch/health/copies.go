@@ -27,8 +27,9 @@ func (c Copies) Name() string {
 }
 
 const (
-	copiesPatience   = 26 * time.Hour      // a file may wait for its copy so long
-	verifiedPatience = 15 * 24 * time.Hour // a copy is verified every week
+	copiesPatience = 26 * time.Hour // a file may wait for its copy so long
+	// VerifiedPatience is how old the verification of a copy may be. Each is verified every week.
+	VerifiedPatience = 15 * 24 * time.Hour
 )
 
 // ReadCopies reads how far the copies are in each target.
@@ -63,7 +64,7 @@ func judgeCopies(c Copies, now time.Time) (flags []Flag) {
 		}
 		flags = append(flags, red("copies_late", what, "`noggin copy run` says why; `noggin validate copy` tries the target"))
 	}
-	if c.VerifiedSince != nil && now.Sub(*c.VerifiedSince) > verifiedPatience {
+	if c.VerifiedSince != nil && now.Sub(*c.VerifiedSince) > VerifiedPatience {
 		flags = append(flags, yellow("copies_unverified", "copies in "+c.Name()+" were not verified for "+duration(now.Sub(*c.VerifiedSince)),
 			"`noggin copy verify`; does its timer run? `systemctl list-timers noggin-copy-verify.timer`"))
 	}

@@ -323,7 +323,7 @@ func (e *Emergency) planArchive(ctx context.Context) (string, int64, error) {
 	}
 	text := fmt.Sprintf("archive up to %s inspected before %s into %s", health.Plural(records, "record"), e.Before, dir)
 	if e.Archiver.Config.RequireCopy {
-		registered, err := e.DB.HasCopyTarget(ctx)
+		registered, err := e.DB.HasCopyTarget(ctx, e.Archiver.Second)
 		if err != nil {
 			return "", 0, err
 		}

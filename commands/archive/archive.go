@@ -47,7 +47,7 @@ func newArchiver(open *session.Opener, c *cli.Context, unit string) (*session.Se
 	}
 	bar := s.Console.Progress(c, unit)
 	return s, &archive.Archiver{
-		DB: s.DB, Config: s.Config.Batch.Archive, Paths: s.Config.Batch.Paths, ClaimLease: s.Config.Batch.Processing.ClaimLease, Log: s.Log, Version: s.Version,
+		DB: s.DB, Config: s.Config.Batch.Archive, Paths: s.Config.Batch.Paths, Second: s.Config.Batch.Copy.Place(), ClaimLease: s.Config.Batch.Processing.ClaimLease, Log: s.Log, Version: s.Version,
 		Progress: func(p archive.Progress) {
 			bar.Update(session.State{Done: p.Done, Total: p.Total, Bytes: p.Bytes, Note: p.Phase})
 		},

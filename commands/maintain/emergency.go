@@ -61,7 +61,7 @@ func emergency(c *cli.Context, s *session.Session, m *maintain.Maintenance) (*ma
 	e := &maintain.Emergency{
 		Maintenance: m, Target: target, Yes: c.Bool("yes"), VacuumFull: c.Bool("vacuum-full"), ArchiveTo: c.String("archive-to"), Unlock: func() {},
 		Archiver: &archive.Archiver{
-			DB: s.DB, Config: s.Config.Batch.Archive, Paths: s.Config.Batch.Paths, ClaimLease: s.Config.Batch.Processing.ClaimLease, Log: s.Log, Version: m.Version,
+			DB: s.DB, Config: s.Config.Batch.Archive, Paths: s.Config.Batch.Paths, Second: s.Config.Batch.Copy.Place(), ClaimLease: s.Config.Batch.Processing.ClaimLease, Log: s.Log, Version: m.Version,
 		},
 	}
 	if e.Before, err = cmdline.DayOlderThan(c.String("older-than"), s.Config.Now()); err != nil {

@@ -40,13 +40,15 @@ type opened struct {
 
 // CreateMarker makes an existing folder a place for copies.
 func CreateMarker(dir string) error {
-	err := files.WriteNew(filepath.Join(dir, MarkerName), files.FileMode, func(w io.Writer) error {
-		_, err := io.WriteString(w, markerText)
-		return err
-	})
+	err := files.WriteNew(filepath.Join(dir, MarkerName), files.FileMode, writeMarker)
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}
+	return err
+}
+
+func writeMarker(w io.Writer) error {
+	_, err := io.WriteString(w, markerText)
 	return err
 }
 
@@ -77,10 +79,24 @@ func (f *Folder) Check(context.Context) error {
 		err = fmt.Errorf("%s has no %s", f.output.Name(), MarkerName)
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w: mount its volume; if this is the right folder and new, `touch %s`",
+		return fmt.Errorf("%w: %w: mount its volume; if this is the right folder and new, `touch %s`, and `noggin copy verify` finds what it lacks",
 			ErrAway, err, files.ShellQuoted(filepath.Join(f.output.Name(), MarkerName)))
 	}
 	return nil
+}
+
+// IsBare tells whether the marker is empty: a person made it, as Check advises.
+func (f *Folder) IsBare() (bool, error) {
+	info, err := f.output.Lstat(MarkerName)
+	if err != nil {
+		return false, f.classify(err)
+	}
+	return info.Size() == 0, nil
+}
+
+// Mark writes the marker's text in the place of a bare one.
+func (f *Folder) Mark() error {
+	return f.classify(files.WriteReplacing(filepath.Join(f.output.Name(), MarkerName), files.FileMode, writeMarker))
 }
 
 // Put writes the object. It is on disk when Flush has returned nil. A folder cannot keep
