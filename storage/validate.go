@@ -216,6 +216,15 @@ var countChecks = []Check{
 	},
 }
 
+const (
+	suspectFiles = `SELECT f.record_tip AS tip, f.attachment_tip, f.path AS example FROM noggin_schema.former_files f
+		WHERE f.kind = 'suspect' AND f.validation <> 'suspect'` // those were current once
+	wholeBeside = `(EXISTS (SELECT FROM noggin_schema.attachments a
+			WHERE a.record_tip = f.record_tip AND a.attachment_tip = f.attachment_tip AND a.attachment_status = 'complete')
+		OR EXISTS (SELECT FROM noggin_schema.former_files w
+			WHERE w.record_tip = f.record_tip AND w.attachment_tip = f.attachment_tip AND w.kind = 'attachment'))`
+)
+
 var attachmentChecks = []Check{
 	{
 		Name: "complete_without_file", Message: "attachments are complete, but have no file path or size", Fixable: true,
@@ -235,8 +244,11 @@ var attachmentChecks = []Check{
 	},
 	{
 		Name: "suspect_beside_whole", Warning: true, Message: "files stand beside whole attachments: the platform served other bytes in their place, and they are not known to be whole",
-		query: `SELECT f.record_tip AS tip, f.attachment_tip, f.path AS example FROM noggin_schema.former_files f
-			WHERE f.kind = 'suspect' AND f.validation <> 'suspect'`, // those were current once
+		query: suspectFiles + ` AND ` + wholeBeside,
+	},
+	{
+		Name: "suspect_alone", Warning: true, Message: "attachments came, but are not known to be whole, and no whole file of them is there",
+		query: suspectFiles + ` AND NOT ` + wholeBeside,
 	},
 	{
 		Name: "unvalidated_pictures", Warning: true, Message: "pictures are complete, but nothing proves that their end is there",

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -22,7 +23,8 @@ import (
 type dropped struct {
 	storage.Attachment
 	ref         forms.AttachmentRef
-	first, last int // versions that name it
+	first, last int      // versions that name it
+	suspects    []string // SHA-256 of what came and is not known to be whole
 }
 
 // recordFormer takes files into the result that are not of the current version: those that
@@ -44,7 +46,7 @@ func (w *work) recordFormer(ctx context.Context) error {
 }
 
 // neverFetched returns the attachments that only former versions name and of which there
-// is no file, by their tips.
+// is no file, or only suspect ones, by their tips.
 func (w *work) neverFetched(ctx context.Context) (map[string]*dropped, error) {
 	missing := map[string]*dropped{}
 	for number, tip := range w.stored.Dropped {
@@ -58,10 +60,10 @@ func (w *work) neverFetched(ctx context.Context) (map[string]*dropped, error) {
 		return nil, err
 	}
 	for _, f := range former {
-		delete(missing, f.AttachmentTip)
+		there(missing, f.AttachmentTip, f.Kind, f.SHA256)
 	}
 	for _, f := range w.result.Found {
-		delete(missing, f.AttachmentTip)
+		there(missing, f.AttachmentTip, f.Kind, f.SHA256)
 	}
 	for _, a := range w.stored.Attachments {
 		delete(missing, a.Tip)
@@ -118,29 +120,46 @@ func (w *work) correctVersions(ctx context.Context, found []storage.FoundFile) e
 	return nil
 }
 
+// there takes an attachment of which there is a file from the missing ones, unless that
+// file is suspect.
+func there(missing map[string]*dropped, tip, kind, sum string) {
+	switch d := missing[tip]; {
+	case d == nil:
+	case kind == "suspect":
+		d.suspects = append(d.suspects, sum)
+	default:
+		delete(missing, tip)
+	}
+}
+
 // fetchDropped gets an attachment that only former versions name. It is kept as suspect
-// when it is not known to be whole. After a failure that may pass, the record is asked for
-// again the next day.
+// when it is not known to be whole; each asking tries to get it whole. After its first
+// suspect, and after a failure that may pass, the record is asked for again the next day.
 func (w *work) fetchDropped(ctx context.Context, d *dropped) error {
 	got, err := receive(ctx, w.run.client, w.run.output, d.ref)
 	if err != nil {
 		return w.notFetched(ctx, d.Tip, err)
 	}
 	defer got.temp.Discard()
-	kind := "attachment"
+	kind, size, sum := "attachment", got.temp.Size(), got.temp.SHA256()
 	whole, err := w.isWhole(ctx, &d.Attachment, d.ref, &got)
 	switch {
 	case errors.Is(err, errNotCompared):
 		return nil
 	case err != nil:
 		return err
+	case !whole && slices.Contains(d.suspects, sum):
+		return nil // the platform has nothing better
 	case !whole:
 		kind = "suspect"
 	}
-	size, sum := got.temp.Size(), got.temp.SHA256()
 	kept, err := w.folder.Keep(got.temp, w.nameOf(&d.Attachment, d.ref, got.Ext), forms.TipSuffix(d.Tip))
 	if err != nil {
 		return w.notFetched(ctx, d.Tip, err)
+	}
+	if !whole {
+		w.result.Again = w.result.Again || len(d.suspects) == 0
+		w.fail(d.Tip, "validation", fmt.Errorf("the attachment of a former version is not known to be whole: %s; it is kept as suspect in %s", got.Reason, kept.Path))
 	}
 	w.run.fileDone(size)
 	w.run.log.Info("an attachment of a former version is kept", "tip", w.claim.Tip, "attachment", d.Tip, "path", kept.Path, "kind", kind, "run_id", w.run.id)

@@ -1,6 +1,7 @@
 package process_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -145,14 +146,40 @@ func TestAnAttachmentThatIsRemovedBeforeItCameIsKept(t *testing.T) {
 	kept(t, m, removed, "1-1")
 }
 
-// Bytes that are not whole are evidence too.
-func TestABrokenAttachmentOfAnOlderAnswerIsKeptAsSuspect(t *testing.T) {
+// Bytes that are not whole are evidence too. They end no asking for whole ones.
+func TestABrokenAttachmentOfAnOlderAnswerIsKeptAsSuspectUntilAWholeOneComes(t *testing.T) {
 	t.Parallel()
 	m, _, removed := oldest(t)
-	m.Server.SetFaults(apitest.Fault{Kind: "stale", On: apitest.OnRecord}, apitest.Fault{Kind: "cut-picture", On: apitest.OnMedia})
+	ask := func(opts process.Options, want string, faults ...apitest.Fault) {
+		t.Helper()
+		m.Server.SetFaults(faults...)
+		if s := m.MustRun(opts); s.AskedAgain != 1 || s.Unsuccessful() != 0 {
+			t.Errorf("summary %+v\n%s", s, m.Logged)
+		}
+		photographs, _ := filesOf(m)
+		got := m.Value(`SELECT concat_ws(' ', count(*) FILTER (WHERE kind = 'suspect'), count(*) FILTER (WHERE kind = 'attachment'),
+			(SELECT count(*) FROM noggin_schema.processing_errors WHERE attachment_tip = '` + removed + `' AND error_type = 'validation'),
+			(SELECT due_at < now() + interval '2 days' FROM noggin_schema.refreshes)) FROM noggin_schema.former_files`)
+		if got = fmt.Sprint(got, " ", len(photographs)); got != want {
+			t.Errorf("suspect ones, whole ones, failures, due soon, files on disk: %s, want %s\n%s", got, want, m.Logged)
+		}
+	}
+	due, tip := process.Options{UntilEmpty: true}, process.Options{Selector: m.Only(0)}
 	m.PassDays("2")
-	m.MustRun(process.Options{UntilEmpty: true})
+	ask(due, "1 0 1 t 2", apitest.Fault{Kind: "stale", On: apitest.OnRecord}, apitest.Fault{Kind: "cut-picture"})
 	if got, want := m.Value(formerAttachments), "suspect "+removed+" number 2 attachments validation_failed image/jpeg v2-2"; got != want {
 		t.Errorf("the former attachments are %q, want %q\n%s", got, want, m.Logged)
+	}
+	m.PassDays("2")
+	ask(due, "1 0 1 f 2", apitest.Fault{Kind: "cut-picture"}) // the same bytes
+	ask(tip, "2 0 2 f 3", apitest.Fault{Kind: "cut-picture", Keep: 0.7})
+	ask(tip, "2 1 2 f 4")
+	if sum := m.Value(`SELECT hash_sha256 FROM noggin_schema.former_files WHERE kind = 'attachment'`); sum != m.Server.MediaSHA256(removed) {
+		t.Errorf("the former attachment has SHA-256 %s, want %s", sum, m.Server.MediaSHA256(removed))
+	}
+	m.Server.ResetStats()
+	ask(tip, "2 1 2 f 4")
+	if n := m.MediaRequests(); n != 0 {
+		t.Errorf("%d requests for what is there", n)
 	}
 }

@@ -230,6 +230,7 @@ var dataRemedies = map[string]string{
 	"kept_pages":                   fixData + " (fetches them again, and keeps the pages)",
 	"suspect_attachments":          "`noggin process --tip TIP` asks for them again, and keeps a whole file beside the suspect one",
 	"suspect_beside_whole":         "look at both files; the attachment itself stays what it was. `noggin process --tip TIP --refresh --media` compares again",
+	"suspect_alone":                "`noggin process --tip TIP` asks for them again, and keeps a whole file beside the suspect one",
 	"unvalidated_pictures":         "look at them: `noggin report attachments` lists them",
 	"shared_file":                  "`noggin process --tip TIP`, for each of the records",
 	"orphaned_attachments":         fixData + " (puts their records into the queue)",

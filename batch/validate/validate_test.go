@@ -178,7 +178,9 @@ var brokenData = []struct {
 	{check: "kept_pages", fixed: true, statement: `UPDATE attachments SET content_type = 'application/xml' WHERE record_tip = '$28'`},
 	{check: "suspect_attachments", statement: `UPDATE attachments SET attachment_validation_status = 'suspect' WHERE record_tip = '$23'`},
 	{check: "suspect_beside_whole", statement: `INSERT INTO former_files (path, record_tip, kind, attachment_tip, first_version, last_version, validation, size_bytes, hash_sha256)
-		VALUES ('a/suspect.jpg', '$23', 'suspect', 'x', 1, 1, 'validation_failed', 1, 'h')`},
+		SELECT 'a/suspect.jpg', record_tip, 'suspect', attachment_tip, 1, 1, 'validation_failed', 1, 'h' FROM attachments WHERE record_tip = '$23' LIMIT 1`},
+	{check: "suspect_alone", statement: `INSERT INTO former_files (path, record_tip, kind, attachment_tip, first_version, last_version, validation, size_bytes, hash_sha256)
+		VALUES ('a/alone.jpg', '$23', 'suspect', 'x', 1, 1, 'validation_failed', 1, 'h')`},
 	{check: "unvalidated_pictures", statement: `UPDATE attachments SET attachment_validation_status = 'not_validated', content_type = 'image/tiff' WHERE record_tip = '$24'`},
 	{check: "shared_file", statement: `UPDATE attachments SET file_path = 'a/b.jpg' WHERE record_tip = '$20'`},
 	{check: "orphaned_attachments", fixed: true, statement: `INSERT INTO attachments (record_tip, attachment_tip, attachment_sequence, field_name) VALUES ('orphan', 'x', 1, 'f')`},
