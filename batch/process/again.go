@@ -123,7 +123,7 @@ func (w *work) writeReport(ctx context.Context) error {
 // take its place. A copy that a killed run made is used.
 func (w *work) keepFormerReport() error {
 	m := w.stored.Marks
-	if m.ReportPath == nil || m.ReportSHA256 == nil || m.ReportSize == nil || m.ReportShows >= m.Version {
+	if m.ReportPath == nil || m.ReportSHA256 == nil || m.ReportSize == nil || m.ReportShows == m.Version {
 		return nil
 	}
 	former := storage.FormerFile{
