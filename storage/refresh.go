@@ -115,8 +115,8 @@ func (db *DB) scheduleRefreshes(ctx context.Context, tx *sqlx.Tx, results []Resu
 	}
 	if _, err := tx.ExecContext(ctx, db.sql(`
 		INSERT INTO noggin_schema.refreshes AS r (record_tip, due_at, step, version_at, asked_at, last_status)
-		SELECT f.tip, CASE WHEN f.done THEN CASE WHEN f.again THEN now() + interval '1 day' ELSE next.due_at END END, coalesce(next.step, 0),
-		       f.version_at, now(), f.http_status
+		SELECT f.tip, CASE WHEN f.done THEN CASE WHEN NOT f.again THEN next.due_at WHEN cardinality($1::float8[]) > 0 THEN now() + interval '1 day' END END,
+		       coalesce(next.step, 0), f.version_at, now(), f.http_status
 		FROM (SELECT d.tip, d.processing_status = 'complete' AS done, v.again, v.http_status, coalesce(`+versionStored+`, o.version_at, now()) AS version_at
 			FROM noggin_schema.noggin_data d
 			JOIN jsonb_to_recordset($3::jsonb) AS v (tip text, again boolean, http_status integer) ON v.tip = d.tip

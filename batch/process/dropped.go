@@ -147,7 +147,7 @@ func (w *work) fetchDropped(ctx context.Context, d *dropped) error {
 	case errors.Is(err, errNotCompared):
 		return nil
 	case err != nil:
-		return err
+		return w.notFetched(ctx, d.Tip, err)
 	case !whole && slices.Contains(d.suspects, sum):
 		return nil // the platform has nothing better
 	case !whole:
@@ -171,14 +171,17 @@ func (w *work) fetchDropped(ctx context.Context, d *dropped) error {
 }
 
 // notFetched notes that an attachment of a former version could not be got, when that is the
-// API's failure or another file is in the way. Any other error is returned.
+// API's failure, it asks for a pause that outlasts the attempts, or another file is in the
+// way. Any other error is returned.
 func (w *work) notFetched(ctx context.Context, tip string, err error) error {
 	var apiErr *api.Error
-	failed := ctx.Err() == nil && errors.As(err, &apiErr) && gate.ClassOf(err) != gate.NoFailure
+	failed := ctx.Err() == nil && errors.As(err, &apiErr)
+	pause := failed && apiErr.Class == api.ClassRateLimited
+	failed = failed && (pause || gate.ClassOf(err) != gate.NoFailure)
 	if !failed && !errors.Is(err, files.ErrObstacle) {
 		return err
 	}
-	w.result.Again = w.result.Again || failed && gate.ClassOf(err) == gate.Passing
+	w.result.Again = w.result.Again || pause || failed && gate.ClassOf(err) == gate.Passing
 	w.fail(tip, kindOf(err), err)
 	return nil
 }

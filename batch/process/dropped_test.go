@@ -146,6 +146,45 @@ func TestAnAttachmentThatIsRemovedBeforeItCameIsKept(t *testing.T) {
 	kept(t, m, removed, "1-1")
 }
 
+// The record is complete without it.
+func TestAnAttachmentOfAFormerVersionThatDoesNotComeIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		fault   apitest.Fault
+		refresh process.Refresh
+		due     string
+	}{
+		"a failure that passes":              {apitest.Fault{Status: 503}, process.DefaultRefresh(), "true"},
+		"a pause that the API asks for":      {apitest.Fault{Status: 429, RetryAfter: "1"}, process.DefaultRefresh(), "true"},
+		"complete records are not asked for": {apitest.Fault{Status: 503}, process.Refresh{}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := batchtest.NewQueue(t, batchtest.PhotoWorld(1, 2))
+			m.Refresh = test.refresh
+			record := m.Server.Record(0)
+			removed := record.Attachments[1].Tip
+			m.Server.AddFault(apitest.Fault{Status: 503, On: apitest.OnMedia, Tips: []string{removed}})
+			m.MustRun(process.Options{UntilEmpty: true})
+			test.fault.On, test.fault.Tips = apitest.OnMedia, []string{removed}
+			m.Server.SetFaults(test.fault)
+			m.Server.Edit(record.Tip, apitest.Edit{Remove: []string{removed}})
+			m.MakeDue()
+			if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 1 || s.Unsuccessful() != 0 {
+				t.Errorf("summary %+v\n%s", s, m.Logged)
+			}
+			if due := m.Value(`SELECT coalesce((due_at < now() + interval '2 days')::text, '') FROM noggin_schema.refreshes`); due != test.due {
+				t.Errorf("it is due the next day: %q, want %q", due, test.due)
+			}
+			m.Server.ClearFaults()
+			if s := m.MustRun(process.Options{Selector: m.Only(0)}); s.Complete != 1 {
+				t.Errorf("summary %+v\n%s", s, m.Logged)
+			}
+			kept(t, m, removed, "1-1")
+		})
+	}
+}
+
 // Bytes that are not whole are evidence too. They end no asking for whole ones.
 func TestABrokenAttachmentOfAnOlderAnswerIsKeptAsSuspectUntilAWholeOneComes(t *testing.T) {
 	t.Parallel()
