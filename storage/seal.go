@@ -77,6 +77,7 @@ type SealFile struct {
 	First        int        `db:"first_version"`
 	Last         *int       `db:"last_version"` // nil: it belongs to the current version
 	ArchiveID    *int64     `db:"archive_id"`
+	Held         bool       `db:"held"`     // its archive was written and holds something of the record
 	Lost         string     `db:"lost"`     // the archive with which it was given up, and why
 	Complete     bool       `db:"complete"` // false: it is fetched again
 }

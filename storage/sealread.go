@@ -149,15 +149,21 @@ func lostWith(file string) string {
 	return `coalesce((SELECT concat(v.name, ': ', v.lost_reason) FROM noggin_schema.archives v WHERE v.id = ` + file + `.archive_id AND v.lost_at IS NOT NULL), '')`
 }
 
+// heldBy tells whether the archive that a file is said to be in holds anything of its record.
+func heldBy(file string) string {
+	return `EXISTS (SELECT FROM noggin_schema.archive_records h JOIN noggin_schema.archives v ON v.id = h.archive_id
+		WHERE h.record_tip = ` + file + `.record_tip AND h.archive_id = ` + file + `.archive_id AND v.state <> 'writing')`
+}
+
 func (db *DB) sealFiles(ctx context.Context, q sqlx.QueryerContext, tips []string) (files []SealFile, err error) {
 	err = sqlx.SelectContext(ctx, q, &files, db.sql(`
 		SELECT a.record_tip, a.attachment_tip, coalesce(a.file_path, '') AS path, coalesce(a.file_size_bytes, -1) AS size_bytes,
 		       lower(a.file_hash_sha256) AS hash_sha256, a.download_completed_at AS downloaded_at, coalesce(a.first_version, 1) AS first_version,
-		       NULL::integer AS last_version, a.archive_id, a.attachment_status = 'complete' AS complete, `+lostWith("a")+` AS lost
+		       NULL::integer AS last_version, a.archive_id, a.attachment_status = 'complete' AS complete, `+heldBy("a")+` AS held, `+lostWith("a")+` AS lost
 		FROM noggin_schema.attachments a
 		WHERE a.record_tip = ANY($1::text[]) AND a.file_hash_sha256 <> ''
 		UNION ALL
-		SELECT f.record_tip, f.attachment_tip, f.path, f.size_bytes, lower(f.hash_sha256), f.downloaded_at, f.first_version, f.last_version, f.archive_id, true, `+lostWith("f")+`
+		SELECT f.record_tip, f.attachment_tip, f.path, f.size_bytes, lower(f.hash_sha256), f.downloaded_at, f.first_version, f.last_version, f.archive_id, true, `+heldBy("f")+`, `+lostWith("f")+`
 		FROM noggin_schema.former_files f WHERE f.record_tip = ANY($1::text[]) AND f.kind <> 'report' AND f.hash_sha256 <> ''
 		ORDER BY record_tip, attachment_tip, path`), pq.Array(tips))
 	return files, err

@@ -150,6 +150,7 @@ func TestEveryChangeIsFound(t *testing.T) {
 	t.Parallel()
 	const aTip = `(SELECT min(record_tip) FROM noggin_schema.record_versions)`
 	s := newSealed(t, 6)
+	s.Execute(`INSERT INTO noggin_schema.archives (name, path, month, state) VALUES ('noggin-2025-03.tar.zst', '/archive', '2025-03', 'done'), ('noggin-2025-04.tar.zst', '/archive', '2025-04', 'writing')`)
 	held := s.hold(s.seal().Checkpoint)
 	s.backUp()
 	published := filepath.Join(t.TempDir(), "published")
@@ -193,6 +194,11 @@ func TestEveryChangeIsFound(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, "file", photograph + " is missing"},
+		{"a photograph is said to be in an archive that has nothing of the record", change(`UPDATE noggin_schema.attachments SET archive_id = (SELECT min(id) FROM noggin_schema.archives)
+			WHERE file_path = '` + photograph + `'`), "file", photograph + " is said to be in an archive, which has nothing"},
+		{"a photograph is said to be in an archive that is not written", change(`INSERT INTO noggin_schema.archive_records
+			SELECT record_tip, (SELECT max(id) FROM noggin_schema.archives) FROM noggin_schema.attachments WHERE file_path = '` + photograph + `';
+			UPDATE noggin_schema.attachments SET archive_id = (SELECT max(id) FROM noggin_schema.archives) WHERE file_path = '` + photograph + `'`), "file", photograph + " is said to be in an archive, which has nothing"},
 		{"a photograph is changed with its row", s.forgePhotograph, "attachment", photograph},
 		{"an attachment is dropped", change(`DELETE FROM noggin_schema.attachments WHERE file_path = '` + photograph + `'`), "attachment", "is gone"},
 		{"a payload is changed", change(`UPDATE noggin_schema.noggin_data SET payload = jsonb_set(payload, '{jobNumber}', '"J-0"') WHERE tip = ` + aTip), "payload", "leaf 0, record"},

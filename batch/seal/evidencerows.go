@@ -263,7 +263,7 @@ func unproved(tip string, r rows) (found []flaw) {
 }
 
 // compareFiles reads the files on disk that a leaf names. Files in archives are compared
-// with their archives.
+// with their archives, which does not find those of records that no archive has anything of.
 func (c *evidence) compareFiles(ctx context.Context, l leaf, r rows) (found []flaw, n, bytes int64, err error) {
 	for _, a := range l.Attachments {
 		if ctx.Err() != nil {
@@ -273,10 +273,14 @@ func (c *evidence) compareFiles(ctx context.Context, l leaf, r rows) (found []fl
 		if at < 0 {
 			continue
 		}
-		path := r.files[l.Tip][at].Path
-		if r.files[l.Tip][at].ArchiveID != nil {
-			if with := r.files[l.Tip][at].Lost; with != "" {
-				found = append(found, flaw{"lost", path + " was lost with " + with})
+		f := r.files[l.Tip][at]
+		path := f.Path
+		if f.ArchiveID != nil {
+			switch {
+			case f.Lost != "":
+				found = append(found, flaw{"lost", path + " was lost with " + f.Lost})
+			case !f.Held:
+				found = append(found, flaw{"file", path + " is said to be in an archive, which has nothing of the record"})
 			}
 			continue
 		}
