@@ -46,6 +46,16 @@ func (db *DB) SealHeads(ctx context.Context, log int) (heads []SealHead, err err
 	return heads, err
 }
 
+// SealPublished tells whether a checkpoint of the log was in the folder of checkpoints, as
+// the database knows it: a run that wrote one ended, or [seal] publish took it.
+func (db *DB) SealPublished(ctx context.Context, log SealLog) (published bool, err error) {
+	err = db.get(ctx, "look whether a checkpoint was published", &published, `
+		SELECT EXISTS (SELECT FROM noggin_schema.seal_checkpoints WHERE log_id = $1 AND published_at IS NOT NULL)
+		    OR EXISTS (SELECT FROM noggin_schema.runs WHERE command = 'seal' AND exit_code IN (0, 3)
+		               AND summary->>'log' = $2 AND summary->>'checkpoint' <> '')`, log.ID, log.Origin)
+	return published, err
+}
+
 // SealTiles reads tiles of a log. Missing ones are left out.
 func (db *DB) SealTiles(ctx context.Context, log int, wanted []SealTile) (tiles []SealTile, err error) {
 	err = db.read(ctx, "read the tree", func(ctx context.Context) (err error) {

@@ -246,6 +246,7 @@ func (p planner) closeGap() []PlanStep {
 		},
 		{
 			Title:    "Start again, on every host",
+			Notes:    []string{"`noggin seal` needs the checkpoints in " + p.paths.Checkpoints + ". If they are lost, first: `" + p.noggin + " copy restore --checkpoints`."},
 			Commands: []string{"systemctl start noggin.target"},
 		},
 	}

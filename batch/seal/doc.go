@@ -13,7 +13,7 @@
 //
 // What the folder of checkpoints knows and the database does not, because an older backup
 // was restored, is taken back from there (settle.go). Without the leaves a new log begins,
-// whose first leaf says why.
+// whose first leaf says why. Without published checkpoints nothing is sealed.
 //
 // Invariants:
 //

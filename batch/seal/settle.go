@@ -15,7 +15,7 @@ import (
 
 // settle finds the log to append to. The one in the database must continue what is
 // published. Where it is shorter, because a backup was restored, it is completed from the
-// kept leaves; without them a new log begins.
+// kept leaves; without them a new log begins. Without its checkpoints it is not appended to.
 func (r *run) settle(ctx context.Context, newLog string) error {
 	if err := files.MakeFolders(r.Checkpoints); err != nil {
 		return files.WrapDisk("create folder", r.Checkpoints, err)
@@ -94,7 +94,12 @@ func (r *run) join(ctx context.Context, logs int) error {
 	newest := k.newest()
 	switch {
 	case newest == nil:
-		return nil
+		published, err := r.DB.SealPublished(ctx, r.log)
+		if err == nil && published { // else the first run did not come to its end
+			err = fmt.Errorf("nothing is sealed, as %s has no checkpoint of the log %s, of which some were published: mount its volume, or bring them back, from a second place by `noggin copy restore --checkpoints`; "+
+				"if they are lost, `noggin seal --new-log REASON` begins a new log openly", r.Checkpoints, r.log.Origin)
+		}
+		return err
 	case newest.N > head.N:
 		err := r.complete(ctx, k, head)
 		if errors.Is(err, errNoLeaves) {
