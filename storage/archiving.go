@@ -257,7 +257,7 @@ func (db *DB) noteFiles(ctx context.Context, what string, run, archive int64, cl
 }
 
 // AddArchivedFiles records files of the claimed records that the database does not
-// know and the archive holds. It may be repeated.
+// know and the archive holds. They are sealed. It may be repeated.
 func (db *DB) AddArchivedFiles(ctx context.Context, run, archive int64, claims []Claim, files []File) error {
 	_, err := db.noteFiles(ctx, "record the archive's files", run, archive, claims, files,
 		`INSERT INTO noggin_schema.attachments (record_tip, attachment_tip, attachment_sequence, field_name, filename, file_path,
@@ -267,12 +267,15 @@ func (db *DB) AddArchivedFiles(ctx context.Context, run, archive int64, claims [
 		FROM jsonb_to_recordset($3::jsonb) AS v (record_tip text, attachment_tip text, sequence integer, field text, path text,
 			size bigint, hash text, content_type text, validation text, former text)
 		WHERE v.attachment_tip <> '' AND v.former = '' AND v.record_tip = ANY($2::text[]) ON CONFLICT DO NOTHING`,
-		`INSERT INTO noggin_schema.former_files AS f (`+formerColumns+`)
+		`WITH v AS (SELECT * FROM jsonb_to_recordset($3::jsonb) AS v (record_tip text, attachment_tip text, sequence integer, field text, path text,
+			size bigint, hash text, content_type text, validation text, former text, first_version integer, last_version integer)
+			WHERE v.former <> '' AND v.record_tip = ANY($2::text[])),
+		due AS (INSERT INTO noggin_schema.seal_due AS s (record_tip) SELECT DISTINCT v.record_tip FROM v WHERE v.former = 'attachment' ORDER BY 1
+			ON CONFLICT (record_tip) DO UPDATE SET marks = s.marks + 1)
+		INSERT INTO noggin_schema.former_files AS f (`+formerColumns+`)
 		SELECT v.path, v.record_tip, v.former, v.attachment_tip, v.sequence, v.field, v.validation, v.size, v.hash, v.content_type, $1::bigint, NULL::timestamptz,
 			v.first_version, v.last_version
-		FROM jsonb_to_recordset($3::jsonb) AS v (record_tip text, attachment_tip text, sequence integer, field text, path text,
-			size bigint, hash text, content_type text, validation text, former text, first_version integer, last_version integer)
-		WHERE v.former <> '' AND v.record_tip = ANY($2::text[]) ON CONFLICT DO NOTHING`,
+		FROM v ON CONFLICT DO NOTHING`,
 		`UPDATE noggin_schema.noggin_data d SET report_path = v.path, report_size_bytes = v.size, report_hash_sha256 = v.hash, report_archive_id = $1::bigint
 		FROM jsonb_to_recordset($3::jsonb) AS v (record_tip text, attachment_tip text, path text, size bigint, hash text, former text)
 		WHERE d.tip = v.record_tip AND v.attachment_tip = '' AND v.former = '' AND d.tip = ANY($2::text[]) AND d.report_archive_id IS NULL`,

@@ -71,6 +71,7 @@ func TestFormerFilesAreArchivedAndComeBackLikeOthers(t *testing.T) {
 	}
 	known := s.scalar(`SELECT count(*) FROM former_files`)
 	s.exec(`DELETE FROM former_files`)
+	s.exec(`DELETE FROM seal_due`)
 	for _, name := range []string{"noggin-2025-03-3.tar.zst"} {
 		if cautious, err := s.Register(t.Context(), RegisterOptions{File: s.Paths.Archive + "/" + name}); err != nil || cautious.UnknownFiles != known ||
 			s.scalar(`SELECT count(*) FROM former_files`) != 0 {
@@ -82,5 +83,8 @@ func TestFormerFilesAreArchivedAndComeBackLikeOthers(t *testing.T) {
 	}
 	if n := s.scalar(`SELECT count(*) FROM former_files WHERE archive_id IS NOT NULL`); n != known {
 		t.Errorf("after registering the archive the database knows %d former files, want %d", n, known)
+	}
+	if n := s.scalar(`SELECT count(*) FROM seal_due`); n != 2 {
+		t.Errorf("%d records have files to be sealed, want 2", n)
 	}
 }

@@ -102,7 +102,8 @@ func newLeaf(v storage.SealVersion, files []storage.SealFile, now time.Time) lea
 		current := f.Last == nil && f.Complete && (v.Current || f.First <= v.Version)
 		// Also of the current version, whose attachment may have got other bytes.
 		former := f.Last != nil && f.First <= v.Version && v.Version <= *f.Last
-		if v.Kind == kindVersion && (current || former) {
+		// An answer that never was current has those that nothing before it names.
+		if v.Kind == kindVersion && (current || former) || former && f.First == v.Version {
 			l.Attachments = append(l.Attachments, leafFile{timeText(f.DownloadedAt), f.SHA256, f.Size, f.Tip})
 		}
 	}

@@ -425,6 +425,9 @@ func TestDoubtfulBytesBesideTheCurrentVersionAreSealed(t *testing.T) {
 	if n := s.Value(unsealed); n != "0" {
 		t.Errorf("%s files are not in the log", n)
 	}
+	if area := s.look(); len(area.Findings) > 0 {
+		t.Errorf("found %+v", area.Findings)
+	}
 }
 
 // A version that was sealed and then got other bytes is sealed with them, also when another
@@ -451,6 +454,34 @@ func TestBytesOfAVersionThatWasSealedBeforeAreSealed(t *testing.T) {
 	s.seal()
 	if n := s.Value(unsealed); n != "0" {
 		t.Errorf("%s files are not in the log", n)
+	}
+	if area := s.look(); len(area.Findings) > 0 {
+		t.Errorf("found %+v", area.Findings)
+	}
+}
+
+// An attachment that only an answer from before the current one names is in the log too.
+func TestAnAttachmentThatOnlyAnOlderAnswerNamesIsSealed(t *testing.T) {
+	t.Parallel()
+	s := newSealed(t, 1)
+	record := s.Server.Record(0)
+	s.Server.Edit(record.Tip, apitest.Edit{Add: []string{record.Attachments[0].Field}})
+	attachments := s.Server.Record(0).Attachments
+	s.Server.Edit(record.Tip, apitest.Edit{Remove: []string{attachments[len(attachments)-1].Tip}})
+	s.MustRun(process.Options{UntilEmpty: true, Refresh: true})
+	s.seal()
+	s.Server.AddFault(apitest.Fault{Kind: "stale"})
+	s.MustRun(process.Options{UntilEmpty: true, Refresh: true})
+	if n := s.Value(`SELECT count(*) FROM noggin_schema.former_files WHERE kind = 'attachment'`); n != "1" {
+		t.Fatalf("%s former attachments: the test shows nothing", n)
+	}
+	s.seal()
+	if n := s.Value(`SELECT count(*) FROM noggin_schema.former_files f WHERE NOT EXISTS (
+		SELECT FROM noggin_schema.seal_leaves l WHERE l.record_tip = f.record_tip AND strpos(l.leaf, f.hash_sha256) > 0) AND f.kind <> 'report'`); n != "0" {
+		t.Errorf("%s files are not in the log", n)
+	}
+	if area := s.look(); len(area.Findings) > 0 {
+		t.Errorf("found %+v", area.Findings)
 	}
 }
 
