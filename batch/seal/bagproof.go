@@ -206,7 +206,6 @@ func (b *BagProof) record(r exported, p *proofs, sums map[string]string, absent 
 		switch {
 		case proves(leaves, f.AttachmentTip, sum):
 			b.FilesProved++
-		case f.Kind == "suspect": // it was never the attachment, so it is in no leaf
 		case unsealed:
 			unproved = true
 		default:
@@ -215,12 +214,18 @@ func (b *BagProof) record(r exported, p *proofs, sums map[string]string, absent 
 	}
 	current := ""
 	for _, v := range r.Versions {
-		if v.Version == r.Version {
+		switch {
+		case v.Version == r.Version:
 			current = v.SHA256
+		case lastOf(leaves, v.SHA256) < 0 && !unsealed:
+			b.problem("the log has no version of %s with the answer that is version %d in the bag: its SHA-256 is %.64s", name, v.Version, v.SHA256)
 		}
 		if first := firstReceived(leaves, v.SHA256); v.FetchedAt != nil && timeText(v.FetchedAt) < first {
 			b.problem("version %d of %s is said to be fetched %s: the log says %s", v.Version, name, timeText(v.FetchedAt), first)
 		}
+	}
+	if newer, surely := replacedBy(leaves, current); surely {
+		b.problem("the log has a later answer of %s than the current one in the bag: its SHA-256 is %s", name, newer.BodySHA256)
 	}
 	last := lastOf(leaves, current)
 	switch {

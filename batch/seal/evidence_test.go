@@ -238,7 +238,14 @@ func TestEveryChangeIsFound(t *testing.T) {
 		{"another answer becomes the current version", change(`SET session_replication_role = replica;
 			INSERT INTO noggin_schema.record_versions (record_tip, version, kind, sid, payload_sha256, answer, size_bytes, hash_sha256, fetched_at)
 			SELECT record_tip, 2, kind, sid, payload_sha256, (SELECT answer FROM noggin_schema.record_versions ORDER BY record_tip DESC LIMIT 1), size_bytes, hash_sha256, fetched_at
-			FROM noggin_schema.record_versions WHERE record_tip = ` + aTip + `; UPDATE noggin_schema.noggin_data SET version = 2 WHERE tip = ` + aTip), "unproved", "its current version 2"},
+			FROM noggin_schema.record_versions WHERE record_tip = ` + aTip + `; UPDATE noggin_schema.noggin_data SET version = 2 WHERE tip = ` + aTip), "unproved", "version 2 has a body"},
+		{"a version is put beside the current one", change(`SET session_replication_role = replica;
+			INSERT INTO noggin_schema.record_versions (record_tip, version, kind, sid, payload_sha256, answer, size_bytes, hash_sha256, fetched_at)
+			SELECT record_tip, 2, kind, sid, sha256('forged'), (SELECT answer FROM noggin_schema.record_versions ORDER BY record_tip DESC LIMIT 1), size_bytes, hash_sha256, fetched_at
+			FROM noggin_schema.record_versions WHERE record_tip = ` + aTip), "unproved", "version 2 has a body"},
+		{"a photograph is put into the past", change(`SET session_replication_role = replica;
+			INSERT INTO noggin_schema.former_files (path, record_tip, kind, attachment_tip, first_version, last_version, size_bytes, hash_sha256)
+			VALUES ('forged.jpg', ` + aTip + `, 'attachment', 'forged', 1, 1, 1, repeat('ab', 32))`), "unproved", "forged.jpg has"},
 		{"a leaf is added", change(`INSERT INTO noggin_schema.seal_leaves SELECT log_id, 6, record_tip, claim, leaf FROM noggin_schema.seal_leaves WHERE position = 5`), "leaf_unsigned", "leaf 6 of"},
 		{"the log is made anew", func() { s.forgePhotograph(); s.forge() }, "checkpoint", "the first that does not match is"},
 		{"a record is dropped and the log made anew", func() {
@@ -258,6 +265,54 @@ func TestEveryChangeIsFound(t *testing.T) {
 		if area := s.look(held); len(area.Findings) > 0 {
 			t.Fatalf("after %s was undone: %+v", one.name, area.Findings)
 		}
+	}
+}
+
+// An answer that was modified before the sealed current one never becomes the current one.
+func TestAnEarlierAnswerThatBecomesTheCurrentOneAgainIsFound(t *testing.T) {
+	t.Parallel()
+	s := newSealed(t, 2)
+	s.seal()
+	s.edit(1)
+	held := s.hold(s.seal().Checkpoint)
+	if area := s.look(held); len(area.Findings) > 0 {
+		t.Fatalf("found %+v", area.Findings)
+	}
+	for status, want := range map[string]string{"complete": "current_older", "skipped": "current_older"} {
+		s.Execute(`SET session_replication_role = replica; UPDATE noggin_schema.noggin_data SET version = 1, processing_status = '` + status + `' WHERE version = 2 OR tip IN (SELECT record_tip FROM noggin_schema.record_versions WHERE version = 2)`)
+		if got := finding(s.look(held), want); got.Count != 1 || got.Severity != validate.SeverityError || !strings.Contains(got.Examples[0], "its current version 1 was modified") {
+			t.Errorf("as %s: %+v", status, got)
+		}
+	}
+	// The version that followed is not in a restored database until it is fetched again.
+	s.Execute(`DELETE FROM noggin_schema.record_versions WHERE version = 2`)
+	if got := checks(s.look(held)); slices.Contains(got, "current_older") || slices.Contains(got, "current_again") {
+		t.Errorf("found %q", got)
+	}
+}
+
+// What may be noggin's own work is a warning.
+func TestWhatNogginItselfMayHaveDoneAccusesNobody(t *testing.T) {
+	t.Parallel()
+	s := newSealed(t, 2)
+	s.seal()
+	s.Server.Edit(s.Server.Record(0).Tip, apitest.Edit{Set: map[string]any{"jobNumber": "J-79"}, Add: []string{s.Server.Record(0).Attachments[0].Field}})
+	s.Server.AddFault(apitest.Fault{Status: 404, On: apitest.OnMedia})
+	s.Execute(`UPDATE noggin_schema.refreshes SET due_at = now()`)
+	s.MustRun(process.Options{UntilEmpty: true, Refresh: true})
+	if got := s.Value(`SELECT processing_status FROM noggin_schema.noggin_data WHERE version = 2`); got == "complete" {
+		t.Fatal("the record is complete: the test shows nothing")
+	}
+	s.Execute(`INSERT INTO noggin_schema.former_files (path, record_tip, kind, attachment_tip, first_version, last_version, size_bytes, hash_sha256)
+		SELECT 'found.jpg', max(tip), 'attachment', 'found', 7, 7, 1, repeat('ab', 32) FROM noggin_schema.noggin_data WHERE processing_status = 'complete'`)
+	area := s.look()
+	for _, check := range []string{"unsealed_answer", "unsealed_former"} {
+		if got := finding(area, check); got.Count != 1 || got.Severity != validate.SeverityWarning {
+			t.Errorf("%s: %+v", check, got)
+		}
+	}
+	if len(area.Findings) != 2 {
+		t.Errorf("found %+v", area.Findings)
 	}
 }
 

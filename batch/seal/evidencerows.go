@@ -16,6 +16,7 @@ import (
 
 	"noggin/batch/files"
 	"noggin/batch/forms"
+	"noggin/batch/validate"
 	"noggin/storage"
 )
 
@@ -31,18 +32,25 @@ type flaw struct{ check, what string }
 
 // flaws are the messages and remedies of the flaws.
 var flaws = map[string]struct{ message, remedy string }{
-	"leaf":        {"leaves in the database are damaged", rebuilt},
-	"record":      {"records that were sealed are gone", "restore them from a backup of the database"},
-	"body":        {"bodies that were sealed are gone or changed", "copy the row of record_versions back from a backup of the database"},
-	"time":        {"versions have other times than were sealed", "copy the row of record_versions back from a backup of the database"},
-	"attachment":  {"the database does not have attachments as they were sealed", "restore the rows and the files from backups of before the change"},
-	"file":        {"files differ from what was sealed", "copy them back from an archive or a copy; `noggin validate files --deep --fix` fetches lost ones again"},
-	"lost":        {"files that were sealed were given up with their archive", "an archive that turns up: `noggin archive register FILE`"},
-	"payload":     {"payloads differ from the bodies that were sealed", "find out who changed them; `noggin process --tip TIP` stores the current answer again"},
-	"columns":     {"columns differ from the bodies that were sealed", "find out who changed them, unless a form was changed in the configuration; `noggin process --tip TIP` stores the current answer again"},
-	"unproved":    {"complete records have answers or attachments that no leaf has, and nothing says that they are to be sealed", "find out who put them there: what noggin itself stores is marked to be sealed"},
-	"leaf_column": {"leaves stand under another record than they say", rebuilt},
+	"leaf":            {"leaves in the database are damaged", rebuilt},
+	"record":          {"records that were sealed are gone", "restore them from a backup of the database"},
+	"body":            {"bodies that were sealed are gone or changed", "copy the row of record_versions back from a backup of the database"},
+	"time":            {"versions have other times than were sealed", "copy the row of record_versions back from a backup of the database"},
+	"attachment":      {"the database does not have attachments as they were sealed", "restore the rows and the files from backups of before the change"},
+	"file":            {"files differ from what was sealed", "copy them back from an archive or a copy; `noggin validate files --deep --fix` fetches lost ones again"},
+	"lost":            {"files that were sealed were given up with their archive", "an archive that turns up: `noggin archive register FILE`"},
+	"payload":         {"payloads differ from the bodies that were sealed", "find out who changed them; `noggin process --tip TIP` stores the current answer again"},
+	"columns":         {"columns differ from the bodies that were sealed", "find out who changed them, unless a form was changed in the configuration; `noggin process --tip TIP` stores the current answer again"},
+	"unproved":        {"complete records have answers or files that no leaf has, and nothing says that they are to be sealed", "find out who put them there: what noggin itself stores is marked to be sealed"},
+	"leaf_column":     {"leaves stand under another record than they say", rebuilt},
+	"current_older":   {"the current answer of records is an earlier one than was sealed last", "find out who put it there; `noggin process --tip TIP` stores the platform's again"},
+	"current_again":   {"the current answer of records is one from before the one that was sealed last: the platform gave it again, or somebody put it there", "`noggin process --tip TIP` asks the platform"},
+	"unsealed_answer": {"records that were sealed have another answer, which is sealed once they are complete", "`noggin process --tip TIP` goes on with them; if it was not noggin that stored it, find out who did"},
+	"unsealed_former": {"former files are of versions that the database does not have, so no leaf has them: they were found on disk, or somebody put them there", "compare them with older backups"},
 }
+
+// doubts are the flaws that a mirror may have of which nobody changed anything.
+var doubts = []string{"current_again", "unsealed_answer", "unsealed_former"}
 
 // rows are what the database has of the records of a page.
 type rows struct {
@@ -150,6 +158,9 @@ type leafAt struct {
 
 func (c *evidence) report(log storage.SealLog, position int64, record string, f flaw) {
 	c.problem(f.check, flaws[f.check].message, fmt.Sprintf("%s leaf %d, record %s: %s", log.Origin, position, record, f.what), flaws[f.check].remedy)
+	if slices.Contains(doubts, f.check) {
+		c.found[f.check].Severity = validate.SeverityWarning
+	}
 }
 
 // compare returns the flaws of each leaf.
@@ -204,7 +215,7 @@ func compareRows(l leaf, r rows) (found []flaw) {
 	}
 	hasBody := func(v version) bool { return v.Body != nil && v.sum == l.BodySHA256 }
 	received := firstReceived(r.leaves[l.Tip], l.BodySHA256)
-	// After a restore a version is fetched again: later than its leaf says, and never before.
+	// After a restore a version is fetched again, later than its leaf says.
 	misdated := slices.IndexFunc(versions, func(v version) bool {
 		return hasBody(v) && (timeText(&v.FetchedAt) < received || timeText(v.ModifiedAt) != l.ModifiedAt)
 	})
@@ -244,19 +255,34 @@ func compareRows(l leaf, r rows) (found []flaw) {
 	return found
 }
 
-// unproved is what a complete record that is not due has now, and no leaf says: somebody
-// may have put it in the place of what was sealed.
+// unproved is what a record has and no leaf says, or only an earlier one than the last.
 func unproved(tip string, r rows) (found []flaw) {
-	at := slices.IndexFunc(r.versions[tip], func(v version) bool { return v.Current && v.Complete })
-	if at < 0 || r.due[tip] {
+	versions, leaves := r.versions[tip], r.leaves[tip]
+	at := slices.IndexFunc(versions, func(v version) bool { return v.Current })
+	if at < 0 {
 		return nil
 	}
-	if now := r.versions[tip][at]; !slices.ContainsFunc(r.leaves[tip], func(l leaf) bool { return l.BodySHA256 == now.sum }) {
-		found = append(found, flaw{"unproved", fmt.Sprintf("its current version %d has a body with SHA-256 %s", now.Version, now.sum)})
+	now, sealed := versions[at], lastOf(leaves, versions[at].sum) >= 0
+	switch newer, surely := replacedBy(leaves, now.sum); {
+	case newer == nil:
+	case sealed && slices.ContainsFunc(versions, func(v version) bool { return v.sum == newer.BodySHA256 }): // else a backup was restored
+		check := map[bool]string{true: "current_older", false: "current_again"}[surely]
+		found = append(found, flaw{check, fmt.Sprintf("its current version %d was modified %q, the one that was sealed last %q", now.Version, timeText(now.ModifiedAt), newer.ModifiedAt)})
+	case !sealed && !now.Complete && !r.due[tip]:
+		found = append(found, flaw{"unsealed_answer", fmt.Sprintf("version %d has a body with SHA-256 %s", now.Version, now.sum)})
+	}
+	if r.due[tip] || !now.Complete {
+		return found
+	}
+	for _, v := range versions {
+		if (v.Current || v.Body != nil) && lastOf(leaves, v.sum) < 0 {
+			found = append(found, flaw{"unproved", fmt.Sprintf("version %d has a body with SHA-256 %s", v.Version, v.sum)})
+		}
 	}
 	for _, f := range r.files[tip] {
-		if f.Last == nil && f.Complete && !proves(r.leaves[tip], f.Tip, f.SHA256) {
-			found = append(found, flaw{"unproved", fmt.Sprintf("%s has SHA-256 %s", f.Path, f.SHA256)})
+		if f.Complete && !proves(leaves, f.Tip, f.SHA256) {
+			sealable := f.Last == nil || slices.ContainsFunc(versions, func(v version) bool { return v.Kind == kindVersion && f.First <= v.Version && v.Version <= *f.Last })
+			found = append(found, flaw{map[bool]string{true: "unproved", false: "unsealed_former"}[sealable], fmt.Sprintf("%s has SHA-256 %s", f.Path, f.SHA256)})
 		}
 	}
 	return found

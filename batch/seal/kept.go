@@ -31,9 +31,8 @@ const (
 
 func checkpointName(size int64) string { return fmt.Sprintf("%s%012d", checkpointPrefix, size) }
 
-// checkpointSize is the size in the name of a checkpoint. A name with anything behind it is
-// none: [seal] publish writes time stamps beside checkpoints, and people put damaged ones
-// aside.
+// checkpointSize is the size in the name of a checkpoint. A name with more behind it is none,
+// such as that of a time stamp which [seal] publish writes beside the checkpoint.
 func checkpointSize(name string) (size int64, ok bool) {
 	digits, ok := strings.CutPrefix(name, checkpointPrefix)
 	n, err := strconv.ParseUint(digits, 10, 63)

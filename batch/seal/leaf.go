@@ -76,8 +76,7 @@ func timeText(t *time.Time) string {
 	return t.UTC().Format("2006-01-02T15:04:05.000000Z")
 }
 
-// firstReceived is when a body was first received, as a record's leaves say; "": none has
-// the body.
+// firstReceived is when a body was first received, as leaves say; "": none has it.
 func firstReceived(leaves []leaf, body string) (first string) {
 	for _, l := range leaves {
 		if l.BodySHA256 == body && (first == "" || l.FetchedAt < first) {
@@ -85,6 +84,27 @@ func firstReceived(leaves []leaf, body string) (first string) {
 		}
 	}
 	return first
+}
+
+// replacedBy returns the last leaf of a current version, if it has another body. surely: body
+// is sealed, and cannot be current again, as it was modified before the other (storage.Store).
+func replacedBy(leaves []leaf, body string) (newer *leaf, surely bool) {
+	for i, l := range leaves {
+		if l.Complete {
+			newer = &leaves[i]
+		}
+	}
+	own := lastOf(leaves, body)
+	switch {
+	case newer == nil || newer.BodySHA256 == body:
+		return nil, false
+	case own < 0:
+		return newer, false
+	}
+	fetched, err := time.Parse(time.RFC3339, newer.FetchedAt)
+	ahead := fetched.Add(24 * time.Hour) // a time behind it decides nothing
+	modified := leaves[own].ModifiedAt
+	return newer, err == nil && modified != "" && modified < newer.ModifiedAt && newer.ModifiedAt < timeText(&ahead)
 }
 
 // newLeaf makes the leaf of a version. files are those of the record.

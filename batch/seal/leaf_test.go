@@ -62,3 +62,29 @@ func TestAClaimIsTheSameAtEveryTime(t *testing.T) {
 		t.Error("other bytes make the same claim")
 	}
 }
+
+func TestWhichAnswerWasSurelyReplaced(t *testing.T) {
+	at := func(body, modified string, current bool) leaf {
+		return leaf{BodySHA256: body, ModifiedAt: modified, FetchedAt: "2026-03-04T00:00:00.000000Z", Complete: current}
+	}
+	early, late, ahead := "2026-03-01T00:00:00.000000Z", "2026-03-02T00:00:00.000000Z", "2026-03-05T12:00:00.000000Z"
+	for name, test := range map[string]struct {
+		leaves        []leaf
+		newer, surely bool
+	}{
+		"the last one":                       {[]leaf{at("b", early, true), at("a", late, true)}, false, false},
+		"one before the last":                {[]leaf{at("a", early, true), at("b", late, true)}, true, true},
+		"one that never was current":         {[]leaf{at("a", early, false), at("b", late, true)}, true, true},
+		"before an answer that was older":    {[]leaf{at("a", late, true), at("b", early, false)}, false, false},
+		"of the same time":                   {[]leaf{at("a", late, true), at("b", late, true)}, true, false},
+		"without a time":                     {[]leaf{at("a", "", true), at("b", late, true)}, true, false},
+		"before one without a time":          {[]leaf{at("a", early, true), at("b", "", true)}, true, false},
+		"before one whose time is far ahead": {[]leaf{at("a", early, true), at("b", ahead, true)}, true, false},
+		"one that is not sealed":             {[]leaf{at("b", late, true)}, true, false},
+		"a record that never was complete":   {[]leaf{at("b", late, false)}, false, false},
+	} {
+		if newer, surely := replacedBy(test.leaves, "a"); (newer != nil) != test.newer || surely != test.surely {
+			t.Errorf("%s: %+v, %v", name, newer, surely)
+		}
+	}
+}
