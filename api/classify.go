@@ -49,7 +49,7 @@ const (
 	KindHTMLPage       = "html_page"      // 200 with a page, as during maintenance
 	KindCutBody        = "cut_body"       // the body ended too early
 	KindTooLarge       = "too_large"      // more than max_payload_bytes or max_attachment_bytes
-	KindTooSlow        = "too_slow"       // more than max_transfer_time
+	KindTooSlow        = "too_slow"       // more than max_transfer_time, or than the run had
 	KindRedirect       = "redirect"       // a redirect that we do not follow, or that led nowhere
 	KindLocal          = "local"          // the answer could not be written
 	KindNotSent        = "not_sent"       // the gate refused

@@ -17,7 +17,7 @@ var errorAdvice = map[string]string{
 	api.KindCutBody:        "attachments arrive incomplete: check the network, and `noggin report attachments`; retried by itself",
 	api.KindTLS:            "the API's certificate is not trusted: check the host's clock, CA certificates and [api] base_url",
 	api.KindTimeout:        "the API is slow or the network stalls: raise [api] timeout if it persists; retried by itself",
-	api.KindTooSlow:        "an answer took longer than [processing] max_transfer_time: raise it if the network is slow; retried by itself",
+	api.KindTooSlow:        "an answer took longer than [processing] max_transfer_time, or than a run may last: raise the former if the network is slow, or give the record a run without --max-time (`noggin process --tip TIP`); retried by itself",
 	api.KindServerError:    "the API has trouble of its own: if it persists, tell Noggin support; retried by itself",
 	api.KindPermission:     "the token may not read these records: ask the Noggin administrator, then `noggin retry-failed --permanent`",
 	api.KindNotFound:       "the platform does not have these records: check their tips with `noggin report tip TIP`; `noggin skip --permanent --error-type not_found --reason TEXT` takes them off the queue",

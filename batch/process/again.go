@@ -47,7 +47,8 @@ func (w *work) untouched() bool {
 func (w *work) asking() storage.Asking {
 	return storage.Asking{
 		Tip: w.claim.Tip, Token: w.claim.Token, HTTPStatus: w.result.HTTPStatus, Failures: w.result.Failures, Suspects: w.result.Suspects, Found: w.result.Found,
-		Failed: w.result.Status != storage.StatusComplete || w.stale() || w.result.Again, Broken: w.result.Status == storage.StatusInterrupted,
+		Failed: w.result.Status != storage.StatusComplete || w.stale() || w.result.Again,
+		Broken: w.result.Status == storage.StatusInterrupted && len(w.unsure) == 0,
 	}
 }
 
@@ -218,7 +219,7 @@ func (w *work) compareOne(ctx context.Context, a *storage.Attachment, ref forms.
 		return nil, nil
 	}
 	started := time.Now()
-	got, err := receive(ctx, w.run.client, w.run.output, ref)
+	got, err := w.receive(ctx, ref)
 	if err != nil {
 		return nil, w.notCompared(ctx, a, err)
 	}
@@ -274,10 +275,11 @@ var errNotCompared = errors.New("it was not compared")
 // next day.
 func (w *work) notCompared(ctx context.Context, a *storage.Attachment, err error) error {
 	var apiErr *api.Error
-	if !errors.Is(err, files.ErrObstacle) && (ctx.Err() != nil || !errors.As(err, &apiErr) || gate.ClassOf(err) == gate.NoFailure) {
+	refused := errors.As(err, &apiErr) && gate.ClassOf(err) != gate.NoFailure && (ctx.Err() == nil || apiErr.Kind == api.KindTooSlow)
+	if !refused && !errors.Is(err, files.ErrObstacle) {
 		return err
 	}
-	if !errors.Is(err, files.ErrObstacle) && gate.ClassOf(err) == gate.Passing {
+	if refused && gate.ClassOf(err) == gate.Passing {
 		w.mu.Lock()
 		w.result.Again, w.unsure = true, append(w.unsure, a.Tip)
 		w.mu.Unlock()
@@ -297,7 +299,7 @@ func (w *work) isWhole(ctx context.Context, a *storage.Attachment, ref forms.Att
 		return true, nil
 	}
 	got.Reason = "it came without a length, and a second download did not bring the same bytes"
-	again, err := receive(ctx, w.run.client, w.run.output, ref)
+	again, err := w.receive(ctx, ref)
 	if err != nil {
 		return false, cmp.Or(w.notCompared(ctx, a, err), errNotCompared)
 	}

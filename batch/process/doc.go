@@ -36,7 +36,8 @@
 //   - A fault of our own side (disk, database, interruption) never counts.
 //   - --max-time, a signal and a maintenance pause end claiming; the records in hand have
 //     stop_grace to end, and then wait neither for a pause of the API nor for another
-//     attempt.
+//     attempt. An attachment that had half of the time that --max-time and stop_grace give
+//     has failed: it is too slow.
 //   - Everything that a run does in the database ends within retry_for. A lock that
 //     another session holds delays only the record behind it.
 //

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -158,7 +159,7 @@ func (w *work) downloadOne(ctx context.Context, a *storage.Attachment, ref forms
 		return d, &api.Error{Class: api.ClassPermanent, Kind: api.KindBadReference, Message: "the media reference holds no usable tip"}
 	}
 	started := time.Now()
-	got, err := receive(ctx, w.run.client, w.run.output, ref)
+	got, err := w.receive(ctx, ref)
 	d.Seconds, d.Attempted = time.Since(started).Seconds(), true
 	if err != nil {
 		return w.refused(ctx, d, err)
@@ -191,12 +192,37 @@ type received struct {
 	media.Verdict
 	temp        *files.TempFile
 	lengthKnown bool
+	began       time.Time // when the bytes began to arrive
+}
+
+// receive downloads an attachment. One that had been arriving for half of the run's time when
+// that was over is too slow: each later run would break it off as well.
+func (w *work) receive(ctx context.Context, ref forms.AttachmentRef) (received, error) {
+	got, err := receive(ctx, w.run.client, w.run.output, ref)
+	took, limit := time.Since(got.began), w.run.opts.MaxTime+w.run.processor.Processing.StopGrace
+	var apiErr *api.Error
+	brokenOff := errors.As(err, &apiErr) && apiErr.Class == api.ClassCancelled && errors.Is(context.Cause(ctx), errTimeOver)
+	if brokenOff && !got.began.IsZero() && took >= limit/2 {
+		err = &api.Error{Class: api.ClassTransient, Kind: api.KindTooSlow, Ended: time.Now(), Message: fmt.Sprintf(
+			"--max-time and [processing] stop_grace were over when the attachment had been arriving for %s: `noggin process --tip %s` gives it more time", took.Round(time.Second), w.claim.Tip)}
+	}
+	return got, err
+}
+
+// tooSlow tells whether the end of the run's time broke off an attachment that is too slow.
+func (w *work) tooSlow(ctx context.Context) bool {
+	return errors.Is(context.Cause(ctx), errTimeOver) && slices.ContainsFunc(w.result.Downloads, func(d storage.Download) bool {
+		return d.Status == storage.AttachmentFailed && slices.ContainsFunc(w.result.Failures, func(f storage.Failure) bool {
+			return f.AttachmentTip == d.Tip && f.Type == api.KindTooSlow
+		})
+	})
 }
 
 // receive downloads an attachment into a temporary file, which the caller has to discard.
 func receive(ctx context.Context, client *api.Client, output *files.Output, ref forms.AttachmentRef) (got received, err error) {
 	answer, err := client.Media(ctx, ref.Ref, api.Sink{
 		Open: func() (_ io.Writer, err error) {
+			got.began = time.Now()
 			if got.temp == nil {
 				if got.temp, err = output.Temp(); err != nil {
 					return nil, err
@@ -240,7 +266,7 @@ func (w *work) doubt(ctx context.Context, a *storage.Attachment, ref forms.Attac
 	case !got.lengthKnown && !got.Proved && !seen:
 		whole := d.Validation
 		d.Validation = storage.ValidationNone // until the second download
-		again, err := receive(ctx, w.run.client, w.run.output, ref)
+		again, err := w.receive(ctx, ref)
 		if err != nil {
 			return w.refused(ctx, d, err)
 		}
@@ -263,7 +289,7 @@ func (w *work) nameOf(a *storage.Attachment, ref forms.AttachmentRef, ext string
 // any other one the work on the record.
 func (w *work) refused(ctx context.Context, d *storage.Download, err error) (*storage.Download, error) {
 	var apiErr *api.Error
-	if ctx.Err() != nil || !errors.As(err, &apiErr) {
+	if !errors.As(err, &apiErr) || ctx.Err() != nil && apiErr.Kind != api.KindTooSlow {
 		return nil, err
 	}
 	switch {

@@ -24,6 +24,8 @@ func (w *work) decide(ctx context.Context, err error) {
 			w.fail("", kindOf(w.failure), w.failure)
 			w.failed = gate.Failure{Subject: w.claim.ObjectType, Class: gate.ClassOf(w.failure), Ended: gate.EndOf(w.failure)}
 		}
+	case w.tooSlow(ctx):
+		w.decideAttachments()
 	case ctx.Err() != nil:
 		w.interrupted(context.Cause(ctx))
 	case files.IsDiskError(err), errors.Is(err, storage.ErrUnavailable), errors.Is(err, storage.ErrNoRight), isOwn(err):
