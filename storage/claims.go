@@ -65,6 +65,10 @@ const (
 		AND (d.processing_status = 'pending' OR NOT d.permanently_failed
 			AND d.processing_status IN ('api_success', 'interrupted', 'partial', 'failed', 'api_failed')
 			OR d.processing_status = 'complete' AND EXISTS (SELECT FROM noggin_schema.refreshes r WHERE r.record_tip = d.tip AND r.due_at <= now()))`
+	// crashing are the records past crashLimit that a run takes, now or later.
+	crashing = `d.crash_count >= 3 AND (d.processing_status = 'pending' OR NOT d.permanently_failed
+			AND d.processing_status IN ('api_success', 'interrupted', 'partial', 'failed', 'api_failed')
+		OR d.processing_status = 'complete' AND EXISTS (SELECT FROM noggin_schema.refreshes r WHERE r.record_tip = d.tip AND r.due_at IS NOT NULL))`
 	// dueRefreshes are complete records that are asked for again. f is their refresh.
 	dueRefreshes = `noggin_schema.refreshes f JOIN noggin_schema.noggin_data d ON d.tip = f.record_tip
 		WHERE f.due_at <= now() AND d.processing_status = 'complete' AND d.crash_count < 3`

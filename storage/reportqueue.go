@@ -24,11 +24,14 @@ type QueueDepth struct {
 // due and for later ones.
 const toldApart = 5000
 
-// QueueDepth counts the waiting records without reading them all.
+// QueueDepth counts the waiting records without reading them all. Of the records that runs
+// died on, it leaves out those that no run takes any more, which the view counts.
 func (db *DB) QueueDepth(ctx context.Context) (QueueDepth, error) {
 	var q QueueDepth
 	err := db.get(ctx, "count the queue", &q, `
-		SELECT pending, due_retries, due, later, next_at, oldest_at, crashing FROM noggin_schema.queue_depth`)
+		SELECT pending, due_retries, due, later, next_at, oldest_at,
+		       (SELECT count(*) FROM noggin_schema.noggin_data d WHERE `+crashing+`) AS crashing
+		FROM noggin_schema.queue_depth`)
 	q.DueAtLeast = q.DueRetries == toldApart && q.Later >= toldApart
 	return q, err
 }

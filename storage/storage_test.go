@@ -314,6 +314,33 @@ func TestALeaseThatRanOutAddsToTheCrashCount(t *testing.T) {
 	}
 }
 
+func TestARecordThatIsSkippedCrashesNoRunAnyMore(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 1)
+	foreign(t, db, `UPDATE noggin_schema.noggin_data SET crash_count = 3`)
+	crashing := func(when string, want int64) {
+		t.Helper()
+		q, err := db.QueueDepth(t.Context())
+		if err != nil || q.Crashing != want {
+			t.Errorf("%s: %d records crash runs, want %d, %v", when, q.Crashing, want, err)
+		}
+	}
+	crashing("at first", 1)
+	rows, err := db.Skippable(t.Context(), Selector{Tips: []string{tip(0)}}, "", 1)
+	if err != nil || len(rows) != 1 {
+		t.Fatalf("%+v, %v", rows, err)
+	}
+	if n, err := db.Skip(t.Context(), rows, "it kills runs"); err != nil || n != 1 {
+		t.Fatalf("%d skipped, %v", n, err)
+	}
+	crashing("skipped", 0)
+	if n, err := db.Unskip(t.Context(), rows); err != nil || n != 1 {
+		t.Fatalf("%d brought back, %v", n, err)
+	}
+	crashing("brought back", 1)
+}
+
 func TestARunTakesItsClaimsAgainThatItDoesNotKnow(t *testing.T) {
 	t.Parallel()
 	db := testDB(t)

@@ -135,7 +135,7 @@ func recordChecks(objectTypes []string) []Check {
 		},
 		{
 			Name: "crashing", Warning: true, Message: "records had a claim three times or more when the run died",
-			query: records(`d.crash_count >= 3`),
+			query: records(crashing),
 		},
 		{
 			Name: "permanently_failed_status", Message: "records are permanently failed, but their status is not a failure", Fixable: true,

@@ -159,7 +159,8 @@ var brokenData = []struct {
 	{check: "complete_without_report", fixed: true, statement: `UPDATE noggin_data SET report_path = NULL WHERE tip = '$4'`},
 	{check: "fetched_without_answer", statement: `UPDATE noggin_data SET payload = NULL WHERE tip = '$5'`},
 	{check: "stuck_claims", fixed: true, asNoggin: true, statement: `UPDATE noggin_data SET claimed_by = 1, claim_expires_at = now() - interval '2 hours' WHERE tip = '$6'`},
-	{check: "crashing", statement: `UPDATE noggin_data SET crash_count = 4 WHERE tip = '$7'`},
+	{check: "crashing", statement: `UPDATE noggin_data SET crash_count = 4 WHERE tip = '$7';
+		UPDATE refreshes SET due_at = now() + interval '1 day' WHERE record_tip = '$7'`},
 	{check: "permanently_failed_status", fixed: true, statement: `UPDATE noggin_data SET permanently_failed = true WHERE tip = '$8'`},
 	{check: "given_up_early", statement: `UPDATE noggin_data SET permanently_failed = true, processing_status = 'api_failed' WHERE tip IN ('$25', '$26', '$27');
 		INSERT INTO processing_errors (tip, error_type, error_message, created_at) VALUES ('$25', 'server_error', 'answered 500', now() - interval '2 hours'), ('$25', 'timeout', 'no answer', now()),
