@@ -270,6 +270,9 @@ func (k *call) checkRetry(ctx context.Context, _ *http.Response, err error) (boo
 	if end, ok := ctx.Deadline(); ok && again && time.Now().Add(k.wait).After(end) {
 		again = false // so the error says what happened, not that time ran out
 	}
+	if k.gate != nil && failed.Class != ClassRateLimited && failed.RetryAfter > 0 && k.wait > k.gate.Patience() {
+		again = false
+	}
 	return again && ctx.Err() == nil, failed
 }
 

@@ -32,6 +32,9 @@ type Gate interface {
 	// Closing is closed when no request may wait any more: then no attempt follows a
 	// failed one, and the call fails with [ErrStopped].
 	Closing() <-chan struct{}
+	// Patience returns how long a call may still wait because the API asks it to. A call that
+	// would have to wait longer ends with how its last attempt failed.
+	Patience() time.Duration
 }
 
 // Client talks to the API. It is safe for concurrent use.

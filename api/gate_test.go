@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -22,11 +23,14 @@ type recorder struct {
 	refuse   func(n int) error
 	lingers  bool
 	closing  chan struct{} // nil: it never closes
+	patience time.Duration // 0: an hour
 }
 
 func (g *recorder) Linger() bool { return g.lingers }
 
 func (g *recorder) Closing() <-chan struct{} { return g.closing }
+
+func (g *recorder) Patience() time.Duration { return cmp.Or(g.patience, time.Hour) }
 
 func (g *recorder) Admit(context.Context) error {
 	g.mu.Lock()
@@ -86,6 +90,25 @@ func TestNoAttemptFollowsWhenTheGateCloses(t *testing.T) {
 		}
 		if n := len(g.ended(t)); n != 1 {
 			t.Errorf("%d requests went out", n)
+		}
+	}
+}
+
+func TestACallEndsWhenTheAPIAsksForTooLongAWait(t *testing.T) {
+	for status, want := range map[int]int{http.StatusServiceUnavailable: 1, http.StatusBadGateway: 2} {
+		server, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "600")
+			w.WriteHeader(status)
+		})
+		g := &recorder{patience: 10*time.Minute - 1}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		_, err := newTestClient(t, server.URL, g).Record(ctx, testForm, testTip)
+		cancel()
+		if failed := asError(t, err); failed.Status != status || failed.Class != ClassTransient || failed.Attempts < want || (failed.Attempts == 1) != (want == 1) {
+			t.Errorf("%d: %+v", status, failed)
+		}
+		if n := len(g.ended(t)); (n == 1) != (want == 1) {
+			t.Errorf("%d: %d requests went out", status, n)
 		}
 	}
 }

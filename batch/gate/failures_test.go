@@ -23,7 +23,7 @@ func bareGate(t *testing.T) (g *Gate, stopped func() error) {
 		run: Run{
 			DB: &storage.DB{}, Log: slog.New(slog.DiscardHandler), Types: &forms.ObjectTypes{}, Circuit: DefaultCircuit(), DefaultObjectType: "LCD",
 			Stop: func(err error) { why = err }, MakeSure: func(context.Context) error { return nil },
-			TimeLeft: func() time.Duration { return time.Hour }, Requested: func() {},
+			TimeLeft: func(time.Duration) time.Duration { return time.Hour }, Requested: func() {},
 		},
 		slots: make(chan struct{}, 1), slow: make(chan struct{}, 1),
 	}

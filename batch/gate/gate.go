@@ -26,6 +26,7 @@ type Gate struct {
 
 	mu          sync.Mutex
 	pausedUntil time.Time
+	pausing     time.Time // since when the API does nothing but ask to wait; zero: it does not ask
 	refusal     error
 }
 
@@ -108,6 +109,7 @@ func (g *Gate) isClosing() bool {
 // waiting. There is room for as many slow ones as for others: a few that drip cost a run
 // nothing, and their number stays bounded.
 func (g *Gate) Linger() bool {
+	g.answers()
 	select {
 	case g.slow <- struct{}{}:
 		<-g.slots
@@ -130,6 +132,9 @@ func (g *Gate) Done(ctx context.Context, o api.Outcome) {
 	g.breaker.observe(ctx, o)
 	if o.Neutral() {
 		return
+	}
+	if o.RetryAfter == 0 {
+		g.answers()
 	}
 	if o.Class == api.ClassRateLimited {
 		g.pause(ctx, o.RetryAfter)
@@ -169,6 +174,27 @@ func (g *Gate) pauseLeft() time.Duration {
 	return left
 }
 
+// Patience returns how long the API may still make a call wait (503 with Retry-After).
+func (g *Gate) Patience() time.Duration { return g.run.TimeLeft(g.waited()) }
+
+// answers notes that the API does something else than ask to wait.
+func (g *Gate) answers() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.pausing = time.Time{}
+}
+
+// waited returns for how long the API has done nothing but ask to wait. Another run may have
+// been asked.
+func (g *Gate) waited() time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.pausing.IsZero() {
+		g.pausing = time.Now()
+	}
+	return time.Since(g.pausing)
+}
+
 // waitForPause waits until no pause holds.
 func (g *Gate) waitForPause(ctx context.Context) error {
 	for {
@@ -182,8 +208,11 @@ func (g *Gate) waitForPause(ctx context.Context) error {
 		if g.isClosing() {
 			return api.ErrStopped
 		}
-		if left > g.run.TimeLeft() {
+		if waited := g.waited(); left > g.run.TimeLeft(waited) {
 			err := fmt.Errorf("%w: it asked for a pause (429) that lasts another %s", ErrAPIUnavailable, left.Round(time.Second))
+			if waited >= time.Second {
+				err = fmt.Errorf("%w, and did nothing but ask to wait in the last %s", err, waited.Round(time.Second))
+			}
 			g.refuse(err)
 			return err
 		}

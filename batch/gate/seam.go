@@ -25,9 +25,11 @@ type Run struct {
 	Concurrency          int     // requests in flight at most
 	MaxRequestsPerSecond float64 // of all runs together; 0: no limit
 
-	Closing  <-chan struct{} // closed when the run claims nothing more
-	Stop     func(error)     // ends claiming
-	TimeLeft func() time.Duration
+	Closing <-chan struct{} // closed when the run claims nothing more
+	Stop    func(error)     // ends claiming
+	// TimeLeft returns how long the run may still wait because the API asks it to, when that
+	// did nothing else for as long as waited.
+	TimeLeft func(waited time.Duration) time.Duration
 	// MakeSure returns an error unless the records in hand are still the run's.
 	MakeSure func(ctx context.Context) error
 	// FreshLeft counts, up to limit, the records that have not failed before and that the

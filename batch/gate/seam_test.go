@@ -32,7 +32,7 @@ func TestTheLastLookAtMediaMeetsTheJudge(t *testing.T) {
 
 func TestTheWitnessWaitsForAPauseLikeEveryRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := &Gate{run: Run{Requested: func() {}, TimeLeft: func() time.Duration { return time.Hour }}, pausedUntil: time.Now().Add(time.Minute)}
+		g := &Gate{run: Run{Requested: func() {}, TimeLeft: func(time.Duration) time.Duration { return time.Hour }}, pausedUntil: time.Now().Add(time.Minute)}
 		g.breaker = newBreaker(g, storage.Standing{})
 		began, asked := time.Now(), time.Time{}
 		w := &witness{gate: g}

@@ -241,7 +241,7 @@ func TestNoRecordWaitsForTheAPIWhenTheRunIsStopped(t *testing.T) {
 			m := batchtest.NewQueue(t, plainWorld(20))
 			m.API.MaxRetries = 3
 			m.Circuit.SampleSize = 1000
-			m.Processing.StopGrace = time.Minute
+			m.Processing.StopGrace = time.Hour
 			m.Server.AddFault(fault)
 			told := errors.New("SIGTERM")
 			ctx, signal := context.WithCancelCause(t.Context())
@@ -263,7 +263,7 @@ func TestAnOpenCircuitEndsTheWaitForTheNextAttempt(t *testing.T) {
 	m := batchtest.NewQueue(t, plainWorld(20))
 	m.API.MaxRetries = 3
 	m.Circuit.SampleSize = 5
-	m.Processing.StopGrace = time.Minute
+	m.Processing.StopGrace = time.Hour
 	m.Server.AddFault(apitest.Fault{Status: 503, RetryAfter: "600"})
 	_, err := runWithin(t.Context(), m, during(m, func() {}), 15*time.Second, process.Options{UntilEmpty: true})
 	if !errors.Is(err, gate.ErrAPIUnavailable) {

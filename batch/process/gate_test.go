@@ -1,6 +1,7 @@
 package process_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"testing"
@@ -57,6 +58,34 @@ func TestAPauseLongerThanTheTimeLeftEndsTheRun(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	nothingCounted(m)
+}
+
+// To a 429 the witness is asked to wait as well, so it tells nothing. A few 503s do not ask it.
+func TestARunThatIsOnlyAskedToWaitEnds(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		records, sample int
+		fault           apitest.Fault
+	}{
+		"429":            {30, 20, apitest.Fault{Status: 429, RetryAfter: "1"}},
+		"503":            {3, 1000, apitest.Fault{Status: 503, RetryAfter: "1"}},
+		"503 for longer": {3, 1000, apitest.Fault{Status: 503, RetryAfter: "600"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := batchtest.NewComplete(t, plainWorld(test.records))
+			impatient(m, time.Second)
+			m.API.MaxRetries, m.Processing.StopGrace, m.Circuit.SampleSize = 20, time.Second, test.sample
+			m.Execute(`UPDATE noggin_schema.noggin_data SET processing_status = 'pending'`)
+			m.Server.AddFault(test.fault)
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			if _, err := m.Run(ctx, process.Options{UntilEmpty: true}); !errors.Is(err, gate.ErrAPIUnavailable) {
+				t.Errorf("the run ended with %v", err)
+			}
+			nothingCounted(m)
+		})
+	}
 }
 
 func TestAPauseThatAClockSetWhileItWasAheadEndsInMidRun(t *testing.T) {

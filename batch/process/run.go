@@ -204,10 +204,10 @@ func finishedByKey(finished []storage.Finished, err error) (map[storage.ClaimKey
 	return byKey, err
 }
 
-// timeLeft returns how long this run may still wait for the API.
-func (r *run) timeLeft() time.Duration {
+// timeLeft returns how long this run may still wait for the API, for which it has waited.
+func (r *run) timeLeft(waited time.Duration) time.Duration {
 	if r.opts.MaxTime == 0 { // a longer wait is no progress
-		return r.db.RetryFor() + r.processor.Processing.StopGrace
+		return r.db.RetryFor() + r.processor.Processing.StopGrace - waited
 	}
 	return r.opts.MaxTime - time.Since(r.started)
 }
