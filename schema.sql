@@ -65,7 +65,7 @@ CREATE TABLE IF NOT EXISTS noggin_schema.noggin_data (
     permanently_failed         boolean NOT NULL DEFAULT false,
     failing_since              timestamptz, -- its first failure since it was complete, counted or not
     first_failed_at            timestamptz, -- its first counted failure
-    other_forms_asked          boolean NOT NULL DEFAULT false, -- no other form has it either
+    other_forms_asked          boolean NOT NULL DEFAULT false, -- not used: no answer 404 is remembered, as it may be the fault of the API
     crash_count                integer NOT NULL DEFAULT 0, -- claims whose run died
     retry_requested_by         bigint, -- the retry-failed run that reset and processes it
 

@@ -22,9 +22,8 @@ type Claim struct {
 	RetryCount        int    `db:"retry_count" json:"-"`
 	CrashCount        int    `db:"crash_count" json:"-"`
 	FailedBefore      bool   `db:"failed_before" json:"-"` // since it was complete
-	OtherFormsAsked   bool   `db:"other_forms_asked" json:"-"`
-	Renewed           bool   `db:"renewed" json:"-"`   // by [DB.Renew]
-	Completed         bool   `db:"completed" json:"-"` // it was complete once
+	Renewed           bool   `db:"renewed" json:"-"`       // by [DB.Renew]
+	Completed         bool   `db:"completed" json:"-"`     // it was complete once
 	// RefreshStep is the step of the refresh that is due; -1: none is.
 	RefreshStep int `db:"refresh_step" json:"-"`
 }
@@ -151,7 +150,7 @@ func (db *DB) claimFrom(ctx context.Context, r ClaimRequest, from position) ([]C
 		    crash_count = d.crash_count + (d.claimed_by IS NOT NULL AND `+unclaimed+`)::int
 		WHERE d.tip = ANY (ARRAY(SELECT tip FROM chosen WHERE NOT `+paused+`))
 		RETURNING d.tip, d.claim_token, d.object_type, d.object_type_assumed, d.processing_status, d.retry_count, d.crash_count,
-		          d.retry_count > 0 OR d.failing_since IS NOT NULL AS failed_before, d.other_forms_asked,
+		          d.retry_count > 0 OR d.failing_since IS NOT NULL AS failed_before,
 		          d.completed_at IS NOT NULL OR d.processing_status = 'complete' AS completed,
 		          CASE WHEN d.processing_status = 'complete' THEN coalesce((SELECT f.step FROM noggin_schema.refreshes f
 		              WHERE f.record_tip = d.tip AND f.due_at <= now()), -1) ELSE -1 END AS refresh_step)

@@ -57,20 +57,18 @@ type Failure struct {
 
 // Result is the result of a run's work on one record.
 type Result struct {
-	Tip        string `json:"tip"`
-	Token      int64  `json:"token"`
-	ObjectType string `json:"object_type"` // "": unchanged
-	Status     Status `json:"status"`
-	Error      string `json:"error"`
-	// OtherFormsAsked tells that no form has the record.
-	OtherFormsAsked bool       `json:"other_forms_asked"`
-	Planned         int        `json:"planned"` // attachments of the stored answer; a complete record has a row for each
-	Seconds         float64    `json:"seconds"`
-	ReportPath      *string    `json:"report_path"`
-	ReportSize      *int64     `json:"report_size"`
-	ReportHash      *string    `json:"report_hash"`
-	Downloads       []Download `json:"-"`
-	Failures        []Failure  `json:"-"`
+	Tip        string     `json:"tip"`
+	Token      int64      `json:"token"`
+	ObjectType string     `json:"object_type"` // "": unchanged
+	Status     Status     `json:"status"`
+	Error      string     `json:"error"`
+	Planned    int        `json:"planned"` // attachments of the stored answer; a complete record has a row for each
+	Seconds    float64    `json:"seconds"`
+	ReportPath *string    `json:"report_path"`
+	ReportSize *int64     `json:"report_size"`
+	ReportHash *string    `json:"report_hash"`
+	Downloads  []Download `json:"-"`
+	Failures   []Failure  `json:"-"`
 	// FormerReport is the copy of the text report that the new one replaced.
 	FormerReport *FormerFile `json:"-"`
 	// Document are the words by which the record is found, with blanks between them; "": as
@@ -140,7 +138,6 @@ func (db *DB) Finish(ctx context.Context, run int64, results []Result, backoff B
 				failing_since = CASE WHEN v.status IN ('partial', 'failed', 'api_failed') THEN coalesce(d.failing_since, now())
 					WHEN v.status <> 'complete' THEN d.failing_since END,
 				first_failed_at = CASE WHEN v.status <> 'complete' THEN d.first_failed_at END,
-				other_forms_asked = d.other_forms_asked OR v.other_forms_asked,
 				next_retry_at = CASE v.status WHEN 'complete' THEN NULL WHEN 'interrupted' THEN now()
 					ELSE CASE WHEN v.again THEN now() + interval '1 day' ELSE now() + least(greatest(60 * exp(least(ln(greatest($3::float8, 1)) * d.retry_count, 10)), extract(epoch FROM now() - d.failing_since) / 10), 3600)
 						* (0.9 + 0.2 * random()) * interval '1 second' END END,
@@ -155,11 +152,11 @@ func (db *DB) Finish(ctx context.Context, run int64, results []Result, backoff B
 				processed_at = CASE WHEN v.status IN ('complete', 'partial', 'failed') THEN now() ELSE d.processed_at END,
 				processing_seconds = v.seconds, crash_count = 0, claimed_by = NULL, claim_expires_at = NULL,
 				retry_requested_by = NULL
-			FROM (SELECT g.tip, g.token, g.object_type, g.other_forms_asked, g.seconds, g.report_path, g.report_size, g.report_hash, g.again,
+			FROM (SELECT g.tip, g.token, g.object_type, g.seconds, g.report_path, g.report_size, g.report_hash, g.again,
 					CASE WHEN c.lost THEN 'interrupted' ELSE g.status END AS status,
 					CASE WHEN c.lost THEN 'interrupted: somebody deleted rows of its attachments meanwhile' ELSE g.error END AS error
 				FROM jsonb_to_recordset($2::jsonb) AS g (tip text, token bigint, object_type text, status text, error text, planned int,
-					other_forms_asked boolean, seconds float8, report_path text, report_size bigint, report_hash text, again boolean),
+					seconds float8, report_path text, report_size bigint, report_hash text, again boolean),
 				LATERAL (SELECT g.status = 'complete' AND g.planned > (SELECT count(*) FROM noggin_schema.attachments a
 					WHERE a.record_tip = g.tip) AS lost) AS c) AS v
 			WHERE d.tip = v.tip AND d.claim_token = v.token AND d.claimed_by = $1`),

@@ -15,7 +15,7 @@
 // (a form, or media) is asked, and judge decides by what it said:
 //
 //	failure ─▶ hold ─▶ ask the witness ─┬─ answered ─▶ counts, or given up (404 under every form,
-//	                                    │                and 404 again after the witness)
+//	                                    │                and again after the witness)
 //	                                    ├─ failed ───▶ uncounted; 401 and 403: the credentials are rejected
 //	                                    ├─ gone ─────▶ all known records of the form are gone, and one of another
 //	                                    │                form was served: those that were complete are missing

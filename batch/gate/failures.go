@@ -339,7 +339,7 @@ func (f *failures) confirm(ctx context.Context, subject string, failures []stora
 	for i, x := range failures {
 		if x.Final {
 			asking.Go(func() error {
-				drop[i] = !f.gate.witness.stillAbsent(ctx, subject, x.Tip)
+				drop[i] = !f.gate.witness.stillAbsent(ctx, subject, x)
 				return nil
 			})
 		}

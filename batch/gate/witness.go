@@ -226,10 +226,12 @@ func (w *witness) record(form forms.ObjectType, tip string) candidate {
 	}}
 }
 
-// stillAbsent asks once more for a record of a form that the API did not find.
-func (w *witness) stillAbsent(ctx context.Context, code, tip string) bool {
-	form, ok := w.gate.run.Types.ByCode(code)
-	return ok && ClassOf(w.try(ctx, w.record(form, tip))) == Absent
+// stillAbsent asks once more for a record that the API did not find: under every form, or
+// under its own, which is certain if the record was complete once.
+func (w *witness) stillAbsent(ctx context.Context, code string, x storage.CountedFailure) bool {
+	return !slices.ContainsFunc(w.gate.run.Types.All(), func(form forms.ObjectType) bool {
+		return (form.Code == code || !x.Kept) && ClassOf(w.try(ctx, w.record(form, x.Tip))) != Absent
+	})
 }
 
 func (w *witness) attachments(ctx context.Context, retired []string) (known []candidate, err error) {

@@ -14,6 +14,7 @@ import (
 	"noggin/batch/files"
 	"noggin/batch/gate"
 	"noggin/batch/process"
+	"noggin/storage"
 )
 
 func TestRejectedCredentialsStopEverythingInFlightApart(t *testing.T) {
@@ -189,8 +190,8 @@ func TestAFormThatFailsIsNotRuledOut(t *testing.T) {
 	}
 	m.Server.AddFault(apitest.Fault{Status: 503, From: 2, Tips: tipsFrom(m, 7, 8)}) // behind the 404 of the form that was named
 	m.MustRun(process.Options{UntilEmpty: true})
-	if asked := m.Value(`SELECT processing_status || ' ' || other_forms_asked FROM noggin_schema.noggin_data WHERE object_type = 'LCD'`); asked != "api_failed false" {
-		t.Errorf("the record is %s", asked)
+	if status := m.Value(`SELECT processing_status FROM noggin_schema.noggin_data WHERE object_type = 'LCD'`); status != "api_failed" {
+		t.Errorf("the record is %s", status)
 	}
 	m.Server.ClearFaults()
 	m.MakeDue()
@@ -198,4 +199,70 @@ func TestAFormThatFailsIsNotRuledOut(t *testing.T) {
 	if n := m.Value(`SELECT count(*) FROM noggin_schema.noggin_data WHERE object_type = 'SO' AND processing_status = 'complete'`); n != "8" {
 		t.Errorf("%s of 8 found", n)
 	}
+}
+
+// wronglyAssumed is a mirror with complete records of two forms. A record of form SO
+// waits, of which it is assumed that it is of form LCD. Its first request is for that form,
+// the fifth for its own.
+func wronglyAssumed(t *testing.T) (m *batchtest.Mirror, tip string) {
+	t.Helper()
+	m = batchtest.NewMirror(t, apitest.Options{Records: 12, Forms: []string{"LCD", "SO"}, Photos: apitest.None, Log: true})
+	m.API.MaxRetries = 0
+	for record := range m.Server.Records() {
+		if record.Code == "SO" && tip == "" {
+			tip = record.Tip
+		} else if _, err := m.DB.EnsureRecords(t.Context(), []string{record.Tip}, record.Code, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 11 {
+		t.Fatalf("summary %+v", s)
+	}
+	if _, err := m.DB.EnsureRecords(t.Context(), []string{tip}, "LCD", true); err != nil {
+		t.Fatal(err)
+	}
+	return m, tip
+}
+
+// foundAsSO checks that the next run finds the record of wronglyAssumed.
+func foundAsSO(m *batchtest.Mirror, tip string) {
+	m.T.Helper()
+	m.Server.ClearFaults()
+	m.MakeDue()
+	m.MustRun(process.Options{UntilEmpty: true})
+	if got := m.Value(`SELECT object_type || ' ' || processing_status FROM noggin_schema.noggin_data WHERE tip = '` + tip + `'`); got != "SO complete" {
+		m.T.Errorf("the record is %s", got)
+	}
+}
+
+func TestAnOutageOf404sRulesNoFormOut(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]apitest.Fault{
+		"outage that outlives the run":        {Status: 404, On: apitest.OnRecord},
+		"outage that ends before the witness": {Status: 404, Until: 6},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m, tip := wronglyAssumed(t)
+			m.Server.AddFault(fault)
+			if _, err := m.TryRun(process.Options{UntilEmpty: true}); err != nil && !errors.Is(err, gate.ErrAPIUnavailable) {
+				t.Errorf("error %v", err)
+			}
+			nothingCounted(m)
+			foundAsSO(m, tip)
+		})
+	}
+}
+
+func TestARecordThatWasGivenUpIsLookedForUnderEveryFormAgain(t *testing.T) {
+	t.Parallel()
+	m, tip := wronglyAssumed(t)
+	m.Server.AddFault(apitest.Fault{Status: 404, Tips: []string{tip}})
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.PermanentlyFailed != 1 {
+		t.Errorf("summary %+v", s)
+	}
+	if n, err := m.DB.ResetForRetry(t.Context(), 1, storage.Selector{Tips: []string{tip}}); n != 1 || err != nil {
+		t.Errorf("%d reset, error %v", n, err)
+	}
+	foundAsSO(m, tip)
 }

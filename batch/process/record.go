@@ -54,6 +54,7 @@ type work struct {
 	folder *files.Folder // nil until the answer is stored
 	result storage.Result
 	failed gate.Failure // how it failed, or its attachments
+	absent bool         // no form has it
 	locked bool         // another session has locked its rows
 	// failure is that of the API, when the record is complete all the same.
 	failure error
@@ -149,7 +150,7 @@ func (w *work) forgetFiles() {
 }
 
 // fetch gets the record. When the API does not find it under its form, the other forms
-// are tried, once: an export may have named the wrong one.
+// are tried: an export may have named the wrong one.
 func (w *work) fetch(ctx context.Context) ([]byte, error) {
 	form, ok := w.run.processor.Types.ByCode(w.claim.ObjectType)
 	if !ok {
@@ -157,7 +158,7 @@ func (w *work) fetch(ctx context.Context) ([]byte, error) {
 	}
 	w.form = form
 	payload, err := w.run.client.Record(ctx, form.APIName, w.claim.Tip)
-	if gate.ClassOf(err) != gate.Absent || w.claim.OtherFormsAsked || !w.run.gate.MayTryForms(w.claim.ObjectType) {
+	if gate.ClassOf(err) != gate.Absent || !w.run.gate.MayTryForms(w.claim.ObjectType) {
 		return payload, err
 	}
 	for _, other := range w.run.processor.Types.All() {
@@ -177,7 +178,7 @@ func (w *work) fetch(ctx context.Context) ([]byte, error) {
 			return nil, err // it may be of that form: nothing is final
 		}
 	}
-	w.result.OtherFormsAsked = true
+	w.absent = true
 	return nil, err
 }
 
@@ -265,7 +266,7 @@ func (w *work) conclude(ctx context.Context, err error) {
 	if w.failed.Class != gate.NoFailure {
 		w.failed.Key = w.key()
 		w.failed.Kept = w.claim.Completed && w.failed.Subject != storage.SubjectMedia
-		w.failed.EveryForm = w.claim.OtherFormsAsked || w.result.OtherFormsAsked
+		w.failed.EveryForm = w.absent
 		w.run.gate.Hold(w.failed)
 	}
 	w.run.count(func(s *Summary) {
