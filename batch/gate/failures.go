@@ -322,7 +322,7 @@ func (f *failures) decide(subject string, t testimony) (counted []storage.Counte
 		case givenUp:
 			counted = append(counted, storage.CountedFailure{Tip: x.Key.Tip, Token: x.Key.Token, Final: true, Kept: x.Kept})
 		case counts:
-			counted = append(counted, storage.CountedFailure{Tip: x.Key.Tip, Token: x.Key.Token, Passing: x.Class != Lasting && x.Class != Absent, Kept: x.Kept})
+			counted = append(counted, storage.CountedFailure{Tip: x.Key.Tip, Token: x.Key.Token, Passing: x.Class != Lasting, Kept: x.Kept})
 		}
 	}
 	f.held[subject] = kept

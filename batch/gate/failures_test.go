@@ -61,7 +61,7 @@ func TestWhatATestimonyCounts(t *testing.T) {
 		holds            string
 	}{
 		"answered": {held: all, said: answered, counted: []storage.CountedFailure{
-			{Tip: "a", Passing: true, Kept: true}, {Tip: "b", Token: 1}, {Tip: "c", Token: 2}, {Tip: "d", Token: 3, Passing: true}, {Tip: "e", Token: 4, Passing: true},
+			{Tip: "a", Passing: true, Kept: true}, {Tip: "b", Token: 1}, {Tip: "c", Token: 2, Passing: true}, {Tip: "d", Token: 3, Passing: true}, {Tip: "e", Token: 4, Passing: true},
 		}},
 		"answered: under no form":         {held: absent, said: answered, counted: []storage.CountedFailure{{Tip: "a", Final: true, Kept: true}}},
 		"answered too early":              {held: failuresAt(after, Passing, Absent), said: answered, left: 2},

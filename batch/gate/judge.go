@@ -14,9 +14,9 @@ type Class int
 // The classes of failures.
 const (
 	NoFailure    Class = iota // or one that says nothing about the record
-	Passing                   // it may pass: 5xx, timeout, broken answer, damaged attachment
+	Passing                   // it may pass: 5xx, timeout, broken answer, damaged or absent attachment
 	Lasting                   // it does not pass, but does not end the attempts either: 400
-	Absent                    // 404 or 410
+	Absent                    // 404 or 410 of a record; it may pass, unless no form has it
 	Unauthorized              // 401
 	Forbidden                 // 403
 )

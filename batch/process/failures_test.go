@@ -3,6 +3,7 @@ package process_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -183,6 +184,7 @@ func TestAFileWhoseFolderCouldNotBeFlushedIsNotRecorded(t *testing.T) {
 func TestAFormThatFailsIsNotRuledOut(t *testing.T) {
 	t.Parallel()
 	m := batchtest.NewMirror(t, apitest.Options{Records: 8, Forms: []string{"SO"}, Photos: apitest.None, Log: true})
+	m.API.MaxRetries = 0
 	queueFrom(m, 0, 7)
 	m.MustRun(process.Options{UntilEmpty: true})
 	if _, err := m.DB.EnsureRecords(t.Context(), tipsFrom(m, 7, 8), "LCD", false); err != nil {
@@ -252,6 +254,35 @@ func TestAnOutageOf404sRulesNoFormOut(t *testing.T) {
 			foundAsSO(m, tip)
 		})
 	}
+}
+
+// The token may have no right to another form.
+func TestAFormThatFailsHidesNoOther(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[int]string{403: "SO complete 0", 503: "SO complete 0", 429: "LCD api_failed 0"} {
+		m, tip := wronglyAssumed(t)
+		m.Server.AddFault(apitest.Fault{Status: status, RetryAfter: "1", From: 2, Until: 2}) // the first that is tried
+		m.MustRun(process.Options{UntilEmpty: true})
+		if got := m.Value(`SELECT concat_ws(' ', object_type, processing_status, retry_count) FROM noggin_schema.noggin_data WHERE tip = '` + tip + `'`); got != want {
+			t.Errorf("%d: the record is %s, want %s", status, got, want)
+		}
+		foundAsSO(m, tip)
+	}
+}
+
+func TestARecordWhoseFormFailsHasADay(t *testing.T) {
+	t.Parallel()
+	m, tip := wronglyAssumed(t)
+	for attempt := 1; attempt <= m.Retry.MaxAttempts+1; attempt++ {
+		m.Server.SetFaults(apitest.Fault{Status: 503, From: 5, Until: 5})
+		m.MakeDue()
+		m.MustRun(process.Options{UntilEmpty: true})
+		want := fmt.Sprintf("api_failed %d f", attempt)
+		if got := m.Value(`SELECT concat_ws(' ', processing_status, retry_count, permanently_failed) FROM noggin_schema.noggin_data WHERE tip = '` + tip + `'`); got != want {
+			t.Fatalf("the record is %s, want %s", got, want)
+		}
+	}
+	foundAsSO(m, tip)
 }
 
 func TestARecordThatWasGivenUpIsLookedForUnderEveryFormAgain(t *testing.T) {

@@ -161,6 +161,7 @@ func (w *work) fetch(ctx context.Context) ([]byte, error) {
 	if gate.ClassOf(err) != gate.Absent || !w.run.gate.MayTryForms(w.claim.ObjectType) {
 		return payload, err
 	}
+	failed, unsure := false, false
 	for _, other := range w.run.processor.Types.All() {
 		if other.Code == form.Code {
 			continue
@@ -174,11 +175,14 @@ func (w *work) fetch(ctx context.Context) ([]byte, error) {
 			}
 			return payload, nil
 		}
-		if gate.ClassOf(otherErr) != gate.Absent {
-			return nil, err // it may be of that form: nothing is final
+		class := gate.ClassOf(otherErr)
+		if class == gate.NoFailure || class == gate.Passing && failed {
+			return nil, otherErr // the API asks for a pause, a second form fails, or it is our own
 		}
+		failed = failed || class == gate.Passing
+		unsure = unsure || class != gate.Absent // it may be of that form
 	}
-	w.absent = true
+	w.absent = !unsure
 	return nil, err
 }
 
