@@ -316,6 +316,13 @@ func TestAnEditedRecordWhoseNewAttachmentFailsIsPartial(t *testing.T) {
 	if n := m.Value(`SELECT count(*) FROM noggin_schema.refreshes WHERE due_at IS NULL AND record_tip = '` + tip + `'`); n != "1" {
 		t.Error("a record in the queue is to be asked again as well")
 	}
+	for range m.Retry.MaxAttempts { // the platform has a day to serve it
+		m.MakeDue()
+		m.MustRun(process.Options{UntilEmpty: true})
+	}
+	if got := m.Value(`SELECT concat_ws(' ', retry_count, permanently_failed) FROM noggin_schema.noggin_data WHERE tip = '` + tip + `'`); got != "6 f" {
+		t.Errorf("failures, and whether it is given up: %s", got)
+	}
 	m.Server.ClearFaults()
 	m.MakeDue()
 	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 1 {

@@ -94,7 +94,7 @@ func (w *work) decideAttachments() {
 func (w *work) attachmentFailed(err error) {
 	c := gate.ClassOf(err)
 	if c == gate.Absent {
-		c = gate.Lasting // the record is there
+		c = gate.Passing // the record is there, and its file may follow
 	}
 	gravest := func(a, b gate.Class) bool {
 		order := []gate.Class{gate.NoFailure, gate.Lasting, gate.Passing, gate.Forbidden, gate.Unauthorized}
