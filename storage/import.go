@@ -79,11 +79,20 @@ const (
 		LEFT JOIN noggin_schema.noggin_data d ON d.tip = g.tip)`
 )
 
+// filled is what an import sets in the record d of the locked row l.
+const filled = `object_type = CASE WHEN l.correctable THEN $4 ELSE d.object_type END,
+				object_type_assumed = d.object_type_assumed AND NOT l.correctable,
+				expected_inspection_id = CASE WHEN l.fillable THEN coalesce(d.expected_inspection_id, nullif(l.id, '')) ELSE d.expected_inspection_id END,
+				expected_inspection_date = CASE WHEN l.fillable THEN coalesce(d.expected_inspection_date, nullif(l.day, '')::date) ELSE d.expected_inspection_date END,
+				source_filename = CASE WHEN l.fillable THEN coalesce(d.source_filename, nullif($7, '')) ELSE d.source_filename END,
+				csv_imported_at = CASE WHEN l.fillable THEN coalesce(d.csv_imported_at, now()) ELSE d.csv_imported_at END`
+
 // otherIDs count the rows with another id, and name some of them.
 const otherIDs = `(SELECT count(*) FROM given WHERE other_id) AS other_id, ARRAY(SELECT tip FROM given WHERE other_id LIMIT 5) AS others`
 
 // importStatement inserts, corrects and fills. It locks the rows to change in the order
-// of their tips and checks them again under the lock.
+// of their tips and checks them again under the lock. A record that failed under a form
+// that was wrong begins anew.
 const importStatement = given + `,
 		inserted AS (INSERT INTO noggin_schema.noggin_data (tip, object_type, object_type_assumed, source_filename,
 				expected_inspection_id, expected_inspection_date, csv_imported_at)
@@ -91,18 +100,17 @@ const importStatement = given + `,
 			FROM given g WHERE g.new RETURNING 1),
 		counted AS (INSERT INTO noggin_schema.record_counts (object_type, processing_status, permanently_failed, records)
 			SELECT $4, 'pending', false, count(*) FROM inserted HAVING count(*) > 0),
-		locked AS (SELECT d.tip, g.id, g.day, ` + correctable + ` AS correctable, ` + fillable + ` AS fillable, d.object_type <> $4 AS differs
+		locked AS (SELECT d.tip, g.id, g.day, ` + correctable + ` AS correctable, ` + fillable + ` AS fillable, d.object_type <> $4 AS differs,
+			       ` + correctable + ` AND d.object_type <> $4 AND d.processing_status IN ('api_failed', 'interrupted') AS anew
 			FROM given g JOIN noggin_schema.noggin_data d ON d.tip = g.tip
 			WHERE (g.correctable OR g.fillable) AND (` + correctable + ` OR ` + fillable + `) ORDER BY d.tip FOR UPDATE OF d),
-		changed AS (UPDATE noggin_schema.noggin_data d SET
-				object_type = CASE WHEN l.correctable THEN $4 ELSE d.object_type END,
-				object_type_assumed = d.object_type_assumed AND NOT l.correctable,
-				expected_inspection_id = CASE WHEN l.fillable THEN coalesce(d.expected_inspection_id, nullif(l.id, '')) ELSE d.expected_inspection_id END,
-				expected_inspection_date = CASE WHEN l.fillable THEN coalesce(d.expected_inspection_date, nullif(l.day, '')::date) ELSE d.expected_inspection_date END,
-				source_filename = CASE WHEN l.fillable THEN coalesce(d.source_filename, nullif($7, '')) ELSE d.source_filename END,
-				csv_imported_at = CASE WHEN l.fillable THEN coalesce(d.csv_imported_at, now()) ELSE d.csv_imported_at END
-			FROM locked l WHERE d.tip = l.tip
+		changed AS (UPDATE noggin_schema.noggin_data d SET ` + filled + `
+			FROM locked l WHERE d.tip = l.tip AND NOT l.anew
 			RETURNING l.correctable AND l.differs AS corrected, l.fillable AS updated),
+		renewed AS (UPDATE noggin_schema.noggin_data d SET ` + filled + `,
+				processing_status = 'pending', retry_count = 0, next_retry_at = NULL, permanently_failed = false, claim_token = d.claim_token + 1
+			FROM locked l WHERE d.tip = l.tip AND l.anew
+			RETURNING true AS corrected, l.fillable AS updated),
 		again AS (INSERT INTO noggin_schema.refreshes AS r (record_tip, due_at, version_at, export_id, export_date)
 			SELECT g.tip, now(), coalesce(d.processed_at, now()), nullif(g.id, ''), nullif(g.day, '')::date
 			FROM given g JOIN noggin_schema.noggin_data d ON d.tip = g.tip WHERE g.again
@@ -110,7 +118,7 @@ const importStatement = given + `,
 			RETURNING 1)
 		SELECT (SELECT count(*) FROM inserted) AS new, (SELECT count(*) FROM again) AS ask_again, (SELECT count(*) FROM given WHERE conflicting) AS conflicting, ` + otherIDs + `,
 			count(*) FILTER (WHERE corrected) AS corrected, count(*) FILTER (WHERE updated) AS updated
-		FROM changed`
+		FROM (SELECT * FROM changed UNION ALL SELECT * FROM renewed) AS done`
 
 // mostImports is more than ever import the same tips at once. A chunk that collides more
 // often than that collides with something else, such as an index of an operator.
@@ -118,9 +126,10 @@ const mostImports = 100
 
 // ImportTips inserts new tips as pending records, in one transaction. It changes known
 // records in two cases only: the form was assumed, no answer was fetched with it and
-// the import names the form; or [TipImport.Update] adds missing values. A row that
-// differs from what is mirrored, and from what the last export said, makes its complete
-// record due to be asked for again. It may be repeated, but then counts new tips as known.
+// the import names the form; or [TipImport.Update] adds missing values. A record that
+// failed under another form is pending then, without failures. A row that differs from
+// what is mirrored, and from what the last export said, makes its complete record due to
+// be asked for again. It may be repeated, but then counts new tips as known.
 //
 // The caller passes some thousand rows at a time, to keep memory and locks small.
 // ImportTips sorts the rows.

@@ -69,32 +69,44 @@ func TestImportThatNamesTheFormCorrectsAssumedOnesNeverFetched(t *testing.T) {
 	t.Parallel()
 	db := testDB(t)
 	importTips(t, db, TipImport{Source: "tips.csv", ObjectType: "LCD", Assumed: true},
-		ImportedTip{Tip: "free"}, ImportedTip{Tip: "same"}, ImportedTip{Tip: "fetched"}, ImportedTip{Tip: "claimed"})
+		ImportedTip{Tip: "free"}, ImportedTip{Tip: "same"}, ImportedTip{Tip: "fetched"}, ImportedTip{Tip: "claimed"},
+		ImportedTip{Tip: "givenup"}, ImportedTip{Tip: "skipped"})
 	importTips(t, db, TipImport{Source: "lcs.csv", ObjectType: "LCS"}, ImportedTip{Tip: "named"})
 	foreign(t, db, `UPDATE noggin_schema.noggin_data SET payload = '{}' WHERE tip = 'fetched'`)
 	foreign(t, db, `UPDATE noggin_schema.noggin_data SET object_type = 'SO' WHERE tip = 'same'`)
+	foreign(t, db, `UPDATE noggin_schema.noggin_data SET processing_status = CASE tip WHEN 'skipped' THEN 'skipped' ELSE 'api_failed' END, permanently_failed = true, retry_count = 5,
+		next_retry_at = now() + interval '1 hour', failing_since = now(), first_failed_at = now() WHERE tip IN ('givenup', 'skipped')`)
 	if got := claim(t, db, 1, 1); len(got) != 1 || got[0].Tip != "claimed" {
 		t.Fatalf("claimed %+v, want the first", got)
 	}
 
-	all := []ImportedTip{{Tip: "free", ExpectedID: "SO - 1"}, {Tip: "same"}, {Tip: "fetched"}, {Tip: "claimed"}, {Tip: "named"}}
+	all := []ImportedTip{{Tip: "free", ExpectedID: "SO - 1"}, {Tip: "same"}, {Tip: "fetched"}, {Tip: "claimed"}, {Tip: "named"}, {Tip: "givenup"}, {Tip: "skipped"}}
 	// One that does not name the form says nothing.
-	if got, want := importTips(t, db, TipImport{ObjectType: "SO", Assumed: true}, all...), (ImportCounts{Known: 5}); got != want {
+	if got, want := importTips(t, db, TipImport{ObjectType: "SO", Assumed: true}, all...), (ImportCounts{Known: 7}); got != want {
 		t.Errorf("assumed again: %+v, want %+v", got, want)
 	}
 	// The form of a record that another export named stays, and is told.
-	if got, want := importTips(t, db, TipImport{Source: "so.csv", ObjectType: "SO"}, all...), (ImportCounts{Known: 5, Corrected: 1, Conflicting: 1}); got != want {
+	if got, want := importTips(t, db, TipImport{Source: "so.csv", ObjectType: "SO"}, all...), (ImportCounts{Known: 7, Corrected: 3, Conflicting: 1}); got != want {
 		t.Errorf("named: %+v, want %+v", got, want)
 	}
 	for tip, want := range map[string]string{
 		"free": "SO|pending|tips.csv", "same": "SO|pending|tips.csv", "fetched": "LCD|assumed|pending|tips.csv",
 		"claimed": "LCD|assumed|pending|tips.csv", "named": "LCS|pending|lcs.csv",
+		"givenup": "SO|pending|tips.csv", "skipped": "SO|skipped|tips.csv",
 	} {
 		if got := recordLine(t, db, tip); got != want {
 			t.Errorf("%s: %s, want %s", tip, got, want)
 		}
 	}
-	if got := scalar[string](t, db, `SELECT string_agg(object_type || ' ' || records, ', ' ORDER BY object_type) FROM noggin_schema.record_totals`); got != totalsByType(t, db) {
+	const left = `SELECT concat_ws(' ', retry_count, permanently_failed, next_retry_at IS NULL, failing_since IS NULL, first_failed_at IS NULL) FROM noggin_schema.noggin_data WHERE tip = $1`
+	if got := scalar[string](t, db, left, "givenup"); got != "0 f t t t" {
+		t.Errorf("what failed under the wrong form: %s", got)
+	}
+	if got := scalar[string](t, db, left, "skipped"); got != "5 t f f f" {
+		t.Errorf("what is skipped: %s", got)
+	}
+	if got := scalar[string](t, db, `SELECT string_agg(object_type || ' ' || n, ', ' ORDER BY object_type)
+		FROM (SELECT object_type, sum(records) AS n FROM noggin_schema.record_totals GROUP BY 1) AS c`); got != totalsByType(t, db) {
 		t.Errorf("counted are %s, there are %s", got, totalsByType(t, db))
 	}
 }
@@ -209,8 +221,8 @@ func TestImportNeverReadsTheWholeTable(t *testing.T) {
 				t.Errorf("%s the plan has\n%s\n%s", when, line, plan[i+1])
 			}
 		}
-		if lookups != 4 {
-			t.Errorf("%s the plan has %d lookups, want 4:\n%s", when, lookups, strings.Join(plan, "\n"))
+		if lookups != 5 {
+			t.Errorf("%s the plan has %d lookups, want 5:\n%s", when, lookups, strings.Join(plan, "\n"))
 		}
 		foreign(t, db, `ANALYZE noggin_schema.noggin_data`)
 	}
