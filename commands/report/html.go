@@ -1,6 +1,7 @@
 package report
 
 import (
+	"bytes"
 	"context"
 	_ "embed"
 	"fmt"
@@ -68,11 +69,7 @@ web server may serve it. Without --output it is noggin.html in [paths] reports; 
 			if days := c.Int("days"); days < 2 || days > 3660 {
 				return cmdline.Usagef("--days %d: want 2 to 3660", days)
 			}
-			path := c.String("output")
-			if path == "" {
-				path = filepath.Join(r.Config.Batch.Paths.Reports, "noggin.html")
-			}
-			return runHTML(ctx, r, path, c.Int("days"))
+			return runHTML(ctx, r, c.String("output"), c.Int("days"))
 		}),
 	}
 }
@@ -115,12 +112,29 @@ func runHTML(ctx context.Context, r *reporter, path string, days int) error {
 	if path == "-" {
 		return page().Execute(r.out, data)
 	}
-	err = files.WriteReplacing(path, 0o644, func(w io.Writer) error { return page().Execute(w, data) })
+	if path == "" {
+		path = filepath.Join(r.Config.Batch.Paths.Reports, "noggin.html")
+		err = writeServed(path, data)
+	} else {
+		err = files.WriteReplacing(path, 0o644, func(w io.Writer) error { return page().Execute(w, data) })
+	}
 	if err != nil {
 		return cmdline.Hint(fmt.Errorf("write the page: %w", err), "its folder must be there, and noggin's user may write to it")
 	}
 	_, err = fmt.Fprintln(r.out, "Saved as "+show.Printable(path))
 	return err
+}
+
+// writeServed writes the page for a web server, another user, whatever the umask is.
+func writeServed(path string, data pageData) error {
+	var text bytes.Buffer
+	if err := page().Execute(&text, data); err != nil {
+		return err
+	}
+	if err := files.MakeFolders(filepath.Dir(path)); err != nil {
+		return err
+	}
+	return files.WriteOwned(path, 0o644, -1, -1, text.Bytes())
 }
 
 // page reads what the page shows, and draws its charts.
