@@ -91,19 +91,23 @@ func verifyVerdict(v archive.Verification) error {
 			bad++
 		}
 	}
-	switch {
-	case bad > 0:
-		return cmdline.Hint(cmdline.Partialf("%s", show.Textf("%d of %d archives are not as they should be", bad, len(v.Archives))),
-			"take them from your copy and run `noggin archive register FILE`; where [copy] has a second place, `noggin copy restore` brings files of lost archives back; `noggin archive forget NAME` is for an archive from which everything was restored, and with --lost for one that is nowhere any more")
-	case len(v.Unmounted) > 0:
+	var wrong, mends []string
+	if bad > 0 {
+		wrong = append(wrong, show.Textf("%d of %d archives are not as they should be", bad, len(v.Archives)))
+		mends = append(mends, "take them from your copy and run `noggin archive register FILE`; where [copy] has a second place, `noggin copy restore` brings files of lost archives back; `noggin archive forget NAME` is for an archive from which everything was restored, and with --lost for one that is nowhere any more")
+	}
+	if len(v.Unmounted) > 0 {
 		var folders []string
 		for _, a := range v.Unmounted {
 			folders = append(folders, a.Folder()+" "+a.Why)
 		}
-		return cmdline.Hint(cmdline.Partialf("no archive was verified in %s: %s", health.Plural(len(folders), "folder"), show.Printable(strings.Join(folders, "; "))),
-			"mount the volume; where the archives lie in another folder now: `noggin archive register FILE`; `noggin archive forget NAME` is for an archive from which everything was restored")
+		wrong = append(wrong, "no archive was verified in "+health.Plural(len(folders), "folder")+": "+show.Printable(strings.Join(folders, "; ")))
+		mends = append(mends, "mount the volume; where the archives lie in another folder now: `noggin archive register FILE`; `noggin archive forget NAME` is for an archive from which everything was restored")
 	}
-	return nil
+	if len(wrong) == 0 {
+		return nil
+	}
+	return cmdline.Hint(cmdline.Partialf("%s", strings.Join(wrong, "; ")), mends...)
 }
 
 func printVerified(verified []archive.Verified, out show.Output) error {
