@@ -28,23 +28,23 @@ func takeMail(listener net.Listener, mails chan<- string) {
 	}
 	defer conn.Close()
 	lines, text, inside := bufio.NewScanner(conn), strings.Builder{}, false
-	fmt.Fprint(conn, "220 test\r\n")
+	_, _ = fmt.Fprint(conn, "220 test\r\n")
 	for lines.Scan() {
 		switch line := lines.Text(); {
 		case inside && line == ".":
 			inside = false
 			mails <- text.String()
-			fmt.Fprint(conn, "250 taken\r\n")
+			_, _ = fmt.Fprint(conn, "250 taken\r\n")
 		case inside:
 			text.WriteString(line + "\r\n")
 		case line == "DATA":
 			inside = true
-			fmt.Fprint(conn, "354 go on\r\n")
+			_, _ = fmt.Fprint(conn, "354 go on\r\n")
 		case line == "QUIT":
-			fmt.Fprint(conn, "221 bye\r\n")
+			_, _ = fmt.Fprint(conn, "221 bye\r\n")
 			return
 		default:
-			fmt.Fprint(conn, "250 well\r\n")
+			_, _ = fmt.Fprint(conn, "250 well\r\n")
 		}
 	}
 }

@@ -85,7 +85,7 @@ func TestTheFirstSignalEndsEveryWaitForAPersonOrAPipe(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				defer master.Close()
+				defer func() { _ = master.Close() }()
 				streams.In = terminal
 			}
 			pipe := filepath.Join(t.TempDir(), "pipe")
@@ -122,7 +122,7 @@ func TestTheFirstSignalEndsEveryWaitForAPersonOrAPipe(t *testing.T) {
 					signal(ErrInterrupted)
 				case <-opened:
 					if writer, err := os.OpenFile(pipe, os.O_WRONLY|unix.O_NONBLOCK, 0); err == nil {
-						defer writer.Close()
+						defer func() { _ = writer.Close() }()
 						opened = nil
 						signal(ErrInterrupted)
 					}

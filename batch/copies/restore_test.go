@@ -63,8 +63,8 @@ func TestABackupWhoseTimeIsAheadIsNotTheNewest(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
 	batchtest.Must(t, os.MkdirAll(w.paths.Backups, 0o755))
-	const real, ahead, never = "noggin_db_20260102_000000.dump", "noggin_db_20991231_000000.dump", "noggin_db_20269999_000000.dump"
-	for _, name := range []string{real, ahead, never} {
+	const newest, ahead, never = "noggin_db_20260102_000000.dump", "noggin_db_20991231_000000.dump", "noggin_db_20269999_000000.dump"
+	for _, name := range []string{newest, ahead, never} {
 		sum := sha256.Sum256([]byte(name))
 		at := filepath.Join(w.paths.Backups, name)
 		batchtest.Must(t, os.WriteFile(at, []byte(name), 0o644), os.WriteFile(at+".json", []byte("{}"+name), 0o644),
@@ -72,13 +72,13 @@ func TestABackupWhoseTimeIsAheadIsNotTheNewest(t *testing.T) {
 	}
 	w.run()
 	back, err := w.copier.RestoreBackup(t.Context(), "", t.TempDir())
-	if slices.Sort(back.PassedOver); err != nil || filepath.Base(back.Path) != real || !slices.Equal(back.PassedOver, []string{never, ahead}) {
+	if slices.Sort(back.PassedOver); err != nil || filepath.Base(back.Path) != newest || !slices.Equal(back.PassedOver, []string{never, ahead}) {
 		t.Errorf("the newest: %+v, %v", back, err)
 	}
 	if back, err = w.copier.RestoreBackup(t.Context(), ahead, t.TempDir()); err != nil || filepath.Base(back.Path) != ahead || len(back.PassedOver) != 0 {
 		t.Errorf("by its name: %+v, %v", back, err)
 	}
-	copied, err := filepath.Glob(filepath.Join(w.target, "backups", real+".*"))
+	copied, err := filepath.Glob(filepath.Join(w.target, "backups", newest+".*"))
 	batchtest.Must(t, err)
 	for _, at := range copied {
 		batchtest.Must(t, os.Remove(at))

@@ -28,7 +28,7 @@ func TestAFormerAttachmentIsNotPassedOverWhenTheWorkEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	if _, err := db.Init(t.Context(), string(schema), storage.InitOptions{}); err != nil {
 		t.Fatal(err)
 	}

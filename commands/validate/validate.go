@@ -144,7 +144,7 @@ func parseOptions(c *cli.Context) (options, error) {
 func run(c *cli.Context, open *session.Opener, schema string, opts options) error {
 	v := &validation{opts: opts, hide: open.Secrets.Hide}
 	cfg, err := open.Config(c)
-	if c.Context.Err() != nil {
+	if c.Err() != nil {
 		return context.Cause(c.Context)
 	}
 	if err != nil {
