@@ -117,7 +117,7 @@ func TestOneMaintenanceAtATimeNamesTheHolder(t *testing.T) {
 func TestAPauseStopsProcessAndSaysWhy(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t, "[api]\nbase_url = \"http://127.0.0.1:1\"\nnamespace = \"x\"\nbearer_token = \"abcdefghijklmnop\"\n")
-	if _, stderr := i.run(cmdline.ExitUsage, "maintain", "pause"); !strings.Contains(stderr, "--reason TEXT is missing") {
+	if _, stderr := i.run(cmdline.ExitUsage, "maintain", "pause"); !strings.Contains(stderr, "flag --reason is missing") {
 		t.Error(stderr)
 	}
 	p := document[storage.Pause](i, 0, "maintain", "pause", "--for", "2h", "--reason", "replacing the disk")

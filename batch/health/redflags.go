@@ -230,7 +230,7 @@ func judgeOpenings(v *Vitals) Flag {
 		return Flag{}
 	}
 	return red("circuit_flapping", fmt.Sprintf("the circuit opened %d times in the last hour", v.OpeningsHour),
-		"`noggin report circuit`; if the API is known to have trouble, `noggin maintain pause --for 2h`, else raise [circuit_breaker] failure_threshold_percent")
+		"`noggin report circuit`; if the API is known to have trouble, `noggin maintain pause --for 2h --reason 'API outage'`, else raise [circuit_breaker] failure_threshold_percent")
 }
 
 func judgeFailureRate(v *Vitals) Flag {

@@ -20,13 +20,13 @@ func pauseCommand(open *session.Opener) *cli.Command {
 		Description: "They say so and end with exit code 0. Runs under way finish what they have.",
 		Flags: []cli.Flag{
 			cmdline.DurationFlag("for", "resume by itself after `DURATION`, such as 2h (default: not before `noggin maintain resume`)", time.Second),
-			&cli.StringFlag{Name: "reason", Usage: "what everybody is told: `TEXT`"},
+			&cli.StringFlag{Name: "reason", Usage: "what everybody is told: `TEXT`", Required: true},
 			cmdline.FormatFlag(show.Text, show.JSON),
 		},
 		Action: func(c *cli.Context) error {
 			reason := strings.TrimSpace(c.String("reason"))
 			if reason == "" {
-				return cmdline.Usagef("--reason TEXT is missing: it is what the next operator reads")
+				return cmdline.Usagef("--reason is empty: it is what the next operator reads")
 			}
 			var p storage.Pause
 			return changeState(open, c, func(s *session.Session, _ int64) (text string, doc any, err error) {
