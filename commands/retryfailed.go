@@ -1,7 +1,9 @@
 package commands
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/urfave/cli/v2"
@@ -80,33 +82,45 @@ func runRetryFailed(ctx context.Context, s *session.Session, p *process.Processo
 		return err
 	}
 	free, claimed := countsOf(counts)
-	if free+claimed == 0 {
+	switch {
+	case free+claimed == 0:
 		if err := out.Line("no record to retry", map[string]any{"reset": 0}); err != nil {
 			return err
 		}
 		return tellPermanent(ctx, s, opts.selector)
+	case free == 0:
+		return runAgain(cmdline.Partialf("nothing was reset: another run is at work on %s", health.Plural(claimed, "record")))
 	}
 	if err := s.Console.Confirm(ctx, fmt.Sprintf("Retry %s (%s)?", health.Plural(free, "record"), describeCounts(counts)), opts.yes); err != nil {
 		return err
 	}
-	var asked, reset int64 // the run, and how many records it reset
+	var asked, reset, left int64 // the run, and how many records it reset and left alone
 	err = s.Recorded(ctx, s.Command, func(run int64) (_ any, err error) {
 		asked = run
-		reset, err = s.DB.ResetForRetry(ctx, run, opts.selector)
-		return map[string]any{"reset": reset}, err
+		if reset, err = s.DB.ResetForRetry(ctx, run, opts.selector); err != nil {
+			return nil, err
+		}
+		if left = max(0, free+claimed-reset); left > 0 {
+			err = leftAlone(left)
+		}
+		return map[string]any{"reset": reset, "left_alone": left}, err
 	})
-	if err != nil {
+	if err != nil && left == 0 {
 		return err
 	}
-	if p == nil {
-		return out.Line(health.Plural(reset, "record")+" pending again", map[string]any{"reset": reset})
+	if p == nil || reset == 0 {
+		return errors.Join(out.Line(health.Plural(reset, "record")+" pending again", map[string]any{"reset": reset, "left_alone": left}), err)
 	}
 	if standing.Paused || standing.CircuitOpen() {
 		s.Log.Warn("the records are pending again; they are processed when the pause or the open circuit ends", "records", reset)
 	}
 	// The records know which run asked for them: just these are taken.
 	opts.process.Selector = storage.Selector{RequestedBy: asked}
-	return runProcess(ctx, s, p, opts.process, out)
+	processErr := runProcess(ctx, s, p, opts.process, out)
+	if processErr != nil && err != nil {
+		return cmdline.Hint(processErr, err.Error())
+	}
+	return cmp.Or(processErr, err)
 }
 
 // tellPermanent says that there are permanently failed records, which are retried only when

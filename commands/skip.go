@@ -153,7 +153,7 @@ func runSkip(ctx context.Context, s *session.Session, opts skipOptions, bar *ses
 	case free+claimed == 0:
 		return out.Line("no record to skip", skipResult{Reason: opts.reason})
 	case free == 0:
-		return cmdline.Hint(cmdline.Partialf("nothing was skipped: another run is at work on %s", health.Plural(claimed, "record")), "run the same command again when that run is done")
+		return runAgain(cmdline.Partialf("nothing was skipped: another run is at work on %s", health.Plural(claimed, "record")))
 	}
 	if err := s.Console.Confirm(ctx, fmt.Sprintf("Skip %s (%s)?", health.Plural(free, "record"), describeCounts(counts)), opts.yes); err != nil {
 		return err
@@ -163,8 +163,7 @@ func runSkip(ctx context.Context, s *session.Session, opts skipOptions, bar *ses
 		result = skipResult{RunID: run, Reason: opts.reason, List: opts.list}
 		err := skipListed(ctx, s.DB, opts, bar, out, &result)
 		if result.LeftAlone += int(claimed); err == nil && result.LeftAlone > 0 {
-			err = cmdline.Hint(cmdline.Partialf("%s left alone: another run is at work there, or something changed meanwhile", health.Plural(result.LeftAlone, "record")),
-				"run the same command again when that run is done")
+			err = leftAlone(int64(result.LeftAlone))
 		}
 		return result, err
 	})
@@ -178,6 +177,15 @@ func runSkip(ctx context.Context, s *session.Session, opts skipOptions, bar *ses
 	}
 	text := fmt.Sprintf("skipped      %s\nlist         %s\nbring back   `noggin skip --undo %s`", health.Plural(result.Skipped, "record"), show.Printable(result.List), show.Printable(result.List))
 	return errors.Join(out.Line(text, result), err)
+}
+
+// leftAlone is the error of a command that did not take n of the chosen records.
+func leftAlone(n int64) error {
+	return runAgain(cmdline.Partialf("%s left alone: another run is at work there, or something changed meanwhile", health.Plural(n, "record")))
+}
+
+func runAgain(err error) error {
+	return cmdline.Hint(err, "run the same command again when that run is done")
 }
 
 // writeSkipList writes the list, and returns it to be read.
