@@ -205,7 +205,7 @@ func (p planner) closeGap() []PlanStep {
 				"If nobody else could write into the folder, take the archives' word for it: archive register --add-unknown.",
 			},
 			Commands: []string{"find " + files.ShellQuoted(p.paths.Archive) + " -maxdepth 1 -name 'noggin-*" + format.Ext + "' -newerct " + files.ShellQuoted(p.since) +
-				" -exec " + p.noggin + ` archive register {} \;`},
+				" -print0 | xargs -0 -r -n 1 " + p.noggin + " archive register"}, // xargs fails if one of them does, find -exec does not
 		},
 		{
 			Title: "Import the CSV files again that are newer than the backup",

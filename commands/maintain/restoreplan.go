@@ -22,9 +22,9 @@ func restorePlanCommand(open *session.Opener) *cli.Command {
 		Name:      "restore-plan",
 		Usage:     "print, command by command, how to restore a backup and close the gap since",
 		ArgsUsage: "[FILE]",
-		Description: `Without FILE, for the newest backup. Changes nothing and needs no database. What is
-printed can be followed line by line, and says of each who runs it. Root can run it as
-a shell script after reading it.`,
+		Description: `Without FILE, for the newest backup. Changes nothing and needs no database. Follow what
+is printed line by line: it says of each line who runs it, root or the user noggin. Run
+as a script it stops at the first command that fails, and starts nothing.`,
 		Flags: []cli.Flag{cmdline.FormatFlag(show.Text, show.JSON)},
 		Action: func(c *cli.Context) error {
 			cfg, err := open.Config(c)
@@ -48,6 +48,10 @@ a shell script after reading it.`,
 	}
 }
 
+// stopAtFailure ends a script at the first command that fails: the last one starts
+// everything. A shell in which somebody follows the plan stays open.
+const stopAtFailure = "case $- in *i*) ;; *) set -e ;; esac"
+
 // printPlan prints a plan as a shell script whose comments are the steps.
 func printPlan(plan maintain.RestorePlan, now time.Time, out show.Output) error {
 	if out.Format == show.JSON {
@@ -65,6 +69,8 @@ func printPlan(plan maintain.RestorePlan, now time.Time, out show.Output) error 
 	} else {
 		comment("It was restored on trial at %s.", show.Time(plan.Verified.In(now.Location())))
 	}
+	comment("A script stops at the first command that fails or leaves something out. Go on by hand then.")
+	b.WriteString(stopAtFailure + "\n")
 	for i, step := range plan.Steps {
 		b.WriteString("\n")
 		comment("%d. %s", i+1, step.Title)
