@@ -125,7 +125,7 @@ func (p planner) secure() []PlanStep {
 			Notes: []string{"Continue when a command fails because the database fails."},
 			Commands: []string{
 				p.noggin + " maintain backup --to " + kept,
-				p.noggin + " hashes list all --known --format csv > " + kept + "/names.csv",
+				p.noggin + " hashes list all --known --format csv --raw > " + kept + "/names.csv",
 			},
 		},
 		{

@@ -7,5 +7,5 @@
 //   - Whatever changes names is a run of its own and then renews the records that show
 //     them, or says how many still wait.
 //   - A text in CSV is never a formula for a spreadsheet, and an import takes back what
-//     an export wrote.
+//     export-unknown or a list with --raw wrote.
 package hashes

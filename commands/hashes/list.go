@@ -18,6 +18,8 @@ func listCommand(open *session.Opener) *cli.Command {
 		Name:      "list",
 		Usage:     "list the hashes of a type with their names, the unknown ones last",
 		ArgsUsage: "TYPE|all",
+		Description: "`noggin hashes import auto FILE`" + ` takes back exactly what --format csv --raw wrote. Without --raw, CSV
+has escapes for characters that cannot be seen, and an import would take these for names.`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "known", Usage: "only those with a name"},
 			&cli.BoolFlag{Name: "unknown", Usage: "only those without"},
