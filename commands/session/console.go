@@ -149,15 +149,15 @@ func (o *Console) firstContact(command string, typed []string, code int, err err
 	if strings.TrimPrefix(command, "noggin ") == "setup" {
 		return hints // it is for root, and says so
 	}
-	if who, userErr := user.Current(); stranger && (userErr != nil || who.Username != serviceUser) {
-		hints = append(hints, "commands run as the user "+serviceUser+": `"+files.SudoLine(serviceUser, typed)+"`")
+	if who, userErr := user.Current(); stranger && (userErr != nil || who.Username != ServiceUser) {
+		hints = append(hints, "commands run as the user "+ServiceUser+": `"+files.SudoLine(ServiceUser, typed)+"`")
 	}
 	return hints
 }
 
-// serviceUser is the user of the service: whoever may read the configuration and the
+// ServiceUser is the user of the service: whoever may read the configuration and the
 // token, and owns the files.
-const serviceUser = "noggin"
+const ServiceUser = "noggin"
 
 // Finishing sets what a command says that it still does after a signal.
 func (o *Console) Finishing(what func() string) { o.finishing.Store(&what) }

@@ -3,7 +3,10 @@ package validate
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -11,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"noggin/batch/archive"
+	"noggin/batch/files"
 	"noggin/batch/validate"
 	"noggin/commands/cmdline"
 	"noggin/commands/session"
@@ -307,8 +311,12 @@ func (v *validation) invalidConfig(err error) {
 	if !strings.Contains(err.Error(), "invalid configuration") || len(problems) == 0 {
 		problems = []string{err.Error()}
 	}
+	remedy := "correct it; every key is explained in config.example.toml"
+	if errors.Is(err, fs.ErrPermission) {
+		remedy = "commands run as the user " + session.ServiceUser + ", who must be allowed to read it: `" + files.SudoLine(session.ServiceUser, os.Args) + "`"
+	}
 	for _, p := range problems {
-		area.Error("valid", p, "correct it; every key is explained in config.example.toml")
+		area.Error("valid", p, remedy)
 	}
 	v.add(area)
 	for _, name := range v.opts.areas {
