@@ -61,6 +61,21 @@ func (w *world) run() RunSummary {
 	return summary
 }
 
+// runner is a run that has opened the output folder and the target.
+func (w *world) runner() *runner {
+	w.T.Helper()
+	r := &runner{Copier: w.copier, shelf: &shelf.Shelf{DB: w.DB, Paths: w.paths}}
+	output, err := files.OpenOutput(w.Output)
+	batchtest.Must(w.T, err, r.open(w.T.Context()))
+	r.output = output
+	to := r.to // a test may put another in its place
+	w.T.Cleanup(func() {
+		files.Release(to)
+		files.Release(output)
+	})
+	return r
+}
+
 // tree returns the SHA-256 of each file below dir, noggin's own left out.
 func tree(t testing.TB, dir string) map[string]string {
 	t.Helper()
@@ -458,7 +473,6 @@ func TestCopiesThatCouldNotBeRecordedAreDueAtOnce(t *testing.T) {
 	}
 }
 
-// While a batch is copied the one before is flushed and recorded.
 // unflushed is a target that cannot bring to disk what it took.
 type unflushed struct{ target }
 
@@ -467,12 +481,8 @@ func (unflushed) Flush() error { return errors.New("the flush failed") }
 func TestWhatWasNotFlushedIsNotRecordedAndDueAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 2)
-	r := &runner{Copier: w.copier, shelf: &shelf.Shelf{DB: w.DB, Paths: w.paths}}
-	output, err := files.OpenOutput(w.Output)
-	batchtest.Must(t, err, r.open(t.Context()))
-	defer files.Release(output)
-	defer files.Release(r.to)
-	r.output, r.to = output, unflushed{r.to}
+	r := w.runner()
+	r.to = unflushed{r.to}
 	if err := r.copyDue(t.Context(), time.Time{}); err == nil || !strings.Contains(err.Error(), "the flush failed") {
 		t.Errorf("error %v", err)
 	}

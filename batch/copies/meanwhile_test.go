@@ -14,7 +14,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"noggin/batch/archive/shelf"
 	"noggin/batch/batchtest"
 	"noggin/batch/copies/place"
 	"noggin/batch/files"
@@ -66,12 +65,7 @@ func TestAnOutputFolderThatGoesAwayCountsAgainstNoFile(t *testing.T) {
 func TestAFileThatComesBackWhileItsBatchIsCopiedStaysDue(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
-	r := &runner{Copier: w.copier, shelf: &shelf.Shelf{DB: w.DB, Paths: w.paths}}
-	output, err := files.OpenOutput(w.Output)
-	batchtest.Must(t, err, r.open(t.Context()))
-	defer files.Release(output)
-	defer files.Release(r.to)
-	r.output = output
+	r := w.runner()
 	w.Execute(`UPDATE noggin_schema.attachments SET file_path = file_path`)
 	w.Execute(`UPDATE noggin_schema.attachments SET attachment_status = 'pending'`)
 	due, err := w.DB.ClaimCopies(t.Context(), r.id, batchSize, lease)
@@ -98,12 +92,8 @@ func (full) Put(context.Context, place.Object, place.PutOptions, io.Reader) (pla
 func TestATargetThatIsFullEndsTheRunAndCountsAgainstNoFile(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 2)
-	r := &runner{Copier: w.copier, shelf: &shelf.Shelf{DB: w.DB, Paths: w.paths}}
-	output, err := files.OpenOutput(w.Output)
-	batchtest.Must(t, err, r.open(t.Context()))
-	defer files.Release(output)
-	defer files.Release(r.to)
-	r.output, r.to = output, full{r.to}
+	r := w.runner()
+	r.to = full{r.to}
 	if err := r.copyDue(t.Context(), time.Time{}); !errors.Is(err, place.ErrAway) || r.summary.Count != 0 {
 		t.Errorf("%+v, %v", r.summary, err)
 	}
