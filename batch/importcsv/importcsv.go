@@ -314,11 +314,12 @@ func (r *rowImport) file(ctx context.Context, source io.Reader, size int64, form
 	r.result.ObjectType, r.result.Assumed = rows.form, rows.assumed && r.opts.ObjectType == ""
 	r.tips.ObjectType, r.tips.Assumed = r.result.ObjectType, r.result.Assumed
 	err = r.run(ctx, rows, size, func() int64 { return counted.n })
-	r.warnUnended(rows.rows.Unended())
 	r.result.Rejected = r.rejects.count
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
+	}
+	r.warnUnended(rows.rows.Unended())
+	switch {
 	case r.result.Rows == r.result.Skipped:
 		return fmt.Errorf("%w: it has no rows", csvfile.ErrUnusableFile)
 	case r.result.Rows == r.result.Rejected+r.result.Skipped:

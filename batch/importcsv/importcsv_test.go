@@ -636,6 +636,9 @@ func TestAnInterruptedImportLeavesItsFileToTheNextRun(t *testing.T) {
 	if n := b.records(); n != importChunk || summary.New != importChunk {
 		t.Errorf("%d records and %d reported, want the chunk that was in hand", n, summary.New)
 	}
+	if n := summary.Warnings; n != 0 {
+		t.Errorf("%d warnings of a file that was not read to its end", n)
+	}
 	b.wantTree("a.csv", "b.csv")
 	b.Progress = nil
 	if got := b.run(Options{}); got.New != rows-importChunk+1 || got.Known != importChunk {
