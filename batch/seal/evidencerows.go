@@ -46,7 +46,7 @@ var flaws = map[string]struct{ message, remedy string }{
 	"current_older":   {"the current answer of records is an earlier one than was sealed last", "find out who put it there; `noggin process --tip TIP` stores the platform's again"},
 	"current_again":   {"the current answer of records is one from before the one that was sealed last: the platform gave it again, or somebody put it there", "`noggin process --tip TIP` asks the platform"},
 	"unsealed_answer": {"records that were sealed have another answer, which is sealed once they are complete", "`noggin process --tip TIP` goes on with them; if it was not noggin that stored it, find out who did"},
-	"unsealed_former": {"former files are of versions that the database does not have, so no leaf has them: they were found on disk, or somebody put them there", "compare them with older backups"},
+	"unsealed_former": {"former files are of versions that the database does not have, or in an archive, and no leaf has them: they were found on disk, noggin did not seal what `archive register` brought, or somebody put them there", "compare them with older backups"},
 }
 
 // doubts are the flaws that a mirror may have of which nobody changed anything.
@@ -281,7 +281,7 @@ func unproved(tip string, r rows) (found []flaw) {
 	}
 	for _, f := range r.files[tip] {
 		if f.Complete && !proves(leaves, f.Tip, f.SHA256) {
-			sealable := f.Last == nil || slices.ContainsFunc(versions, func(v version) bool { return v.Kind == kindVersion && f.First <= v.Version && v.Version <= *f.Last })
+			sealable := f.Last == nil || f.ArchiveID == nil && slices.ContainsFunc(versions, func(v version) bool { return v.Kind == kindVersion && f.First <= v.Version && v.Version <= *f.Last })
 			found = append(found, flaw{map[bool]string{true: "unproved", false: "unsealed_former"}[sealable], fmt.Sprintf("%s has SHA-256 %s", f.Path, f.SHA256)})
 		}
 	}

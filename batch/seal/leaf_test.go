@@ -88,3 +88,18 @@ func TestWhichAnswerWasSurelyReplaced(t *testing.T) {
 		}
 	}
 }
+
+// Before noggin sealed them, `archive register --add-unknown` brought former files.
+func TestAFormerFileThatAnArchiveBroughtAccusesNobody(t *testing.T) {
+	body, archive, last := "ab", int64(1), 1
+	for want, at := range map[string]*int64{"unproved": nil, "unsealed_former": &archive} {
+		found := unproved("r", rows{
+			versions: map[string][]version{"r": {{storage.SealVersion{Version: 1, Kind: kindVersion, Body: []byte{1}, Current: true, Complete: true}, body}}},
+			leaves:   map[string][]leaf{"r": {{BodySHA256: body, Complete: true}}},
+			files:    map[string][]storage.SealFile{"r": {{Tip: "a", Path: "a.jpg", First: 1, Last: &last, ArchiveID: at, Complete: true}}},
+		})
+		if len(found) != 1 || found[0].check != want {
+			t.Errorf("found %+v, want %s", found, want)
+		}
+	}
+}
