@@ -319,10 +319,10 @@ func (r *rowImport) file(ctx context.Context, source io.Reader, size int64, form
 		return err
 	}
 	r.warnUnended(rows.rows.Unended())
-	switch {
-	case r.result.Rows == r.result.Skipped:
+	switch r.result.Rows {
+	case r.result.Skipped:
 		return fmt.Errorf("%w: it has no rows", csvfile.ErrUnusableFile)
-	case r.result.Rows == r.result.Rejected+r.result.Skipped:
+	case r.result.Skipped + r.result.Rejected:
 		return fmt.Errorf("%w: none of its %d rows can be, the first being %w", csvfile.ErrUnusableFile, r.result.Rejected, r.rejects.first)
 	}
 	return nil
