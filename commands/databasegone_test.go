@@ -113,7 +113,7 @@ func TestADatabaseThatGoesAwayIsToldByTheExitCode(t *testing.T) {
 	g := newGone(t)
 	for _, command := range []string{"maintain backup", "maintain verify-backup", "copy verify", "report status"} {
 		args := strings.Fields(command)
-		for n := int64(1); ; n *= 2 {
+		for n := int64(1); ; n += n/2 + 1 {
 			code, reached, said, at := g.until(n, args...)
 			if !reached {
 				if code != cmdline.ExitDone || n == 1 {

@@ -103,13 +103,13 @@ func TestARunEndsInTimeWhateverTheNetworkToTheDatabaseDoes(t *testing.T) {
 
 func TestMaxTimeWinsOverRetryFor(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"everything stalls", "connections are reset", "nobody listens"} {
+	for name, fault := range networkFaults {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := batchtest.NewQueue(t, batchtest.PhotoWorld(30, 1))
 			m.Processing.StopGrace = time.Second
 			proxy := impatient(m, time.Hour)
-			acted := midway(m, func() { networkFaults[name](proxy) })
+			acted := midway(m, func() { fault(proxy) })
 			_, err := runWithin(t.Context(), m, acted, time.Second+time.Second+14*time.Second, process.Options{UntilEmpty: true, MaxTime: time.Second})
 			if !errors.Is(err, storage.ErrUnavailable) {
 				t.Errorf("the run ended with %v\n%s", err, m.Logged)
