@@ -267,6 +267,13 @@ func TestANewReportMakesTheCopyOfTheOldOneObsolete(t *testing.T) {
 	if got := obsolete(); !reflect.DeepEqual(got, []string{sum(1)}) {
 		t.Errorf("after a late copy of a former text, obsolete is %v", got)
 	}
+	// A host takes the former text again, as a check found its copy damaged.
+	foreign(t, db, `INSERT INTO noggin_schema.copies_due (target_id, path, hash_sha256, size_bytes, kind, record_tip)
+		VALUES ($1, '2025/09/1/report.txt', $2, 12, 'report', $3)`, target, sum(1), tip(1))
+	if got := obsolete(); len(got) > 0 {
+		t.Errorf("while a copy is made again, obsolete is %v", got)
+	}
+	foreign(t, db, `DELETE FROM noggin_schema.copies_due`)
 	keys := []CopyKey{{"2025/09/1/report.txt", sum(1)}, {"2025/09/1/report.txt", old}}
 	if err := db.DropObsolete(t.Context(), target, keys); err != nil {
 		t.Fatal(err)
@@ -292,6 +299,14 @@ func TestCopiesOfBackupsGoWithTheirOriginalsExceptTheNewest(t *testing.T) {
 		}
 	}
 	copyAll(t, db, target)
+	damaged := []CheckedCopy{{CopyKey: CopyKey{"/b/noggin_1.dump.json", sum(11)}, Problem: "it differs", Deep: true}}
+	if err := db.SaveChecked(t.Context(), target, damaged); err != nil {
+		t.Fatal(err)
+	}
+	if got := dueText(t, db, target); got != "backup /b/noggin_1.dump 5" {
+		t.Errorf("with a damaged manifest, due is %s", got)
+	}
+	foreign(t, db, `DELETE FROM noggin_schema.copies_due; UPDATE noggin_schema.copies SET problem = NULL`)
 	if err := db.NoteBackupsRemoved(t.Context(), []string{sums[0], sums[2]}); err != nil {
 		t.Fatal(err)
 	}

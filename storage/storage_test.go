@@ -262,6 +262,24 @@ func TestARecordThatARunClaimedMeanwhileIsNotSkipped(t *testing.T) {
 	}
 }
 
+func TestARecordThatCompletedMeanwhileIsNotSkipped(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 1)
+	rows, err := db.Skippable(t.Context(), Selector{}, "", 10)
+	if err != nil || len(rows) != 1 {
+		t.Fatalf("%v, %v", rows, err)
+	}
+	c := claim(t, db, 1, 1)[0]
+	finish(t, db, 1, Result{Tip: c.Tip, Token: c.Token, Status: StatusComplete})
+	if n, err := db.Skip(t.Context(), rows, "why"); err != nil || n != 0 {
+		t.Errorf("%d skipped, %v", n, err)
+	}
+	if got := scalar[Status](t, db, `SELECT processing_status FROM noggin_schema.noggin_data`); got != StatusComplete {
+		t.Errorf("the record is %s", got)
+	}
+}
+
 func TestLostFilesOfARecordThatChangedSinceAreNotQueued(t *testing.T) {
 	t.Parallel()
 	db := testDB(t)
@@ -286,6 +304,9 @@ func TestLostFilesOfARecordThatChangedSinceAreNotQueued(t *testing.T) {
 	queue("claimed", c.Token, 0, StatusComplete)
 	held("-1 second")
 	queue("as it was compared", c.Token, 1, StatusInterrupted)
+	foreign(t, db, `UPDATE noggin_schema.noggin_data SET processing_status = 'skipped'`)
+	token := scalar[int64](t, db, `SELECT claim_token FROM noggin_schema.noggin_data`)
+	queue("skipped by an operator", token, 0, "skipped")
 }
 
 func TestALeaseThatRanOutAddsToTheCrashCount(t *testing.T) {
@@ -311,6 +332,47 @@ func TestALeaseThatRanOutAddsToTheCrashCount(t *testing.T) {
 	alone, err := db.Claim(t.Context(), ClaimRequest{Run: 11, Limit: 1, Lease: time.Minute, Crashing: true})
 	if err != nil || len(alone) != 1 {
 		t.Errorf("a crashing record taken alone: %+v, %v", alone, err)
+	}
+	if others, err := db.Claim(t.Context(), ClaimRequest{Run: 12, Limit: 1, Lease: time.Minute, Crashing: true}); err != nil || len(others) != 0 {
+		t.Errorf("another run took %+v, %v", others, err)
+	}
+}
+
+// Alone is also how a complete record is asked for again that ends every run.
+func TestACompleteRecordThatCrashesRunsIsAskedForAlone(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 1)
+	c := claim(t, db, 1, 1)[0]
+	if _, err := db.Finish(t.Context(), 1, []Result{{Tip: c.Tip, Token: c.Token, Status: StatusComplete}}, Backoff{AskAgain: testSteps}); err != nil {
+		t.Fatal(err)
+	}
+	for i, step := range []struct {
+		due      string
+		crashing bool
+		want     int
+	}{{"1 hour", true, 0}, {"-1 hour", false, 0}, {"-1 hour", true, 1}} {
+		foreign(t, db, `UPDATE noggin_schema.refreshes SET due_at = now() + $1::interval`, step.due)
+		foreign(t, db, `UPDATE noggin_schema.noggin_data SET crash_count = 3`)
+		claims, err := db.Claim(t.Context(), ClaimRequest{Run: int64(i + 2), Limit: 1, Lease: time.Minute, Crashing: step.crashing})
+		if err != nil || len(claims) != step.want {
+			t.Errorf("due in %s, crashing %v: claimed %+v, %v", step.due, step.crashing, claims, err)
+		}
+	}
+}
+
+// Two runs with --refresh divide the records between them.
+func TestARecordIsAskedForAgainByOneRun(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 1)
+	c := claim(t, db, 1, 1)[0]
+	finish(t, db, 1, Result{Tip: c.Tip, Token: c.Token, Status: StatusComplete})
+	for i, want := range []int{1, 0} {
+		claims, err := db.Claim(t.Context(), ClaimRequest{Run: int64(i + 2), Limit: 1, Lease: time.Minute, Refresh: true})
+		if err != nil || len(claims) != want {
+			t.Errorf("run %d took %+v, %v", i+2, claims, err)
+		}
 	}
 }
 

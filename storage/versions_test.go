@@ -77,6 +77,7 @@ func TestVersionsAreToldApartByContentAndChain(t *testing.T) {
 		{`{"$meta":{"sid":"B"}}`, "B", []string{"A"}, at(2), true, OutcomeReduced, 2},
 		{`{"a":3,"$meta":{"sid":"C"}}`, "C", []string{"B"}, at(0), false, OutcomeChanged, 5}, // its parent is the current one
 		{`{"a":2,"$meta":{"sid":"B"}}`, "B", []string{"A"}, at(9), false, OutcomeOlder, 5},
+		{`{"a":1,"b":2,"$meta":{"sid":"A"}}`, "A", nil, nil, false, OutcomeOlder, 5}, // the parent of its parent
 		{checklist("Yes"), "D", []string{"C"}, at(9), false, OutcomeChanged, 6},
 		{checklist("No"), "D", []string{"C"}, at(9), false, OutcomeChanged, 7},
 		{`{"a":4,"$meta":{"sid":"E"}}`, "E", []string{"D"}, &farAhead, false, OutcomeChanged, 8},
@@ -210,6 +211,47 @@ func TestWhatAnAnswerNamesNoLongerIsKeptAsItWas(t *testing.T) {
 	expect(`SELECT string_agg(attachment_tip || ' ' || kind || ' ' || hash_sha256, ', ' ORDER BY path) FROM noggin_schema.former_files`, "p1 attachment 01, p2 suspect 02")
 }
 
+// A photograph that an answer names again is the one that was there last. Its other bytes
+// stay former files.
+func TestWhatAnAnswerNamesAgainGetsItsLastFileBack(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 1)
+	photo := []PlannedAttachment{{Tip: "p1", Field: "attachments"}}
+	store := func(n string, attachments []PlannedAttachment, downloads ...Download) {
+		t.Helper()
+		foreign(t, db, `UPDATE noggin_schema.noggin_data SET processing_status = 'pending', claimed_by = NULL, claim_expires_at = NULL`)
+		a := answer(claim(t, db, 1, 1)[0])
+		a.Payload, a.SID, a.Folders, a.Attachments = []byte(`{"n":`+n+`}`), n, [3]string{"f"}, attachments
+		if stored, err := db.Store(t.Context(), 1, []Answer{a}); err != nil || len(stored) != 1 {
+			t.Fatalf("stored %v, %v", stored, err)
+		}
+		for i := range downloads {
+			downloads[i].RecordTip = a.Tip
+		}
+		finish(t, db, 1, Result{Tip: a.Tip, Token: a.Token, Status: StatusComplete, Downloads: downloads})
+	}
+	bytes := func(n string, replaces bool) Download {
+		return Download{Tip: "p1", Status: AttachmentComplete, Validation: ValidationValid, Path: ptr("f/" + n + ".jpg"), SHA256: ptr(n), Size: ptr(int64(1)), ContentType: ptr("image/jpeg"), Replaces: replaces}
+	}
+	store("1", photo, bytes("01", false))
+	store("1", photo, bytes("02", true)) // one version, other bytes
+	foreign(t, db, `UPDATE noggin_schema.former_files SET former_since = now() - interval '1 hour'`)
+	for n := 2; n < 6; n += 2 {
+		store(fmt.Sprint(n), nil)
+		if all := scalar[string](t, db, `SELECT string_agg(path, ', ' ORDER BY path) FROM noggin_schema.former_files`); all != "f/01.jpg, f/02.jpg" {
+			t.Errorf("without the photograph, former files are %s", all)
+		}
+		store(fmt.Sprint(n+1), photo)
+		current := scalar[string](t, db, `SELECT string_agg(attachment_sequence || ' ' || file_path || ' ' || file_hash_sha256 || ' ' || attachment_status, ', ')
+			FROM noggin_schema.attachments`)
+		former := scalar[string](t, db, `SELECT string_agg(path, ', ') FROM noggin_schema.former_files`)
+		if current != "1 f/02.jpg 02 complete" || former != "f/01.jpg" {
+			t.Errorf("with the photograph again, it is %s and former is %s", current, former)
+		}
+	}
+}
+
 // A record is gone once the API has not given it on two days, and as often as that happens
 // after it came back. What is missing is no witness.
 func TestARecordIsGoneFromItsSecondDayUntilItComesBack(t *testing.T) {
@@ -226,20 +268,25 @@ func TestARecordIsGoneFromItsSecondDayUntilItComesBack(t *testing.T) {
 		days   int
 		status int
 		gone   bool
+		stale  bool // the text report has to say something else
 	}{
-		{"an outage", 0, 503, false},
-		{"another a day later", 1, 503, false},
-		{"a 404", 0, 404, false},
-		{"another on that day", 0, 404, false},
-		{"another a day later", 1, 404, true},
-		{"it came back", 1, 200, false},
-		{"a 403 after that", 1, 403, false},
-		{"a 410 a day later", 1, 410, true},
-		{"it came back again", 0, 200, false},
+		{"an outage", 0, 503, false, false},
+		{"another a day later", 1, 503, false, false},
+		{"a 404", 0, 404, false, false},
+		{"another on that day", 0, 404, false, false},
+		{"another a day later", 1, 404, true, true},
+		{"and another", 1, 404, true, false},
+		{"it came back", 1, 200, false, true},
+		{"a 403 after that", 1, 403, false, false},
+		{"a 410 a day later", 1, 410, true, true},
+		{"it came back again", 0, 200, false, true},
 	} {
 		foreign(t, db, `UPDATE noggin_schema.refreshes SET last_status = $1, gone_at = gone_at - $2 * interval '1 day', returned_at = returned_at - $2 * interval '1 day',
 			missing_since = CASE WHEN missing_since IS NOT NULL THEN now() - CASE $2 WHEN 0 THEN interval '-1 minute' ELSE $2 * interval '1 day' END END -- also at midnight`,
 			step.status, step.days)
+		if _, err := db.pool.Exec(db.sql(`UPDATE noggin_schema.noggin_data SET names_stale = false, report_path = 'f/1.txt'`)); err != nil {
+			t.Fatal(err)
+		}
 		var err error
 		if step.status == 200 {
 			err = db.tx(ctx, "test", func(tx *sqlx.Tx) error { return db.noteReturned(ctx, tx, []string{c.Tip}) })
@@ -252,6 +299,9 @@ func TestARecordIsGoneFromItsSecondDayUntilItComesBack(t *testing.T) {
 		marks, err := db.marksOf(ctx, db.pool, []string{c.Tip})
 		if gone := marks[c.Tip].GoneAt != nil; err != nil || gone != step.gone || gone && marks[c.Tip].GoneStatus != step.status {
 			t.Errorf("%s: gone %v by %d, %v", step.what, gone, marks[c.Tip].GoneStatus, err)
+		}
+		if stale := scalar[bool](t, db, `SELECT names_stale FROM noggin_schema.noggin_data`); stale != step.stale {
+			t.Errorf("%s: the report is out of date: %v", step.what, stale)
 		}
 		witnesses, err := db.KnownRecords(ctx, "LCD", nil)
 		if isWitness := len(witnesses) == 1; err != nil || isWitness != (step.status == 200 || step.status == 503) {
