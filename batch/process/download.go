@@ -235,8 +235,8 @@ func receive(ctx context.Context, client *api.Client, output *files.Output, ref 
 			switch {
 			case err == nil && got.Page(ref.Document):
 				page = got.PageReason()
-			case err == nil && got.Unknown() && m.Encoding != "":
-				page = fmt.Sprintf("content of an unknown kind, in the unknown encoding %.40q", m.Encoding)
+			case err == nil && m.Encoding != "" && (got.Unknown() || got.Status == storage.ValidationNone):
+				page = fmt.Sprintf("content in the unknown encoding %.40q, and nothing proves that it is the file itself", m.Encoding)
 			}
 			return page, err
 		},
