@@ -290,9 +290,14 @@ func (w *work) notCompared(ctx context.Context, a *storage.Attachment, err error
 
 // isWhole tells whether bytes that came are known to be whole. Those that may lack their
 // end, as neither the answer told its length nor the content tells where it ends, must
-// come twice. got says why they are not.
+// come twice. Those of which nothing is proved are not, where those of the attachment were.
+// got says why they are not.
 func (w *work) isWhole(ctx context.Context, a *storage.Attachment, ref forms.AttachmentRef, got *received) (bool, error) {
 	if got.Status == storage.ValidationFailed {
+		return false, nil
+	}
+	if a.Validation == storage.ValidationValid && got.Status != storage.ValidationValid {
+		got.Reason = "nothing proves it, as it does for those that are mirrored"
 		return false, nil
 	}
 	if got.lengthKnown || got.Proved {
