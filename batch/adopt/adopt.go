@@ -199,11 +199,11 @@ func (d *Folder) adoptOne(a *storage.Attachment, file fileOnDisk) (*storage.Down
 	defer files.Release(f)
 	size, sum, err := d.Output.Digest(context.Background(), file.path, f)
 	if err != nil {
-		return nil, err
+		return nil, files.OwnFault(err)
 	}
 	verdict, err := media.Judge(f, size, "")
 	if err != nil {
-		return nil, files.WrapDisk("read", file.path, err)
+		return nil, files.OwnFault(err)
 	}
 	switch {
 	case verdict.Page(d.refs[a.Tip].Document):

@@ -196,6 +196,9 @@ func (r *recording) take(ctx context.Context, found storage.FoundFile) error {
 	}
 	defer files.Release(file)
 	size, sum, err := r.Output.Digest(ctx, found.Path, file)
+	if files.OfOneFile(err) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

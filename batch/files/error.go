@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -179,6 +180,14 @@ func ValidName(name string) error {
 		return fmt.Errorf("%w: %q", ErrBadName, path.Base(name))
 	}
 	return ValidPath(name)
+}
+
+// OfOneFile tells whether the file system refuses this one file or folder: it gives no
+// right to it, or cannot read it. The whole volume may be gone as well: then the next file
+// that is written is refused too.
+func OfOneFile(err error) bool {
+	disk, ok := errors.AsType[*DiskError](err)
+	return ok && slices.ContainsFunc([]error{unix.EACCES, unix.EPERM, unix.EIO, unix.ESTALE, unix.EUCLEAN, unix.EBADMSG}, func(errno error) bool { return errors.Is(disk.Err, errno) })
 }
 
 // OwnFault returns err if the volume is gone, so that the fault is not that of one

@@ -58,6 +58,22 @@ func TestWhichErrorsAreTheDisks(t *testing.T) {
 	}
 }
 
+func TestWhichRefusalsAreOfOneFile(t *testing.T) {
+	for _, err := range []error{unix.EACCES, unix.EPERM, unix.EIO, unix.ESTALE} {
+		if err := fmt.Errorf("copy: %w", WrapDisk("read", "/a", err)); !OfOneFile(err) {
+			t.Errorf("%v is of the whole disk", err)
+		}
+	}
+	for _, err := range []error{
+		nil, unix.EACCES, ErrMissing, ErrDiffers, WrapDisk("read", "/a", unix.EMFILE), WrapDisk("write", "/a", unix.ENOSPC), WrapDisk("write", "/a", unix.EROFS),
+		WrapDisk("look for", "/a", ErrNotMounted), WrapDisk("write", "/a", ErrReserve),
+	} {
+		if OfOneFile(err) {
+			t.Errorf("%v is of one file", err)
+		}
+	}
+}
+
 // What is wrong with one path does not stop a run; what is wrong with the disk does.
 func TestAnErrorIsThatOfOnePathOrOfTheDisk(t *testing.T) {
 	o := newOutput(t)

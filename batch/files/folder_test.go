@@ -9,8 +9,11 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func sumOf(content string) string {
@@ -132,6 +135,74 @@ func TestTheFirstObstacleIsNamedAndNamesEnd(t *testing.T) {
 	f.Discard()
 	if after := tree(t, o); !maps.Equal(before, after) {
 		t.Errorf("left %v", slices.Sorted(maps.Keys(after)))
+	}
+}
+
+// withoutRights takes from this thread the rights of root over files. The thread ends with
+// the test.
+func withoutRights(t *testing.T) {
+	t.Helper()
+	runtime.LockOSThread()
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	err := unix.Capget(&header, &data[0])
+	data[0].Effective &^= 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_DAC_READ_SEARCH
+	if err := errors.Join(err, unix.Capset(&header, &data[0])); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAFileThatCannotBeReadCountsAsAnother(t *testing.T) {
+	withoutRights(t)
+	o := newOutput(t)
+	unreadable := filepath.Join(o.Name(), "x", "a.jpg")
+	keep(t, o, "x", "a.jpg", "content")
+	if err := os.Chmod(unreadable, 0); err != nil {
+		t.Fatal(err)
+	}
+	want := Kept{Path: "x/a-a1b2c3d4.jpg", Instead: "a file that cannot be read"}
+	if kept := keep(t, o, "x", "a.jpg", "content"); kept != want {
+		t.Errorf("%+v, want %+v", kept, want)
+	}
+	f, err := o.Temp()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Discard()
+	if _, err := io.WriteString(f, "content"); err != nil {
+		t.Fatal(err)
+	}
+	folder := o.Folder("x")
+	defer folder.Close()
+	if there, err := folder.KeepExactly(f, "a.jpg"); !there || !errors.Is(err, ErrDiffers) {
+		t.Errorf("exactly: %t %v", there, err)
+	}
+	// A folder without rights has no next name.
+	if err := errors.Join(os.Chmod(unreadable, 0o600), os.Mkdir(filepath.Join(o.Name(), "y"), 0)); err != nil {
+		t.Fatal(err)
+	}
+	closed := o.Folder("y")
+	defer closed.Close()
+	if kept, err := closed.Keep(f, "a.jpg", "a1b2c3d4"); !IsDiskError(err) {
+		t.Errorf("without rights: %+v %v", kept, err)
+	}
+	if err := os.Remove(filepath.Join(o.Name(), "y")); err != nil {
+		t.Fatal(err)
+	}
+	// noggin's own file is written anew.
+	keep(t, o, "z", "r.txt", "content")
+	if err := os.Chmod(filepath.Join(o.Name(), "z", "r.txt"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := replace(o, "z", "r.txt", func(w io.Writer) error { _, err := io.WriteString(w, "content"); return err }); err != nil {
+		t.Error(err)
+	}
+	if err := os.Chmod(filepath.Join(o.Name(), "z", "r.txt"), 0o600); err != nil {
+		t.Error(err)
+	}
+	f.Discard()
+	if left, want := tree(t, o), map[string]string{"x/a.jpg": "content", "x/a-a1b2c3d4.jpg": "content", "z/r.txt": "content"}; !maps.Equal(left, want) {
+		t.Errorf("left %v", left)
 	}
 }
 

@@ -191,25 +191,27 @@ func (t *TempFile) sameAs(name string) (same bool, what string, err error) {
 }
 
 // sameAs tells whether the file at name has that content, and flushes it to disk. If
-// not, what names the thing that is there.
+// not, what names the thing that is there. A file that cannot be read counts as another.
 func (o *Output) sameAs(name string, size int64, sum string) (same bool, what string, err error) {
-	info, err := o.root.Lstat(name)
-	if err != nil {
-		return false, "", o.failRead("look at", name, err)
+	var f *os.File
+	info, err := o.Lstat(name)
+	if err == nil {
+		if !info.Mode().IsRegular() {
+			return false, WhatIs(info), nil
+		}
+		f, info, err = o.open(name)
 	}
-	if !info.Mode().IsRegular() {
-		return false, WhatIs(info), nil
-	}
-	f, info, err := o.open(name)
 	if err == nil {
 		defer Release(f)
 		err = o.compare(name, f, info, size, sum)
 	}
-	if errors.Is(err, ErrDiffers) {
-		return false, "a file with other content", nil
-	}
-	if err == nil {
+	switch {
+	case err == nil:
 		err = o.FlushFile(name, f)
+	case errors.Is(err, ErrDiffers):
+		return false, "a file with other content", nil
+	case OfOneFile(err):
+		return false, "a file that cannot be read", nil
 	}
 	return err == nil, "", err
 }

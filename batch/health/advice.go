@@ -29,7 +29,7 @@ var errorAdvice = map[string]string{
 	api.KindRedirect:       "the API moved: check [api] base_url and media_service_url",
 	storage.ErrorLost:      "an archive was given up with its files: `noggin archive list` has the reason, `noggin report tip TIP` the files; what the platform still has was fetched again",
 	"validation":           "attachments arrive broken: check them with `noggin report attachments`; one that comes twice with the same bytes is kept as suspect",
-	"disk":                 "the output volume is full, read-only or not mounted: `noggin validate quick`, `noggin maintain emergency`",
+	"disk":                 "the output volume is full, read-only or not mounted, or noggin has no right to a file or folder there: `noggin validate quick`, `noggin maintain emergency`",
 	"database":             "the database was unavailable: `noggin validate database`",
 	"internal":             "read the journal of that time: `sudo journalctl -u 'noggin-*'`",
 }

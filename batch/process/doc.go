@@ -4,7 +4,7 @@
 //	claim ─▶ fetch ─▶ store ─▶ download ─▶ report ─▶ finish
 //	  │        │        │          │          │        ├─▶ complete
 //	  │        │        │          │          │        ├─▶ partial, failed   some, all attachments failed
-//	  │        └────────┴──────────┴──────────┴───────▶├─▶ api_failed        the API did not give the record
+//	  │        └────────┴──────────┴──────────┴───────▶├─▶ api_failed        the API did not give the record, or one of its files or folders is refused
 //	  │                                                └─▶ interrupted       our own fault, or told to stop
 //	  └─▶ lost   the lease ended, or an operator changed the record: its new owner does it
 //

@@ -28,6 +28,10 @@ func (w *work) decide(ctx context.Context, err error) {
 		w.decideAttachments()
 	case ctx.Err() != nil:
 		w.interrupted(context.Cause(ctx))
+	case files.OfOneFile(err) && w.run.output.CheckWritable() == nil: // other records have no such fault
+		w.unstored = true
+		w.result.Status, w.result.Error = storage.StatusAPIFailed, err.Error()
+		w.fail("", "disk", err)
 	case files.IsDiskError(err), errors.Is(err, storage.ErrUnavailable), errors.Is(err, storage.ErrNoRight), isOwn(err):
 		w.unstored = true
 		w.result.Status, w.result.Error = storage.StatusInterrupted, err.Error()
