@@ -185,6 +185,12 @@ func (d *Folder) Adopt(a *storage.Attachment) (*storage.Download, error) {
 	return nil, nil
 }
 
+// Recorded uses the file that is recorded of an attachment, if it is as recorded. It returns
+// nil when it is not, or the page of a server.
+func (d *Folder) Recorded(a *storage.Attachment) (*storage.Download, error) {
+	return d.adoptOne(a, fileOnDisk{path: *a.Path, sum: *a.SHA256})
+}
+
 // adoptOne uses a file on disk for the attachment if its hash is the one in the record's
 // text report. Without a report its content must be whole, and its size and hash those
 // that the replaced service recorded. A file elsewhere is moved into the record's folder.

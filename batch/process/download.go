@@ -38,10 +38,15 @@ func (w *work) download(ctx context.Context) error {
 	}
 	group, going := errgroup.WithContext(ctx) // going ends with the first error
 	group.SetLimit(limit)
+	var own error
 	for i := range w.stored.Attachments {
 		a := &w.stored.Attachments[i]
 		whole := a.Status == storage.AttachmentComplete && a.Validation != storage.ValidationFailed && !a.NotLookedAt()
-		whole = whole && (w.stored.Settled || w.isThere(a)) // a refresh reads no file
+		if whole && !w.stored.Settled { // a refresh reads no file
+			if whole, own = w.isThere(a); own != nil {
+				break
+			}
+		}
 		compare := whole && (w.comparesMedia() || a.Validation == storage.ValidationSuspect || w.onDisk.HasUnknown(a))
 		if whole && !compare {
 			continue
@@ -68,7 +73,7 @@ func (w *work) download(ctx context.Context) error {
 	}
 	err = group.Wait()
 	w.failReferences()
-	return cmp.Or(err, context.Cause(ctx))
+	return cmp.Or(own, err, context.Cause(ctx))
 }
 
 // getOne compares an attachment that is there, or gets one that is not.
@@ -81,7 +86,12 @@ func (w *work) getOne(ctx context.Context, a *storage.Attachment, ref forms.Atta
 	case err != nil:
 		return nil, err
 	case d == nil:
-		return w.downloadOne(ctx, a, ref)
+		if d, err = w.downloadOne(ctx, a, ref); d == nil || err == nil {
+			return d, err
+		}
+		if d, err = w.orRecorded(a, d, err); d == nil || err != nil {
+			return d, err
+		}
 	}
 	w.run.fileDone(0)
 	return d, nil
@@ -91,6 +101,9 @@ func (w *work) getOne(ctx context.Context, a *storage.Attachment, ref forms.Atta
 // report shows.
 func (w *work) note(a *storage.Attachment, d *storage.Download, err error) {
 	d.RecordTip, d.Tip = w.claim.Tip, a.Tip
+	if a.Path != nil && d.Path == nil { // the name belongs to the path that stays
+		d.Filename = cmp.Or(storage.ValueOf(a.Filename), d.Filename)
+	}
 	a.Status, a.Validation, a.Filename = d.Status, d.Validation, &d.Filename
 	if err != nil {
 		message := err.Error()
@@ -132,19 +145,50 @@ func (w *work) failReferences() {
 }
 
 // isThere tells whether the file of a complete attachment is in its place: on disk, or in
-// an archive.
-func (w *work) isThere(a *storage.Attachment) bool {
+// an archive. An error says nothing about the file: it is a fault of our own.
+func (w *work) isThere(a *storage.Attachment) (bool, error) {
 	if a.ArchiveID != nil {
-		return true
+		return true, nil
 	}
 	if a.Path == nil || a.Size == nil || a.SHA256 == nil {
-		return false
+		return false, nil
 	}
-	if err := w.run.output.Verify(*a.Path, *a.Size, *a.SHA256); err != nil {
-		w.run.log.Warn("an attachment is not on disk as recorded; it is downloaded again", "tip", w.claim.Tip, "path", *a.Path, "error", err)
-		return false
+	err := w.run.output.Verify(*a.Path, *a.Size, *a.SHA256)
+	switch {
+	case err == nil:
+		return true, nil
+	case files.IsDiskError(err) && !files.OfOneFile(err):
+		return false, err
 	}
-	return true
+	w.run.log.Warn("an attachment is not on disk as recorded; it is downloaded again", "tip", w.claim.Tip, "path", *a.Path, "error", err)
+	return false, nil
+}
+
+// orRecorded returns the file that is recorded of an attachment instead of the failure to
+// download it: the file may have been brought back. A complete attachment whose file cannot
+// be read stays as it is, without a Download.
+func (w *work) orRecorded(a *storage.Attachment, failed *storage.Download, why error) (*storage.Download, error) {
+	if a.ArchiveID != nil || a.Path == nil || a.Size == nil || a.SHA256 == nil || a.ContentType == nil {
+		return failed, why
+	}
+	err := w.run.output.Verify(*a.Path, *a.Size, *a.SHA256)
+	switch {
+	case err == nil:
+		d, err := w.onDisk.Recorded(a)
+		if err != nil {
+			return nil, err
+		}
+		if d != nil {
+			w.run.log.Warn("an attachment could not be downloaded; its file is on disk as recorded", "tip", w.claim.Tip, "path", *a.Path, "error", why)
+			return d, nil
+		}
+	case files.OfOneFile(err) && a.Status == storage.AttachmentComplete:
+		w.run.log.Warn("an attachment could neither be read from disk nor downloaded; it stays as it is", "tip", w.claim.Tip, "path", *a.Path, "error", errors.Join(err, why))
+		return nil, nil
+	case files.IsDiskError(err) && !files.OfOneFile(err):
+		return nil, err
+	}
+	return failed, why
 }
 
 // downloadOne downloads one attachment. Without a Download the error ends the work on the
@@ -182,7 +226,11 @@ func (w *work) downloadOne(ctx context.Context, a *storage.Attachment, ref forms
 	}
 	d.Status, d.Filename, d.Path, d.Size, d.SHA256, d.ContentType = storage.AttachmentComplete, path.Base(kept.Path), &kept.Path, &size, &sum, &got.MIME
 	// A page that was kept in the place of the file stays, as evidence of what was served.
-	d.Replaces = a.Path != nil && *a.Path != kept.Path && path.Dir(*a.Path) == w.stored.Folder && w.isThere(a)
+	if a.Path != nil && *a.Path != kept.Path && path.Dir(*a.Path) == w.stored.Folder {
+		if d.Replaces, err = w.isThere(a); err != nil {
+			return nil, err
+		}
+	}
 	w.run.fileDone(size)
 	return d, nil
 }

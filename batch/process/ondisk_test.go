@@ -1,0 +1,98 @@
+package process_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"noggin/api/apitest"
+	"noggin/batch/batchtest"
+	"noggin/batch/process"
+)
+
+// photographOf is the path of the photograph of a record that has one.
+func photographOf(m *batchtest.Mirror, record int) string {
+	m.T.Helper()
+	return m.Value(`SELECT file_path FROM noggin_schema.attachments WHERE record_tip = '` + m.Server.Record(record).Tip + `'`)
+}
+
+// statusOf is the status of a record and of its attachment.
+func statusOf(m *batchtest.Mirror, record int) string {
+	m.T.Helper()
+	return m.Value(`SELECT concat_ws(' ', processing_status, permanently_failed, attachment_status, attachment_validation_status, filename = regexp_replace(file_path, '.*/', ''))
+		FROM noggin_schema.noggin_data d JOIN noggin_schema.attachments ON record_tip = d.tip WHERE d.tip = '` + m.Server.Record(record).Tip + `'`)
+}
+
+// Whoever follows the advice and brings a lost file back is done, also when the platform
+// does not serve it any more.
+func TestAFileThatIsBackIsCompleteAlthoughItCannotBeDownloaded(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewComplete(t, batchtest.PhotoWorld(1, 1))
+	// As noggin validate files --fix does.
+	m.Execute(`UPDATE noggin_schema.attachments SET attachment_status = 'pending';
+		UPDATE noggin_schema.noggin_data SET processing_status = 'interrupted', next_retry_at = now()`)
+	at := filepath.Join(m.Output, photographOf(m, 0))
+	batchtest.Must(t, os.Rename(at, at+".away"))
+	m.Server.AddFault(apitest.Fault{Status: 404, On: apitest.OnMedia})
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Failed != 1 {
+		t.Errorf("summary %+v", s)
+	}
+	if got := statusOf(m, 0); got != "failed f failed not_validated t" {
+		t.Errorf("without its file: %s", got)
+	}
+	// Other bytes in its place are not it.
+	batchtest.Must(t, os.WriteFile(at, []byte("other"), 0o600))
+	m.MakeDue()
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Failed != 1 {
+		t.Errorf("with another file: %+v", s)
+	}
+	batchtest.Must(t, os.Rename(at+".away", at))
+	m.MakeDue()
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 1 || s.AttachmentsAdopted != 1 {
+		t.Errorf("with its file: %+v\n%s", s, m.Logged)
+	}
+	if got := statusOf(m, 0); got != "complete f complete valid t" {
+		t.Errorf("with its file: %s", got)
+	}
+}
+
+func TestAFileOrFolderThatCannotBeReadEndsNoRun(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewComplete(t, batchtest.PhotoWorld(4, 1))
+	unreadable, onlyCopy := filepath.Join(m.Output, photographOf(m, 0)), filepath.Join(m.Output, photographOf(m, 1))
+	folder := filepath.Dir(filepath.Join(m.Output, photographOf(m, 2)))
+	for _, name := range []string{unreadable, onlyCopy, folder} {
+		batchtest.Must(t, os.Chmod(name, 0))
+	}
+	t.Cleanup(func() { _ = os.Chmod(folder, 0o700) })
+	if _, err := os.ReadFile(unreadable); err == nil {
+		t.Skip("root may read everything")
+	}
+	before := photographOf(m, 0)
+	for i := range 4 {
+		m.Server.Edit(m.Server.Record(i).Tip, apitest.Edit{Set: map[string]any{"jobNumber": "J-1"}})
+	}
+	m.Server.AddFault(apitest.Fault{Status: 404, Tips: []string{m.Server.Record(1).Attachments[0].Tip}})
+	m.PassDays("2")
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 3 || s.APIFailed != 1 || s.Changed != 4 {
+		t.Errorf("summary %+v\n%s", s, m.Logged)
+	}
+	for i, want := range []string{"complete f complete valid t", "complete f complete valid t", "api_failed f complete valid t", "complete f complete valid t"} {
+		if got := statusOf(m, i); got != want {
+			t.Errorf("record %d: %s, want %s\n%s", i, got, want, m.Logged)
+		}
+	}
+	if now := photographOf(m, 0); now == before || !strings.HasSuffix(now, ".jpg") {
+		t.Errorf("the photograph is %s, before %s", now, before)
+	}
+	if got := m.Value(`SELECT string_agg(error_type, ' ') FROM noggin_schema.processing_errors WHERE attachment_tip IS NULL OR attachment_tip = ''`); got != "disk" {
+		t.Errorf("errors of records: %s", got)
+	}
+	nothingCounted(m)
+	batchtest.Must(t, os.Chmod(folder, 0o700))
+	m.MakeDue()
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 1 {
+		t.Errorf("with the right to its folder: %+v", s)
+	}
+}
