@@ -224,3 +224,16 @@ func TestRecordRedirectsAreNotFollowed(t *testing.T) {
 		t.Errorf("got %+v, %d requests", e, len(requests()))
 	}
 }
+
+// A name tells nothing of the address behind it: the connection itself is refused.
+func TestTheConnectionOfARedirectLeadsToPublicAddressesOnly(t *testing.T) {
+	server, requests := serve(t, func(http.ResponseWriter, *http.Request) {})
+	c := newTestClient(t, server.URL, nil)
+	conn, err := c.public.DialContext(t.Context(), "tcp", strings.TrimPrefix(server.URL, "http://"))
+	if err == nil {
+		_ = conn.Close()
+	}
+	if err == nil || !strings.Contains(err.Error(), "no public address") || len(requests()) > 0 {
+		t.Errorf("a name that is 127.0.0.1 is reached: %v", err)
+	}
+}

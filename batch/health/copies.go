@@ -41,13 +41,17 @@ func ReadCopies(ctx context.Context, db *storage.DB) ([]Copies, error) {
 	files, err := db.FilesToHave(ctx)
 	all := make([]Copies, len(targets))
 	for i, t := range targets {
-		all[i] = Copies{CopyTarget: t, Percent: 100}
-		if files > t.Files {
-			// Rounded down: 100 % means all.
-			all[i].Percent = math.Floor(1000*float64(t.Files)/float64(files)) / 10
-		}
+		all[i] = Copies{CopyTarget: t, Percent: percent(t.Files, files)}
 	}
 	return all, err
+}
+
+// percent is rounded down: 100 means all.
+func percent(copied, files int64) float64 {
+	if files <= copied {
+		return 100
+	}
+	return math.Floor(1000*float64(copied)/float64(files)) / 10
 }
 
 // judgeCopies finds that files are not copied in time, that copies are lost or damaged,

@@ -31,3 +31,15 @@ func TestCopiesThatAreLateLostOrUnverifiedRaiseFlags(t *testing.T) {
 		t.Errorf("a target that is away raises %+v", away)
 	}
 }
+
+func TestCopiesAreAtHundredPercentOnlyWithEveryFile(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		copied, files int64
+		want          float64
+	}{{0, 0, 100}, {0, 3, 0}, {2, 3, 66.6}, {9_999, 10_000, 99.9}, {10_000, 10_000, 100}, {10_001, 10_000, 100}} {
+		if got := percent(test.copied, test.files); got != test.want {
+			t.Errorf("%d of %d are %v %%, want %v", test.copied, test.files, got, test.want)
+		}
+	}
+}

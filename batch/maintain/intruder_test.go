@@ -101,9 +101,12 @@ func TestADumpThatTheDatabaseDidNotRecordIsNotRestored(t *testing.T) {
 	if caught() {
 		t.Fatal("the planted dump was restored")
 	}
-	// Rotation counts only what the database recorded.
+	// Rotation and an emergency count only what the database recorded.
 	if err := planted.writeManifest(); err != nil {
 		t.Fatal(err)
+	}
+	if counted, err := (&Emergency{Maintenance: m}).ownBackups(t.Context()); err != nil || len(counted) != 1 || counted[0].File != own.File {
+		t.Errorf("an emergency counts %+v, %v", counted, err)
 	}
 	m.Config.KeepDaily, m.Config.KeepWeekly, m.Config.KeepMonthly = 1, 0, 0
 	if _, err := m.Backup(t.Context(), ""); err != nil {

@@ -184,6 +184,8 @@ func TestABrokenBackupIsFoundAndNamed(t *testing.T) {
 		"cut":           {whole[:len(whole)-100], nil, "bytes instead of"},
 		"one bit":       {flipped, nil, "its content has changed"},
 		"gone":          {nil, nil, "no such file"},
+		"a lost table":  {whole, lying(func(b *Backup) { b.Rows = map[string]int64{"noggin_data": 3, "lost": 1} }), "table lost is missing"},
+		"other schema":  {whole, lying(func(b *Backup) { b.SchemaVersion++ }), "its schema has version"},
 		"fewer records": {whole, lying(func(b *Backup) { b.Rows = map[string]int64{"noggin_data": 4, "lost": 1} }), "noggin_data has 3 rows instead of 4"},
 		"no dump": {[]byte("x"), lying(func(b *Backup) {
 			b.Bytes, b.SHA256 = 1, noDump
@@ -213,6 +215,18 @@ func TestABrokenBackupIsFoundAndNamed(t *testing.T) {
 		if name != "gone" && !errors.Is(err, ErrIncomplete) {
 			t.Errorf("%s: %v is no finding", name, err)
 		}
+		if noted, err := readBackup(b.Path()); name == "one bit" && (err != nil || !strings.Contains(noted.Broken, c.want)) {
+			t.Errorf("the backup's manifest says %q of that, %v", noted.Broken, err)
+		}
+	}
+	old := b
+	old.TakenAt = b.TakenAt.Add(-3 * 24 * time.Hour)
+	psql(t, m, "UPDATE noggin_schema.backups SET taken_at = taken_at - interval '3 days'")
+	if err := errors.Join(os.WriteFile(b.Path(), whole, 0o600), old.writeManifest()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.VerifyBackup(t.Context(), "", ""); !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "3 days old") {
+		t.Errorf("the newest backup is of three days ago: %v", err)
 	}
 }
 

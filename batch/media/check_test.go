@@ -155,8 +155,9 @@ func storedODT() []byte {
 	})
 }
 
-// tiffFile has its directory before or behind its strips.
-func tiffFile(order binary.AppendByteOrder, behind bool) []byte {
+// tiffFile has its directory before or behind its strips, and another directory before both
+// if first is given.
+func tiffFile(order binary.AppendByteOrder, behind bool, first ...byte) []byte {
 	const strips, each = 4, 500
 	magic := "II*\x00"
 	if order.String() == "BigEndian" {
@@ -167,8 +168,12 @@ func tiffFile(order binary.AppendByteOrder, behind bool) []byte {
 	if behind {
 		directory, pixels = 8+strips*each, 8
 	}
-	lists := directory + size
-	file := order.AppendUint32([]byte(magic), uint32(directory))
+	directory, pixels = directory+len(first), pixels+len(first)
+	lists, begin := directory+size, directory
+	if len(first) > 0 {
+		begin = 8
+	}
+	file := append(order.AppendUint32([]byte(magic), uint32(begin)), first...)
 	d := order.AppendUint16(nil, 3)
 	for _, e := range [][3]int{{256, 1, 64}, {273, strips, lists}, {279, strips, lists + strips*4}} {
 		d = order.AppendUint32(order.AppendUint32(order.AppendUint16(order.AppendUint16(d, uint16(e[0])), 4), uint32(e[1])), uint32(e[2]))
@@ -185,6 +190,21 @@ func tiffFile(order binary.AppendByteOrder, behind bool) []byte {
 		return slices.Concat(file, content, d)
 	}
 	return slices.Concat(file, d, content)
+}
+
+// tiffOfTiles has tiles in the place of strips.
+func tiffOfTiles() []byte {
+	file := tiffFile(binary.LittleEndian, false)
+	for strips, tiles := range map[string]string{"\x11\x01\x04\x00": "\x44\x01\x04\x00", "\x17\x01\x04\x00": "\x45\x01\x04\x00"} {
+		file = bytes.Replace(file, []byte(strips), []byte(tiles), 1)
+	}
+	return file
+}
+
+// rawFile has its picture in a directory below the first one, as the raw files of cameras have.
+func rawFile() []byte {
+	const below = "\x01\x00" + "\x4a\x01\x04\x00\x01\x00\x00\x00\x1a\x00\x00\x00" + "\x00\x00\x00\x00"
+	return tiffFile(binary.LittleEndian, false, []byte(below)...)
 }
 
 func gifFile() []byte {
@@ -265,6 +285,8 @@ func samples() map[string][]byte {
 		"bmp":              bmpFile(),
 		"tiff":             tiffFile(binary.LittleEndian, false),
 		"tiff behind":      tiffFile(binary.BigEndian, true),
+		"tiff tiles":       tiffOfTiles(),
+		"tiff raw":         rawFile(),
 		"pdf":              pdfFile(),
 		"heic":             heicFile(),
 		"avif idat":        avifInIdat(),
