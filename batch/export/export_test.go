@@ -30,6 +30,7 @@ import (
 	"noggin/batch/forms"
 	"noggin/batch/process"
 	"noggin/storage"
+	"noggin/storage/storagetest"
 )
 
 // newMirror returns a mirror with complete records of every form, and an exporter.
@@ -278,16 +279,9 @@ func TestArchivedAndFormerFilesAreExportedLikeOthers(t *testing.T) {
 		}
 	}
 	// What was archived after the record was read is found all the same.
-	scratch, err := os.OpenRoot(t.TempDir())
-	batchtest.Must(t, err)
-	output, err := files.OpenOutput(x.Paths.Output)
-	batchtest.Must(t, err)
-	late := &run{Exporter: x, scratch: scratch, output: output, shelf: &shelf.Shelf{DB: x.DB, Paths: x.Paths}, thumbnails: newThumbnails()}
-	if e, err := late.makeRecord(t.Context(), stale[0], 1, "work/1"); err != nil || len(e.Problems) != 0 || len(e.Files) < 5 {
-		t.Errorf("%+v, %v", e, err)
+	if e := makeOne(t, x, Options{}, stale[0]); len(e.Problems) != 0 || len(e.Files) < 5 {
+		t.Errorf("%+v", e)
 	}
-	late.shelf.Close()
-	batchtest.Must(t, scratch.Close(), output.Close())
 	// Without its archive a file is told to be missing; the rest is exported.
 	batchtest.Must(t, os.Rename(x.Paths.Archive, x.Paths.Archive+".away"))
 	without := filepath.Join(t.TempDir(), "without")
@@ -373,6 +367,58 @@ func TestAnInterruptedExportGoesOn(t *testing.T) {
 	if _, err := x.Export(t.Context(), Options{Target: dir, Selection: "all records"}); !errors.Is(err, ErrFinished) {
 		t.Errorf("a finished one: %v", err)
 	}
+}
+
+// An answer that cannot be read as the database is gone is not missing.
+func TestAnExportEndsWithTheDatabaseAndGoesOn(t *testing.T) {
+	t.Parallel()
+	m, x := newMirror(t, apitest.Options{Records: 4, Forms: []string{"LCD"}, Photos: apitest.None})
+	proxy := storagetest.NewProxy(t, m.URL)
+	cfg := storage.DefaultConfig()
+	cfg.URL = proxy.URL(m.URL)
+	cut, err := storage.Open(cfg, "test")
+	batchtest.Must(t, err)
+	defer files.Release(cut)
+	x.DB = cut
+	opts := Options{Target: filepath.Join(t.TempDir(), "evidence"), Selection: "all records", Payload: true}
+	proxy.LoseReply(func(statement string) bool { return strings.Contains(statement, "SELECT answer, size_bytes") })
+	if s, err := x.Export(t.Context(), opts); !errors.Is(err, storage.ErrUnavailable) || s.Records != 0 {
+		t.Errorf("%+v, %v", s, err)
+	}
+	proxy.LoseReply(nil)
+	if s := mustExport(t, x, opts); s.Records != 4 || s.ProblemCount != 0 {
+		t.Errorf("%+v", s)
+	}
+	checkBag(t, opts.Target)
+	for _, e := range entriesOf(t, opts.Target) {
+		if !slices.ContainsFunc(e.Files, func(f EntryFile) bool { return f.Kind == kindAnswer && f.Size > 0 }) {
+			t.Errorf("%s has no answer", e.Folder)
+		}
+	}
+	// A version that is gone, such as that of a record that was deleted after it was read.
+	m.Execute("DELETE FROM record_versions WHERE record_tip = (SELECT max(record_tip) FROM record_versions)")
+	read, err := m.DB.ExportRecords(t.Context(), []string{m.Value("SELECT max(tip) FROM noggin_data")})
+	batchtest.Must(t, err)
+	read[0].Stored.Versions = []storage.VersionMark{{Version: 1}}
+	if e := makeOne(t, x, Options{Payload: true}, read[0]); len(e.Problems) != 1 || slices.ContainsFunc(e.Files, func(f EntryFile) bool { return f.Kind == kindAnswer }) {
+		t.Errorf("%+v", e)
+	}
+}
+
+// makeOne makes one record as it was read.
+func makeOne(t *testing.T, x *Exporter, o Options, read storage.ExportRecord) Entry {
+	t.Helper()
+	scratch, err := os.OpenRoot(t.TempDir())
+	batchtest.Must(t, err)
+	defer files.Release(scratch)
+	output, err := files.OpenOutput(x.Paths.Output)
+	batchtest.Must(t, err)
+	defer files.Release(output)
+	r := &run{Exporter: x, Options: o, scratch: scratch, output: output, shelf: &shelf.Shelf{DB: x.DB, Paths: x.Paths}, thumbnails: newThumbnails()}
+	defer r.shelf.Close()
+	e, err := r.makeRecord(t.Context(), read, 1, "work/1")
+	batchtest.Must(t, err)
+	return e
 }
 
 func TestOneRecord(t *testing.T) {

@@ -27,12 +27,17 @@ func (m *making) versions(ctx context.Context) (views []versionView, err error) 
 	}
 	var before []byte
 	for _, mark := range marks {
-		body, _, err := m.DB.VersionBody(ctx, m.record.Tip, mark.Version)
-		if ctx.Err() != nil {
+		body, found, err := m.DB.VersionBody(ctx, m.record.Tip, mark.Version)
+		switch {
+		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
-		}
-		if err != nil {
+		case err != nil && !found: // the database, not this version
+			return nil, err
+		case err != nil:
 			m.problem("version %d: %v", mark.Version, err)
+			continue
+		case !found:
+			m.problem("version %d was deleted from the database", mark.Version)
 			continue
 		}
 		if m.Payload {
