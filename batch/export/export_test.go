@@ -352,7 +352,8 @@ func TestAnInterruptedExportGoesOn(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "data", "lists"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	batchtest.Must(t, os.WriteFile(filepath.Join(dir, "data", "lists", "days-77.html"), nil, 0o644))
+	batchtest.Must(t, os.WriteFile(filepath.Join(dir, "data", "lists", "days-77.html"), nil, 0o644), os.Mkdir(filepath.Join(dir, "data", "proofs"), 0o755),
+		os.WriteFile(filepath.Join(dir, "data", "proofs", "unsealed.txt"), nil, 0o644)) // all of them are sealed by now
 
 	if _, err := x.Export(t.Context(), Options{Target: dir, Selection: "all records", NoPhotos: true}); !errors.Is(err, ErrOthers) {
 		t.Errorf("other options: %v", err)

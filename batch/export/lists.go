@@ -135,8 +135,8 @@ func (r *run) writeList(l list, view pageView, rows func(fn func(group string, r
 
 // writeLists writes the index and all lists.
 func (r *run) writeLists(view pageView) error {
-	if !r.zipped { // an export that was killed here may have written more pages
-		if err := r.top.RemoveAll("data/lists"); err != nil {
+	if !r.zipped { // an export that was killed here or later may have written other files
+		if err := errors.Join(r.top.RemoveAll("data/lists"), r.top.RemoveAll("data/proofs")); err != nil {
 			return err
 		}
 	}
