@@ -549,6 +549,10 @@ func TestListsHaveEveryRecordInTheirOrder(t *testing.T) {
 				groups = append(groups, found[1])
 			}
 			links += len(link.FindAll(text, -1))
+			// Who filters sees that there are other pages.
+			if told := strings.Contains(string(text), fmt.Sprintf("on this page only, page %d of 3", page)); told != (c.list == "all") {
+				t.Errorf("page %d of %s says that it is one of several: %v", page, c.list, told)
+			}
 		}
 		if got := strings.Join(groups, " "); got != c.groups || links != c.links {
 			t.Errorf("%s: %d links, groups %q", c.list, links, got)

@@ -53,7 +53,7 @@ type pageView struct {
 	Title, Note, Heading, Footer string
 	At, Up                       string // of the navigation
 	Print                        bool   // there is a page of all inspections
-	Page                         int
+	Page, Pages                  int    // Pages is 0 where the number of rows is not known before
 	Before, Next                 string
 }
 
@@ -97,6 +97,9 @@ func (r *run) writeList(l list, view pageView, rows func(fn func(group string, r
 	}
 	current, more := next()
 	view.At, view.Heading = l.Name, l.Label
+	if l.keys == nil { // a row for each record
+		view.Pages = (r.summary.Records + most - 1) / most
+	}
 	for view.Page = 1; view.Page == 1 || more; view.Page++ {
 		at := l.fileOf(view.Page)
 		view.Up, view.Before, view.Next = upFrom(at), "", ""
