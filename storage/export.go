@@ -37,6 +37,7 @@ type ExportRecord struct {
 	Department     *string `db:"department"`
 	Compliance     *string `db:"load_compliance"`
 	ReportArchive  *string `db:"report_archive"`
+	Claimed        bool    `db:"claimed"` // somebody may change it and its files
 
 	Stored Stored `db:"-"`
 	Files  []File `db:"-"` // attachments that were mirrored, the text report, former files
@@ -57,7 +58,7 @@ func (db *DB) exportRecords(ctx context.Context, tx *sqlx.Tx, tips []string) ([]
 	if err := tx.SelectContext(ctx, &records, db.sql(`
 		SELECT d.tip, d.object_type, d.processing_status, d.inspection_id, d.inspection_date::text AS inspection_date, d.vehicle, d.trailer,
 		       d.trailer2, d.trailer3, d.team, d.department, d.load_compliance,
-		       (SELECT v.name FROM noggin_schema.archives v WHERE v.id = d.report_archive_id) AS report_archive
+		       (SELECT v.name FROM noggin_schema.archives v WHERE v.id = d.report_archive_id) AS report_archive, NOT `+unclaimed+` AS claimed
 		FROM noggin_schema.noggin_data d WHERE d.tip = ANY($1::text[]) AND d.payload IS NOT NULL`), pq.Array(tips)); err != nil {
 		return nil, err
 	}

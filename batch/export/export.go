@@ -33,7 +33,9 @@ type Exporter struct {
 	// entries hands over the records, file writes a file of the bag.
 	Proofs func(ctx context.Context, entries func(fn func(Entry) error) error, file func(name string, write func(io.Writer) error) error) error
 
-	pageRows int // of every list, in tests; 0: as many as fit
+	// For tests.
+	pageRows int    // of every list; 0: as many as fit
+	atPause  func() // in place of a pause
 }
 
 // Options say what an export takes, and where to.

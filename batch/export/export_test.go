@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -420,6 +421,62 @@ func makeOne(t *testing.T, x *Exporter, o Options, read storage.ExportRecord) En
 	e, err := r.makeRecord(t.Context(), read, 1, "work/1")
 	batchtest.Must(t, err)
 	return e
+}
+
+// Healing writes the text reports of many records, and then their hashes.
+func TestATextReportThatIsWrittenAnewMeanwhileIsNoForgery(t *testing.T) {
+	t.Parallel()
+	m, x := newMirror(t, apitest.Options{Records: 1, Forms: []string{"LCD"}, Photos: apitest.Fixed(1), MediaBytes: apitest.Range{Min: 2000, Max: 3000}})
+	tip := m.Server.Record(0).Tip
+	report := filepath.Join(m.Output, m.Value("SELECT report_path FROM noggin_data"))
+	read := func() storage.ExportRecord {
+		t.Helper()
+		found, err := m.DB.ExportRecords(t.Context(), []string{tip})
+		batchtest.Must(t, err)
+		return found[0]
+	}
+	write := func(text string) { batchtest.Must(t, os.WriteFile(report, []byte(text), 0o644)) }
+	record := func(text string) {
+		sum := fmt.Sprintf("%x", sha256.Sum256([]byte(text)))
+		m.Execute(fmt.Sprintf("UPDATE noggin_data SET report_hash_sha256 = '%s', report_size_bytes = %d, claimed_by = NULL, claim_expires_at = NULL", sum, len(text)))
+	}
+	claim := func() {
+		m.Execute("UPDATE noggin_data SET claimed_by = (SELECT max(id) FROM runs), claim_expires_at = now() + interval '1 hour'")
+	}
+	check := func(what string, e Entry, pauses int, problem string) {
+		t.Helper()
+		if pauses == 0 {
+			t.Errorf("%s: no pause", what)
+		}
+		if problem == "" && len(e.Problems) != 0 || problem != "" && (len(e.Problems) != 1 || !strings.Contains(e.Problems[0], problem)) {
+			t.Errorf("%s: %q", what, e.Problems)
+		}
+		if i := slices.IndexFunc(e.Files, func(f EntryFile) bool { return f.Kind == kindReport }); (i < 0) != (problem != "") {
+			t.Errorf("%s: %+v", what, e.Files)
+		}
+	}
+	stale := read()
+	write("names of today")
+	record("names of today")
+	check("both are new", makeOne(t, x, Options{}, stale), 1, "")
+
+	stale = read()
+	claim()
+	write("names of tomorrow")
+	pauses := 0
+	x.atPause = func() {
+		if pauses++; pauses == 3 {
+			record("names of tomorrow")
+		}
+	}
+	check("the hash comes later", makeOne(t, x, Options{}, stale), pauses, "")
+
+	claim()
+	write("names of the day after")
+	pauses, x.atPause = 0, func() { pauses++ }
+	check("the hash does not come", makeOne(t, x, Options{}, read()), pauses, "another command was writing it anew")
+	record("names of tomorrow") // nobody claims it
+	check("a forgery", makeOne(t, x, Options{}, read()), 1, "not the file that was mirrored")
 }
 
 func TestOneRecord(t *testing.T) {

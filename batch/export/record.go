@@ -34,29 +34,68 @@ type making struct {
 	names  fileNames
 	name   map[string]string // of the files that are in it, by their path in the mirror
 	lost   map[string]bool   // the files that are not in it and should be
-	moved  bool              // a file was not on disk, so it may be in an archive by now
+	moved  bool              // a file may be in an archive by now, or was written anew, so the record must be read again
 }
 
+const (
+	mostTries  = 3           // of a record whose files move
+	mostClaims = 30          // looks at a claimed record whose files move
+	claimPause = time.Second // between two looks
+)
+
 // makeRecord fills the work folder of a record. The error is one of the run; what is wrong
-// with the record is in the entry. A file that is not on disk may be in an archive by now:
-// then the record is read anew, once.
+// with the record is in the entry. A file that is not on disk may be in an archive by now,
+// and another text report may be one with new names: then the record is read anew. Whoever
+// claims it writes files first and their hashes last, so it waits for the end of a claim.
 func (r *run) makeRecord(ctx context.Context, record storage.ExportRecord, n int, work string) (Entry, error) {
-	m, err := r.tryRecord(ctx, record, n, work)
-	if err != nil {
-		return Entry{}, err
-	}
-	if m.moved {
-		fresh, err := r.DB.ExportRecords(ctx, []string{record.Tip})
+	for try := 1; ; try++ {
+		m, err := r.tryRecord(ctx, record, n, work)
 		if err != nil {
 			return Entry{}, err
 		}
-		if len(fresh) == 1 {
-			if m, err = r.tryRecord(ctx, fresh[0], n, work); err != nil {
-				return Entry{}, err
-			}
+		if !m.moved || try == mostTries {
+			return m.entry, nil
+		}
+		fresh, err := r.unclaimed(ctx, record.Tip)
+		if err != nil {
+			return Entry{}, err
+		}
+		if fresh == nil {
+			return m.entry, nil
+		}
+		record = *fresh
+	}
+}
+
+// unclaimed reads a record again, if it can after the end of a claim. It returns nil for one
+// that is gone.
+func (r *run) unclaimed(ctx context.Context, tip string) (*storage.ExportRecord, error) {
+	for look := 1; ; look++ {
+		fresh, err := r.DB.ExportRecords(ctx, []string{tip})
+		if err != nil || len(fresh) == 0 {
+			return nil, err
+		}
+		if !fresh[0].Claimed || look == mostClaims {
+			return &fresh[0], nil
+		}
+		if err := r.pause(ctx); err != nil {
+			return nil, err
 		}
 	}
-	return m.entry, nil
+}
+
+// pause waits between two looks at a claimed record.
+func (r *run) pause(ctx context.Context) error {
+	if r.atPause != nil {
+		r.atPause()
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(claimPause):
+		return nil
+	}
 }
 
 func (r *run) tryRecord(ctx context.Context, record storage.ExportRecord, n int, work string) (*making, error) {
@@ -266,6 +305,9 @@ var errTarget = errors.New("the export cannot be written")
 // errDiffers says that a file is not the one that was mirrored.
 var errDiffers = errors.New("it is not the file that was mirrored")
 
+// errClaimed says that a text report is not the one in the database, and need not be.
+var errClaimed = errors.New("another command was writing it anew")
+
 // copy copies a file and compares it with what the database knows.
 func (m *making) copy(ctx context.Context, f storage.File, content io.Reader) error {
 	name := m.names.of(f.Path)
@@ -287,6 +329,12 @@ func (m *making) copy(ctx context.Context, f storage.File, content io.Reader) er
 	if err != nil {
 		if errors.Is(err, errTarget) {
 			return err
+		}
+		if errors.Is(err, errDiffers) && f.Former == "" && f.AttachmentTip == "" { // a text report, which is written anew at times
+			m.moved = true
+			if m.record.Claimed {
+				err = errClaimed
+			}
 		}
 		m.lose(f, err.Error())
 		return nil
