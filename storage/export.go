@@ -105,10 +105,14 @@ func (r *ExportRecord) currentFiles() (files []File) {
 		}
 	}
 	if m := r.Stored.Marks; m.ReportPath != nil {
-		files = append(files, File{
+		report := File{
 			RecordTip: r.Tip, Path: *m.ReportPath, Size: ValueOf(m.ReportSize), SHA256: ValueOf(m.ReportSHA256), ContentType: "text/plain",
 			Complete: true, ArchiveName: r.ReportArchive,
-		})
+		}
+		if m.ReportShows != m.Version { // the attachments of an edit are still to come
+			report.Former, report.FirstVersion, report.LastVersion = "report", m.ReportShows, m.ReportShows
+		}
+		files = append(files, report)
 	}
 	return files
 }

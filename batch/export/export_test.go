@@ -479,6 +479,20 @@ func TestATextReportThatIsWrittenAnewMeanwhileIsNoForgery(t *testing.T) {
 	check("a forgery", makeOne(t, x, Options{}, read()), 1, "not the file that was mirrored")
 }
 
+// While the attachments of an edit wait, the text report is still that of the version before.
+func TestATextReportOfTheVersionBeforeIsAFormerOne(t *testing.T) {
+	t.Parallel()
+	m, x := newMirror(t, apitest.Options{Records: 1, Forms: []string{"LCD"}, Photos: apitest.Fixed(1), MediaBytes: apitest.Range{Min: 2000, Max: 3000}})
+	m.Execute("UPDATE noggin_data SET version = 2, processing_status = 'interrupted'")
+	dir := filepath.Join(t.TempDir(), "evidence")
+	mustExport(t, x, Options{Target: dir})
+	e := entriesOf(t, dir)[0]
+	i := slices.IndexFunc(e.Files, func(f EntryFile) bool { return f.Kind == kindFormerReport })
+	if e.Version != 2 || i < 0 || !strings.HasPrefix(e.Files[i].Path, "former/") || slices.ContainsFunc(e.Files, func(f EntryFile) bool { return f.Kind == kindReport }) {
+		t.Errorf("%+v", e)
+	}
+}
+
 func TestOneRecord(t *testing.T) {
 	t.Parallel()
 	m, x := newMirror(t, apitest.Options{Records: 1, Forms: []string{"LCD"}, Photos: apitest.None})
