@@ -106,10 +106,10 @@ func runExport(c *cli.Context, s *session.Session, opts export.Options, out show
 			bar.Update(session.State{Done: p.Done, Total: p.Total, Bytes: p.Bytes, Note: p.Note})
 		},
 		Proofs: func(ctx context.Context, entries func(fn func(export.Entry) error) error, file func(string, func(io.Writer) error) error) error {
-			tips := func(fn func(tip string) error) error {
-				return entries(func(e export.Entry) error { return fn(e.Tip) })
+			records := func(fn func(seal.Bagged) error) error {
+				return entries(func(e export.Entry) error { return fn(seal.Bagged{Tip: e.Tip, Leaves: *e.Leaves}) })
 			}
-			return seal.BagProofs(ctx, s.DB, tips, file)
+			return seal.BagProofs(ctx, s.DB, records, file)
 		},
 	}
 	summary, err := exporter.Export(c.Context, opts)

@@ -38,6 +38,7 @@ type ExportRecord struct {
 	Compliance     *string `db:"load_compliance"`
 	ReportArchive  *string `db:"report_archive"`
 	Claimed        bool    `db:"claimed"` // somebody may change it and its files
+	Leaves         int     `db:"leaves"`  // of it, in all logs
 
 	Stored Stored `db:"-"`
 	Files  []File `db:"-"` // attachments that were mirrored, the text report, former files
@@ -58,7 +59,8 @@ func (db *DB) exportRecords(ctx context.Context, tx *sqlx.Tx, tips []string) ([]
 	if err := tx.SelectContext(ctx, &records, db.sql(`
 		SELECT d.tip, d.object_type, d.processing_status, d.inspection_id, d.inspection_date::text AS inspection_date, d.vehicle, d.trailer,
 		       d.trailer2, d.trailer3, d.team, d.department, d.load_compliance,
-		       (SELECT v.name FROM noggin_schema.archives v WHERE v.id = d.report_archive_id) AS report_archive, NOT `+unclaimed+` AS claimed
+		       (SELECT v.name FROM noggin_schema.archives v WHERE v.id = d.report_archive_id) AS report_archive, NOT `+unclaimed+` AS claimed,
+		       (SELECT count(*) FROM noggin_schema.seal_leaves l WHERE l.record_tip = d.tip) AS leaves
 		FROM noggin_schema.noggin_data d WHERE d.tip = ANY($1::text[]) AND d.payload IS NOT NULL`), pq.Array(tips)); err != nil {
 		return nil, err
 	}

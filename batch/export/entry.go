@@ -23,6 +23,7 @@ type Entry struct {
 	Files        []EntryFile    `json:"files"`
 	Problems     []string       `json:"problems"` // what could not be exported, and why
 	ExportedAt   time.Time      `json:"exported_at"`
+	Leaves       *int           `json:"leaves"` // of it in the signed log when it was read; nil: an older noggin wrote the line
 }
 
 // EntryVersion is a version of a record.

@@ -125,7 +125,7 @@ func (r *run) begin(record storage.ExportRecord, n int, work string) (*making, e
 		Tip: record.Tip, ObjectType: record.ObjectType, InspectionID: text(record.InspectionID), Day: text(record.InspectionDate), Status: string(record.Status),
 		Vehicle: text(record.Vehicle), Team: text(record.Team), Department: text(record.Department), Compliance: text(record.Compliance),
 		Version: record.Stored.Version, Trailers: []string{}, Files: []EntryFile{}, Problems: []string{}, Versions: []EntryVersion{},
-		Photos: len(record.Stored.Attachments), ExportedAt: time.Now().In(r.Location).Truncate(time.Second),
+		Photos: len(record.Stored.Attachments), Leaves: &record.Leaves, ExportedAt: time.Now().In(r.Location).Truncate(time.Second),
 		Folder: folderName(n, storage.ValueOf(record.InspectionDate), storage.ValueOf(record.InspectionID), record.Tip),
 	}
 	for _, trailer := range []*string{record.Trailer, record.Trailer2, record.Trailer3} {

@@ -254,6 +254,9 @@ func (r *run) openJournal(ctx context.Context) (err error) {
 
 // isWhole compares the files of a record with what the journal says of them.
 func (r *run) isWhole(ctx context.Context, e Entry) bool {
+	if e.Leaves == nil { // it cannot be told which of its leaves belong to it
+		return false
+	}
 	if _, err := r.scratch.Lstat(printName(e.Number)); err != nil && r.printed() {
 		return false
 	}

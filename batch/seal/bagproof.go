@@ -15,55 +15,56 @@ import (
 	"noggin/storage"
 )
 
-// BagProofs writes the proofs of records into a bag, and which of them wait to be sealed.
-// entries hands over the tips of the records, file writes a file of the bag. Without a log
-// it writes nothing.
-func BagProofs(ctx context.Context, db *storage.DB, entries func(fn func(tip string) error) error, file func(name string, write func(io.Writer) error) error) error {
-	var due []string // first: what is sealed meanwhile has a proof
-	if err := pages(entries, func(tips []string) error {
-		found, err := db.SealDue(ctx, tips)
-		due = append(due, found...)
-		return err
-	}); err != nil {
-		return err
-	}
+// Bagged is a record of a bag, as it was when it was read.
+type Bagged struct {
+	Tip    string
+	Leaves int // how many leaves it had; later ones may be of what the bag does not have
+}
+
+// BagProofs writes the proofs of records into a bag, and which of them waited to be sealed.
+// entries hands over the records, file writes a file of the bag. Without a log it writes nothing.
+func BagProofs(ctx context.Context, db *storage.DB, entries func(fn func(Bagged) error) error, file func(name string, write func(io.Writer) error) error) error {
 	p, err := newProver(ctx, db)
 	if err != nil || len(p.logs) == 0 {
 		return err
 	}
-	if err := p.each(func(name, text string) error {
+	small := func(name, text string) error {
 		return file(proofFolder+name, func(w io.Writer) error { _, err := io.WriteString(w, text); return err })
-	}); err != nil {
-		return err
 	}
-	if len(due) > 0 {
-		if err := file(proofFolder+proofUnsealed, func(w io.Writer) error { _, err := io.WriteString(w, strings.Join(due, "\n")+"\n"); return err }); err != nil {
+	keys := ""
+	for _, l := range p.logs {
+		if err := small(proofCheckpoint+folderName(l.Origin), l.note); err != nil {
 			return err
 		}
+		if !strings.Contains(keys, l.Verifier+"\n") {
+			keys += l.Verifier + "\n"
+		}
 	}
-	return file(proofFolder+proofLines, func(w io.Writer) error {
-		return pages(entries, func(tips []string) error { return p.write(ctx, w, tips) })
-	})
-}
-
-// pages hands tips to fn, some at a time.
-func pages(entries func(fn func(tip string) error) error, fn func(tips []string) error) error {
-	const page = 200
-	var tips []string
-	flush := func() error {
-		err := fn(tips)
-		tips = tips[:0]
+	if err := small(proofKeys, keys); err != nil {
 		return err
 	}
-	if err := entries(func(tip string) error {
-		if tips = append(tips, tip); len(tips) < page {
-			return nil
+	const atATime = 200
+	var unsealed []string
+	if err := file(proofFolder+proofLines, func(w io.Writer) error {
+		var page []Bagged
+		flush := func() error {
+			found, err := p.write(ctx, w, page)
+			unsealed, page = append(unsealed, found...), page[:0]
+			return err
+		}
+		if err := entries(func(r Bagged) error {
+			if page = append(page, r); len(page) < atATime {
+				return nil
+			}
+			return flush()
+		}); err != nil {
+			return err
 		}
 		return flush()
-	}); err != nil {
+	}); err != nil || len(unsealed) == 0 {
 		return err
 	}
-	return flush()
+	return small(proofUnsealed, strings.Join(unsealed, "\n")+"\n")
 }
 
 // maxNamed bounds the problems that a report names. It counts all.

@@ -37,18 +37,30 @@ func (b bag) Sums(context.Context) (map[string]string, error) {
 	return sums, nil
 }
 
+// exportedRow is a record of a bag.
+type exportedRow struct {
+	Tip     string            `json:"tip"`
+	Leaves  int               `json:"leaves"`
+	Version int               `json:"version"`
+	Body    string            `json:"body"`
+	Fetched string            `json:"fetched"`
+	Files   map[string]string `json:"files"`
+}
+
 // export makes a bag of all records, with proofs.
 func (s *sealed) export() bag {
 	s.T.Helper()
+	b, rows := s.exportRecords()
+	s.prove(b, rows)
+	return b
+}
+
+// exportRecords makes a bag of all records.
+func (s *sealed) exportRecords() (bag, []exportedRow) {
+	s.T.Helper()
 	b := bag{}
-	var rows []struct {
-		Tip     string            `json:"tip"`
-		Version int               `json:"version"`
-		Body    string            `json:"body"`
-		Fetched string            `json:"fetched"`
-		Files   map[string]string `json:"files"`
-	}
-	if err := json.Unmarshal([]byte(s.Value(`SELECT json_agg(json_build_object('tip', d.tip, 'version', coalesce(d.version, 1), 'body', v.hash_sha256, 'fetched', v.fetched_at,
+	var rows []exportedRow
+	if err := json.Unmarshal([]byte(s.Value(`SELECT json_agg(json_build_object('tip', d.tip, 'leaves', (SELECT count(*) FROM noggin_schema.seal_leaves l WHERE l.record_tip = d.tip), 'version', coalesce(d.version, 1), 'body', v.hash_sha256, 'fetched', v.fetched_at,
 		'files', (SELECT json_object_agg(a.attachment_tip, a.file_hash_sha256) FROM noggin_schema.attachments a WHERE a.record_tip = d.tip)))
 		FROM noggin_schema.noggin_data d JOIN noggin_schema.record_versions v ON v.record_tip = d.tip AND v.version = coalesce(d.version, 1)`)), &rows); err != nil {
 		s.T.Fatal(err)
@@ -64,9 +76,15 @@ func (s *sealed) export() bag {
 		b["data/records.jsonl"] += fmt.Sprintf(`{"tip":%q,"processing_status":"complete","folder":"data/%s","version":%d,"versions":[{"version":%d,"sha256":%q,"fetched_at":%q}],"files":[%s]}`+"\n",
 			r.Tip, r.Tip, r.Version, r.Version, r.Body, r.Fetched, strings.Join(files, ","))
 	}
-	err := BagProofs(s.T.Context(), s.DB, func(fn func(string) error) error {
+	return b, rows
+}
+
+// prove adds the proofs of records to their bag.
+func (s *sealed) prove(b bag, rows []exportedRow) {
+	s.T.Helper()
+	err := BagProofs(s.T.Context(), s.DB, func(fn func(Bagged) error) error {
 		for _, r := range rows {
-			if err := fn(r.Tip); err != nil {
+			if err := fn(Bagged{r.Tip, r.Leaves}); err != nil {
 				return err
 			}
 		}
@@ -80,7 +98,6 @@ func (s *sealed) export() bag {
 	if err != nil {
 		s.T.Fatal(err)
 	}
-	return b
 }
 
 func TestABagProvesItsFilesWithThePublicKeyAlone(t *testing.T) {
@@ -195,6 +212,26 @@ func TestABagOfARecordThatWaitsToBeSealedIsNotAccused(t *testing.T) {
 	}
 	if got, err := CheckBag(t.Context(), b, key); err != nil || got.ProblemCount > 0 || got.Unsealed != 1 {
 		t.Errorf("with an edit that is under way: %+v, %v", got, err)
+	}
+}
+
+// Whoever checks a bag sees the records as they were when each was read, however long the
+// export took.
+func TestABagOfARecordThatIsEditedAndSealedMeanwhileIsNotAccused(t *testing.T) {
+	t.Parallel()
+	s := newSealed(t, 3)
+	key := s.seal().PublicKey
+	first, rows := s.exportRecords() // each sealed
+	s.edit(2)
+	second, later := s.exportRecords() // two wait
+	s.seal()
+	s.prove(first, rows)
+	if got, err := CheckBag(t.Context(), first, key); err != nil || got.ProblemCount > 0 || got.Leaves != 3 || got.Unsealed != 0 || got.FilesProved != strings.Count(first["manifest-sha256.txt"], "\n") {
+		t.Errorf("with edits that were sealed since: %+v, %v", got, err)
+	}
+	s.prove(second, later)
+	if got, err := CheckBag(t.Context(), second, key); err != nil || got.ProblemCount > 0 || got.Leaves != 3 || got.Unsealed != 2 {
+		t.Errorf("with edits that waited to be sealed: %+v, %v", got, err)
 	}
 }
 

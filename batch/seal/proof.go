@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
+	"slices"
 	"strings"
 
 	"golang.org/x/mod/sumdb/note"
@@ -76,53 +78,45 @@ func newProver(ctx context.Context, db *storage.DB) (*prover, error) {
 	return p, nil
 }
 
-// each hands the name and text of each small file that belongs beside the proofs to fn: a
-// checkpoint of each log, and the public keys.
-func (p *prover) each(fn func(name, text string) error) error {
-	keys := ""
-	for _, l := range p.logs {
-		if err := fn(proofCheckpoint+folderName(l.Origin), l.note); err != nil {
-			return err
-		}
-		if !strings.Contains(keys, l.Verifier+"\n") {
-			keys += l.Verifier + "\n"
-		}
+// write writes the proofs of every version of the records that was sealed when they were
+// read, a line each. Each proof is checked before it is written. It returns the tips of
+// records of which something was not sealed then, or changed since.
+func (p *prover) write(ctx context.Context, w io.Writer, records []Bagged) (unsealed []string, err error) {
+	left := map[string]int{}
+	for _, r := range records {
+		left[r.Tip] = r.Leaves
 	}
-	if keys == "" {
-		return nil
+	tips := slices.Collect(maps.Keys(left))
+	if unsealed, err = p.db.SealDue(ctx, tips); err != nil { // first: what is sealed meanwhile has a leaf more
+		return nil, err
 	}
-	return fn(proofKeys, keys)
-}
-
-// write writes the proofs of every sealed version of the records, a line each. Each proof
-// is checked before it is written.
-func (p *prover) write(ctx context.Context, w io.Writer, tips []string) error {
 	for _, l := range p.logs {
 		leaves, err := p.db.LeavesOf(ctx, l.ID, tips)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, leaf := range leaves {
-			if leaf.Position >= l.N {
-				continue // it was sealed meanwhile
+			if left[leaf.Tip]--; left[leaf.Tip] < 0 || leaf.Position >= l.N {
+				unsealed = append(unsealed, leaf.Tip)
+				continue
 			}
 			proof, err := tlog.ProveRecord(l.N, leaf.Position, l.hashes)
 			if err == nil {
 				err = tlog.CheckRecord(proof, l.N, l.Hash, leaf.Position, tlog.RecordHash([]byte(leaf.Leaf)))
 			}
 			if err != nil {
-				return fmt.Errorf("leaf %d of the log %s cannot be proved: %w; `noggin validate evidence` says what is wrong", leaf.Position, l.Origin, err)
+				return nil, fmt.Errorf("leaf %d of the log %s cannot be proved: %w; `noggin validate evidence` says what is wrong", leaf.Position, l.Origin, err)
 			}
 			line, err := json.Marshal(proofLine{l.Origin, leaf.Position, leaf.Leaf, proof})
 			if err != nil {
-				return err
+				return nil, err
 			}
 			if _, err := w.Write(append(line, '\n')); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
-	return nil
+	return unsealed, nil
 }
 
 // errProof is wrapped by what is wrong with proofs.

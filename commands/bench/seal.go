@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"time"
@@ -119,9 +120,9 @@ func (b *bench) proofTime(ctx context.Context, m *mirror) (float64, error) {
 		return 0, err
 	}
 	started := time.Now()
-	err = seal.BagProofs(ctx, db, func(fn func(tip string) error) error {
+	err = seal.BagProofs(ctx, db, func(fn func(seal.Bagged) error) error {
 		for _, tip := range tips {
-			if err := fn(tip); err != nil {
+			if err := fn(seal.Bagged{Tip: tip, Leaves: math.MaxInt}); err != nil {
 				return err
 			}
 		}
