@@ -109,6 +109,7 @@ type exported struct {
 		Path          string `json:"path"`
 		Kind          string `json:"kind"`
 		AttachmentTip string `json:"attachment_tip"`
+		Version       int    `json:"version"` // of an answer
 	} `json:"files"`
 }
 
@@ -192,7 +193,10 @@ func (b *BagProof) record(r exported, p *proofs, sums map[string]string, absent 
 	if name == "" {
 		name = r.Tip
 	}
-	there := map[string]bool{}
+	there, answers := map[string]bool{}, map[int]string{}
+	for _, v := range r.Versions {
+		answers[v.Version] = v.SHA256
+	}
 	for _, f := range r.Files {
 		at := path.Join(r.Folder, f.Path)
 		sum := sums[at]
@@ -205,6 +209,8 @@ func (b *BagProof) record(r exported, p *proofs, sums map[string]string, absent 
 		}
 		there[sum] = true
 		switch {
+		case f.Kind == "answer" && len(r.Versions) > 0 && sum != answers[f.Version]:
+			b.problem("%s: it is not the answer of version %d of %s: its SHA-256 is %s", at, f.Version, name, sum)
 		case proves(leaves, f.AttachmentTip, sum):
 			b.FilesProved++
 		case unsealed:
@@ -213,12 +219,9 @@ func (b *BagProof) record(r exported, p *proofs, sums map[string]string, absent 
 			b.problem("%s: the log has no such file of %s: its SHA-256 is %s", at, name, sum)
 		}
 	}
-	current := ""
+	current := answers[r.Version]
 	for _, v := range r.Versions {
-		switch {
-		case v.Version == r.Version:
-			current = v.SHA256
-		case lastOf(leaves, v.SHA256) < 0 && !unsealed:
+		if v.Version != r.Version && lastOf(leaves, v.SHA256) < 0 && !unsealed {
 			b.problem("the log has no version of %s with the answer that is version %d in the bag: its SHA-256 is %.64s", name, v.Version, v.SHA256)
 		}
 		if first := firstReceived(leaves, v.SHA256); v.FetchedAt != nil && timeText(v.FetchedAt) < first {

@@ -71,7 +71,7 @@ func (s *sealed) exportRecords() (bag, []exportedRow) {
 			files = append(files, fmt.Sprintf(`{"path":%q,"kind":"attachment","attachment_tip":%q}`, tip+".jpg", tip))
 			b["manifest-sha256.txt"] += sum + "  data/" + r.Tip + "/" + tip + ".jpg\n"
 		}
-		files = append(files, `{"path":"answer.json","kind":"answer"}`, `{"path":"index.html","kind":"page"}`)
+		files = append(files, fmt.Sprintf(`{"path":"answer.json","kind":"answer","version":%d}`, r.Version), `{"path":"index.html","kind":"page"}`)
 		b["manifest-sha256.txt"] += r.Body + "  data/" + r.Tip + "/answer.json\n"
 		b["data/records.jsonl"] += fmt.Sprintf(`{"tip":%q,"processing_status":"complete","folder":"data/%s","version":%d,"versions":[{"version":%d,"sha256":%q,"fetched_at":%q}],"files":[%s]}`+"\n",
 			r.Tip, r.Tip, r.Version, r.Version, r.Body, r.Fetched, strings.Join(files, ","))
@@ -152,6 +152,20 @@ func TestABagProvesItsFilesWithThePublicKeyAlone(t *testing.T) {
 			b.replace("data/records.jsonl", current, former)
 			b.replace("manifest-sha256.txt", current, former)
 		}, "the log has a later answer of"},
+		"answers of two versions swapped": {func(b bag) {
+			const answer = `{"path":"answer.json","kind":"answer","version":2}`
+			var folder string
+			for record := range strings.Lines(b["data/records.jsonl"]) {
+				if strings.Contains(record, current) {
+					_, folder, _ = strings.Cut(record, `"folder":"`)
+					folder, _, _ = strings.Cut(folder, `"`)
+					both := strings.Replace(record, `"versions":[`, `"versions":[{"version":1,"sha256":"`+former+`"},`, 1)
+					b.replace("data/records.jsonl", record, strings.Replace(both, answer, answer+`,{"path":"former.json","kind":"answer","version":1}`, 1))
+				}
+			}
+			b.replace("manifest-sha256.txt", current, former)
+			b["manifest-sha256.txt"] += current + "  " + folder + "/former.json\n"
+		}, "it is not the answer of version 1"},
 		"a time that is earlier": {func(b bag) { b.replace("data/records.jsonl", `"fetched_at":"20`, `"fetched_at":"19`) }, "is said to be fetched 19"},
 		"another log's name":     {func(b bag) { b.everywhere(`"log":"example.com/inspections"`, `"log":"../../etc/passwd"`) }, "the proof does not hold"},
 	} {
