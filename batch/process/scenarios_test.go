@@ -400,7 +400,7 @@ func TestTwoRunsAskOnce(t *testing.T) {
 
 func TestAnswersBeyondMeasureAreStored(t *testing.T) {
 	t.Parallel()
-	m := mirrored(t, plainWorld(6), 3)
+	m := mirrored(t, plainWorld(7), 3)
 	refs := func(n int, format string) string {
 		list := make([]string, n)
 		for i := range list {
@@ -409,13 +409,18 @@ func TestAnswersBeyondMeasureAreStored(t *testing.T) {
 		return `["` + strings.Join(list, `","`) + `"]`
 	}
 	longID := strings.Repeat("LCD - 1 ", 700)
-	tips := tipsFrom(m, 3, 6)
+	tips := tipsFrom(m, 3, 7)
+	var words strings.Builder // more of them than PostgreSQL can search
+	for i := range 6000 {
+		fmt.Fprintf(&words, "%s%d ", strings.Repeat("w", 180), i)
+	}
+	m.Server.AddFault(apitest.Fault{Kind: "set", Field: "comments", Value: words.String(), Tips: tips[3:], On: apitest.OnRecord})
 	m.Server.AddFault(apitest.Fault{Kind: "hostile-id", Value: longID, Tips: tips[:1], On: apitest.OnRecord})
 	m.Server.AddFault(apitest.Fault{Kind: "set", Field: "attachments", Value: refs(40_000, "/media/file?tip=no tip %d"), Tips: tips[1:2], On: apitest.OnRecord})
-	m.Server.AddFault(apitest.Fault{Kind: "set", Field: "attachments", Value: refs(600, "/media/file?ns="+strings.Repeat("ab", 32)+"&size=big&tip=none%d"), Tips: tips[2:], On: apitest.OnRecord})
+	m.Server.AddFault(apitest.Fault{Kind: "set", Field: "attachments", Value: refs(600, "/media/file?ns="+strings.Repeat("ab", 32)+"&size=big&tip=none%d"), Tips: tips[2:3], On: apitest.OnRecord})
 	logged := strings.Count(m.Logged.String(), "\n")
 	s := m.MustRun(process.Options{UntilEmpty: true})
-	if s.Complete != 1 || s.Failed != 2 {
+	if s.Complete != 2 || s.Failed != 2 {
 		t.Errorf("summary %+v", s)
 	}
 	if t.Failed() {

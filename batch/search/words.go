@@ -15,6 +15,7 @@ import (
 const (
 	maxWord       = 200    // bytes; longer words are cut
 	maxWords      = 20_000 // of a document
+	maxDocument   = 1e6    // bytes; PostgreSQL refuses a tsvector of 1 << 20
 	maxQueryWords = 5_000
 )
 
@@ -55,7 +56,7 @@ type list struct {
 // add adds a word and tells whether there is room for more.
 func (l *list) add(word, separator, suffix string) bool {
 	if key := word + suffix; !l.seen[key] {
-		if len(l.seen) >= l.most {
+		if len(l.seen) >= l.most || l.out.Len()+len(separator)+len(key) > maxDocument {
 			return false
 		}
 		if l.seen[key] = true; l.out.Len() > 0 {

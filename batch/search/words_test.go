@@ -3,6 +3,7 @@ package search
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,6 +44,30 @@ func TestAQueryIsWordsThatMustAllOccur(t *testing.T) {
 	}
 	if _, err := Query(many.String()); !errors.Is(err, ErrTooManyWords) {
 		t.Errorf("%d words give %v", maxQueryWords+1, err)
+	}
+}
+
+// PostgreSQL refuses a document of a megabyte, so that the record could not be stored.
+func TestADocumentIsBounded(t *testing.T) {
+	types, err := forms.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	form, _ := types.ByCode("LCD")
+	var long strings.Builder
+	for i := range 6000 {
+		fmt.Fprintf(&long, "%s%d ", strings.Repeat("w", 180), i)
+	}
+	raw, err := json.Marshal(map[string]string{"lcdInspectionId": "LCD - 045289", "comments": long.String(), "zzz": "last"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	record, err := forms.ParseRecord(form, raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if doc := Document(form, record, storage.Stored{}); len(doc) >= 1<<20 || len(doc) < 900_000 || !strings.Contains(doc, "045289") {
+		t.Errorf("%d bytes", len(doc))
 	}
 }
 
