@@ -211,7 +211,10 @@ func printInspections(ctx context.Context, db *storage.DB, f storage.InspectionF
 // totalsText says how many inspections there are, and how many of their loads are
 // compliant.
 func totalsText(t storage.InspectionTotals, shown int, f storage.InspectionFilter) string {
-	if t.More {
+	switch {
+	case t.More && f.Limit == 0:
+		return fmt.Sprintf("More than %s; these are all, %s.", health.Plural(t.Records, "inspection"), health.Plural(shown, "row"))
+	case t.More:
 		return fmt.Sprintf("More than %s; these are the latest, --limit 0 shows all.", health.Plural(t.Records, "inspection"))
 	}
 	text := health.Plural(t.Records, "inspection")

@@ -63,3 +63,20 @@ func TestTheQueueTellsWhenItWillBeEmpty(t *testing.T) {
 		t.Errorf("%+v", growing)
 	}
 }
+
+func TestTheTotalsSayWhetherAllInspectionsAreShown(t *testing.T) {
+	for _, c := range []struct {
+		totals storage.InspectionTotals
+		limit  int
+		want   string
+	}{
+		{storage.InspectionTotals{Records: 10_000, More: true}, 50, "More than 10,000 inspections; these are the latest, --limit 0 shows all."},
+		{storage.InspectionTotals{Records: 10_000, More: true}, 0, "More than 10,000 inspections; these are all, 70 rows."},
+		{storage.InspectionTotals{Records: 100}, 50, "100 inspections\nThese are the latest 70 rows; --limit 0 shows all."},
+		{storage.InspectionTotals{Records: 70}, 0, "70 inspections"},
+	} {
+		if got := totalsText(c.totals, 70, storage.InspectionFilter{Limit: c.limit}); got != c.want {
+			t.Errorf("%+v, limit %d: %q", c.totals, c.limit, got)
+		}
+	}
+}
