@@ -67,9 +67,23 @@ func decodeFields(raw []byte) (map[string]any, error) {
 	return fields, nil
 }
 
-// fieldText returns the texts of a field, media references by their tips.
-func fieldText(value any) []string {
-	var texts []string
+// fieldText returns the texts of a field, media references by their tips. Those of an object
+// have their keys.
+func fieldText(value any) (texts []string) {
+	switch v := value.(type) {
+	case []any:
+		for _, item := range v {
+			texts = append(texts, fieldText(item)...)
+		}
+		return texts
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			for _, text := range fieldText(v[key]) {
+				texts = append(texts, key+": "+text)
+			}
+		}
+		return texts
+	}
 	for _, leaf := range Leaves(value) {
 		text := strings.TrimSpace(ValueText(leaf))
 		if IsMediaReference(text) {

@@ -9,10 +9,10 @@ import (
 )
 
 func TestVersionsAreComparedFieldByField(t *testing.T) {
-	before := `{"$meta":{"sid":"a"},"job":"1","gone":"x","same":[1,2],"photos":["/media/file?ns=0123456789abcdef&tip=p1","/media/file?ns=0123456789abcdef&tip=p2"]}`
-	after := `{"photos":["/media/file?ns=0123456789abcdef&tip=p2","/media/file?ns=0123456789abcdef&tip=p3"],"same":[1,2],"job":"2","new":true,"$meta":{"sid":"b"}}`
+	before := `{"$meta":{"sid":"a"},"job":"1","gone":"x","same":[1,2],"tyres":[{"left":"worn","depth":3}],"photos":["/media/file?ns=0123456789abcdef&tip=p1","/media/file?ns=0123456789abcdef&tip=p2"]}`
+	after := `{"photos":["/media/file?ns=0123456789abcdef&tip=p2","/media/file?ns=0123456789abcdef&tip=p3"],"same":[1,2],"tyres":[{"depth":3,"right":"worn"}],"job":"2","new":true,"$meta":{"sid":"b"}}`
 	want := []FieldChange{
-		{"gone", "x", ""}, {"job", "1", "2"}, {"new", "", "Yes"}, {"photos", "attachment p1", "attachment p3"},
+		{"gone", "x", ""}, {"job", "1", "2"}, {"new", "", "Yes"}, {"photos", "attachment p1", "attachment p3"}, {"tyres", "left: worn", "right: worn"},
 	}
 	got, err := CompareVersions([]byte(before), []byte(after))
 	if err != nil || !slices.Equal(got, want) {
