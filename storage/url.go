@@ -47,6 +47,23 @@ var libpqVariables = map[string]string{
 	"PGCLIENTENCODING": "client_encoding", "PGREALM": "krbsrvname", "PGKRBSRVNAME": "krbsrvname",
 }
 
+var keywordUser = regexp.MustCompile(`(^|\s)(user|service)\s*=`)
+
+// NamesUser reports whether the URL or libpq's variables name the role, themselves or by a
+// service. Else it has the name of the user who runs the command.
+func (c Config) NamesUser() bool {
+	if os.Getenv("PGUSER") != "" || os.Getenv("PGSERVICE") != "" {
+		return true
+	}
+	m := urlParts.FindStringSubmatch(c.URL)
+	if m == nil {
+		return keywordUser.MatchString(c.URL)
+	}
+	user := m[2][:max(strings.LastIndex(m[2], "@"), 0)]
+	query, err := url.ParseQuery(m[4])
+	return user != "" && user[0] != ':' || err == nil && (query.Has("user") || query.Has("service"))
+}
+
 // checkLibpqOnly returns an error unless the parameter changes nothing here.
 func checkLibpqOnly(where, parameter, value string) error {
 	allowed := libpqOnly[parameter]

@@ -43,6 +43,21 @@ func TestADatabaseURLIsReadAsLibpqReadsIt(t *testing.T) {
 	}
 }
 
+func TestARoleThatIsNotNamedIsTheUsers(t *testing.T) {
+	for text, named := range map[string]bool{
+		"postgres:///d?host=/run/postgresql": false, "postgres://h/d": false, "postgres://@h/d": false, "postgres://:p@h/d": false, "dbname=d host=h": false, "": false,
+		"postgres://u@h1:1,h2:2/d": true, "postgres://u:p@@/d": true, "postgres:///d?user=u": true, "postgres:///d?service=s": true, "dbname=d user = u": true,
+	} {
+		if (Config{URL: text}).NamesUser() != named {
+			t.Errorf("%q names the role: %t", text, !named)
+		}
+	}
+	t.Setenv("PGUSER", "u")
+	if !(Config{}).NamesUser() {
+		t.Error("$PGUSER names no role")
+	}
+}
+
 func TestWhatNogginCannotDoIsNamed(t *testing.T) {
 	for parameter, value := range map[string]string{
 		"gssencmode": "require", "channel_binding": "require", "require_auth": "scram-sha-256", "requirepeer": "postgres",

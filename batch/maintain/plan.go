@@ -49,6 +49,7 @@ const gapMargin = time.Hour
 // planner holds the values of a plan.
 type planner struct {
 	backup   Backup
+	database string // that the configuration names
 	paths    files.Paths
 	noggin   string   // the command, with --config if it is needed
 	exports  []string // of the environment variables of libpq
@@ -60,8 +61,9 @@ type planner struct {
 }
 
 // PlanRestore returns the plan for a backup, which is found by path or by name. An
-// empty path means the newest backup. noggin is the command to print. PlanRestore
-// needs no database.
+// empty path means the newest backup. It takes the place of the database that the
+// configuration names, whichever it was made of. noggin is the command to print.
+// PlanRestore needs no database.
 func PlanRestore(ctx context.Context, paths files.Paths, database storage.Config, path, noggin string, now time.Time) (RestorePlan, error) {
 	b, err := (&Maintenance{Paths: paths, Database: database}).findBackup(path)
 	if err != nil {
@@ -69,6 +71,13 @@ func PlanRestore(ctx context.Context, paths files.Paths, database storage.Config
 	}
 	if b.Broken != "" {
 		return RestorePlan{}, fmt.Errorf("%s cannot be used: %s: choose another, `noggin maintain backups` lists them", b.Path(), b.Broken)
+	}
+	if b.Schema != database.Schema {
+		return RestorePlan{}, fmt.Errorf("%s has the schema %s, and the configuration names %s: choose another backup, or set [database] schema", b.Path(), b.Schema, database.Schema)
+	}
+	name, err := database.DatabaseName()
+	if err != nil {
+		return RestorePlan{}, err
 	}
 	version, _, _ := strings.Cut(b.ServerVersion, ".")
 	major, err := strconv.Atoi(version)
@@ -80,7 +89,7 @@ func PlanRestore(ctx context.Context, paths files.Paths, database storage.Config
 		return RestorePlan{}, err
 	}
 	p := planner{
-		backup: b, paths: paths, noggin: noggin, programs: filepath.Dir(program), stamp: now.Format("20060102_150405"),
+		backup: b, database: name, paths: paths, noggin: noggin, programs: filepath.Dir(program), stamp: now.Format("20060102_150405"),
 		since: b.TakenAt.Add(-gapMargin).In(now.Location()).Format("2006-01-02 15:04:05 -0700"),
 	}
 	environ, err := database.Environment(nil, "")
@@ -92,12 +101,18 @@ func PlanRestore(ctx context.Context, paths files.Paths, database storage.Config
 		switch name {
 		case "PGPASSWORD":
 			p.password = true
-		case "PGHOST", "PGHOSTADDR", "PGPORT", "PGUSER", "PGSSLMODE", "PGSSLCERT", "PGSSLKEY", "PGSSLROOTCERT":
-			p.exports = append(p.exports, "export "+name+"="+files.ShellQuoted(value))
-			if name == "PGUSER" {
-				p.user = files.ShellQuoted(value)
+			continue
+		case "PGUSER":
+			// Else it is whoever asks for the plan, perhaps root; noggin runs these commands.
+			if !database.NamesUser() {
+				continue
 			}
+			p.user = files.ShellQuoted(value)
+		case "PGHOST", "PGHOSTADDR", "PGPORT", "PGPASSFILE", "PGSSLMODE", "PGSSLCERT", "PGSSLKEY", "PGSSLROOTCERT":
+		default:
+			continue
 		}
+		p.exports = append(p.exports, "export "+name+"="+files.ShellQuoted(value))
 	}
 	steps := slices.Concat(p.secure(), p.restore(), p.closeGap())
 	for i, step := range steps {
@@ -114,10 +129,15 @@ func (p planner) secure() []PlanStep {
 	return []PlanStep{
 		{
 			Title: "Stop everything, on every host",
-			Notes: []string{"Continue when a command fails because the database fails."},
+			Notes: []string{
+				"Continue when a command fails because the database fails.",
+				"If the server is new: make role and database (README, \"Install it\", step 2) and run `" + p.noggin + " init-db` first.",
+				"The mask holds after a reboot too. Without systemd: move /etc/cron.d/noggin away.",
+			},
 			Commands: []string{
 				p.noggin + ` maintain pause --reason "restoring the database"`,
 				"systemctl stop noggin.target",
+				"systemctl mask noggin.target",
 			},
 		},
 		{
@@ -145,7 +165,7 @@ func (p planner) kept() string { return filepath.Join(p.paths.Backups, "before_r
 // another name.
 func (p planner) restore() []PlanStep {
 	b := p.backup
-	short := forms.FirstOf(b.Database, 38) // PostgreSQL cuts names at 63 bytes
+	short := forms.FirstOf(p.database, 38) // PostgreSQL cuts names at 63 bytes
 	restored, aside := short+"_restored_"+p.stamp, short+"_corrupt_"+p.stamp
 	program := func(name string) string { return files.ShellQuoted(filepath.Join(p.programs, name)) }
 	rename := func(from, to string) string {
@@ -162,6 +182,10 @@ func (p planner) restore() []PlanStep {
 		create += " --owner=" + p.user
 	}
 	create += " -- " + files.ShellQuoted(restored)
+	var other []string
+	if b.Database != p.database {
+		other = []string{"The backup is of the database " + b.Database + ". It takes the place of " + p.database + ", which the configuration names."}
+	}
 	return []PlanStep{
 		{
 			Title: "Restore the backup beside the corrupt database",
@@ -171,11 +195,13 @@ func (p planner) restore() []PlanStep {
 		},
 		{
 			Title: "Put it in the place of the corrupt database",
-			Notes: []string{
+			Notes: append(other,
 				"No program may be connected to either database. If the message names other sessions, a noggin still runs.",
-				"The corrupt database stays as " + aside + "; drop it (dropdb) when you are sure.",
-			},
-			Commands: []string{rename(b.Database, aside), rename(restored, b.Database)},
+				"The backup has the schema "+b.Schema+" alone. Other schemas, such as another noggin's, and the rights of other roles stay in the corrupt database.",
+				"As the user postgres, copy these schemas: pg_dump --exclude-schema="+b.Schema+" "+files.ShellQuoted(conninfo(aside))+" | psql "+files.ShellQuoted(conninfo(p.database)),
+				"The rights: \"A role that only reads\" in `man noggin-operations`.",
+				"The corrupt database stays as "+aside+"; drop it (dropdb) when you are sure."),
+			Commands: []string{rename(p.database, aside), rename(restored, p.database)},
 		},
 		{
 			Title: "Complete the schema, pause what was restored, and look at it",
@@ -245,9 +271,12 @@ func (p planner) closeGap() []PlanStep {
 			},
 		},
 		{
-			Title:    "Start again, on every host",
-			Notes:    []string{"`noggin seal` needs the checkpoints in " + p.paths.Checkpoints + ". If they are lost, first: `" + p.noggin + " copy restore --checkpoints`."},
-			Commands: []string{"systemctl start noggin.target"},
+			Title: "Start again, on every host",
+			Notes: []string{
+				"`noggin seal` needs the checkpoints in " + p.paths.Checkpoints + ". If they are lost, first: `" + p.noggin + " copy restore --checkpoints`.",
+				"Without systemd: move /etc/cron.d/noggin back.",
+			},
+			Commands: []string{"systemctl unmask noggin.target", "systemctl start noggin.target"},
 		},
 	}
 }

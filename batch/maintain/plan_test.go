@@ -1,0 +1,75 @@
+package maintain
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// planText returns the notes and commands of the plan for a backup.
+func planText(t *testing.T, m *Maintenance, b Backup) (notes, commands string) {
+	t.Helper()
+	plan, err := PlanRestore(t.Context(), m.Paths, m.Database, b.Path(), "noggin", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told, run []string
+	for _, step := range plan.Steps {
+		told, run = append(told, step.Notes...), append(run, step.Commands...)
+	}
+	return strings.Join(told, "\n"), strings.Join(run, "\n")
+}
+
+func TestARestorePlanIsForTheDatabaseOfTheConfiguration(t *testing.T) {
+	t.Parallel()
+	m := newMaintenance(t, 1)
+	b := mustBackup(t, m)
+	notes, _ := planText(t, m, b)
+	if strings.Contains(notes, "It takes the place of") || !strings.Contains(notes, "has the schema noggin_schema alone. Other schemas") ||
+		!strings.Contains(notes, "pg_dump --exclude-schema=noggin_schema ") {
+		t.Errorf("the notes are\n%s", notes)
+	}
+	address, err := url.Parse(m.Database.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address.Path = "/staging"
+	m.Database.URL = address.String()
+	notes, commands := planText(t, m, b)
+	renames := 0
+	for command := range strings.Lines(commands) {
+		if strings.Contains(command, "ALTER DATABASE") {
+			renames++
+		}
+	}
+	if strings.Contains(commands, `"`+b.Database) || renames != 2 || !strings.Contains(commands, `ALTER DATABASE "staging" RENAME TO "staging_corrupt_`) ||
+		!strings.Contains(commands, `RENAME TO "staging"`) || !strings.Contains(notes, "is of the database "+b.Database+". It takes the place of staging,") {
+		t.Errorf("the plan with the backup of another database is\n%s%s", notes, commands)
+	}
+	m.Database.Schema = "another"
+	if _, err := PlanRestore(t.Context(), m.Paths, m.Database, b.Path(), "noggin", time.Now()); err == nil ||
+		!strings.Contains(err.Error(), "has the schema noggin_schema, and the configuration names another") {
+		t.Errorf("a plan with the backup of another schema: %v", err)
+	}
+}
+
+// root may ask for the plan, and the user noggin follows it.
+func TestARestorePlanNamesNoRoleThatTheConfigurationDoesNot(t *testing.T) {
+	for _, name := range []string{"PGUSER", "PGSERVICE", "PGPASSFILE"} {
+		t.Setenv(name, "")
+	}
+	m := newMaintenance(t, 1)
+	b := mustBackup(t, m)
+	for login, named := range map[string]bool{"": false, "keeper@": true} {
+		m.Database.URL = "postgres://" + login + "/" + b.Database + "?host=/run/postgresql&passfile=/etc/noggin/pgpass"
+		_, commands := planText(t, m, b)
+		if strings.Contains(commands, "PGUSER") != named || strings.Contains(commands, "--owner=") != named || named && !strings.Contains(commands, "--owner=keeper ") {
+			t.Errorf("with %q before the host:\n%s", login, commands)
+		}
+		if !slices.Contains(strings.Split(commands, "\n"), "export PGPASSFILE=/etc/noggin/pgpass") {
+			t.Errorf("the plan leaves out the file of passwords:\n%s", commands)
+		}
+	}
+}
