@@ -9,7 +9,8 @@
 
 -- One row for each version that was applied. The highest version is the schema's own. A
 -- program that knows only versions below the highest oldest_program refuses to run, so
--- raise oldest_program only when older programs would do harm.
+-- raise oldest_program only when older programs would do harm. Programs of version 1 do
+-- not look at it: the triggers refuse_older, which name the same number, refuse them.
 CREATE TABLE IF NOT EXISTS noggin_schema.schema_version (
     version        integer PRIMARY KEY,
     applied_at     timestamptz NOT NULL DEFAULT now(),
@@ -730,6 +731,14 @@ BEGIN
     RETURN NEW;
 END $$;
 
+-- A program that is too old for this schema starts no run and takes no claim. It would
+-- write over what it does not know of. invalid_schema_name is exit code 4 in each.
+CREATE OR REPLACE FUNCTION noggin_schema.refuse_older() RETURNS trigger LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE invalid_schema_name USING MESSAGE = 'the database needs a newer noggin: install it on this host';
+END $$;
+
 -- The slot of a count: a quarter of an hour, as days of all time zones begin at one.
 CREATE OR REPLACE FUNCTION noggin_schema.count_slot(at timestamptz) RETURNS timestamptz LANGUAGE sql IMMUTABLE
     RETURN pg_catalog.date_bin('15 minutes'::pg_catalog.interval, at, '2000-01-01 00:00:00+00'::pg_catalog.timestamptz);
@@ -1003,8 +1012,16 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- noggin's sessions set noggin.client. They count the records that they insert
--- themselves.
+-- noggin's sessions set noggin.client, and since version 2 noggin.schema to the version
+-- that they know. They count the records that they insert themselves.
+CREATE OR REPLACE TRIGGER refuse_older BEFORE INSERT ON noggin_schema.runs
+    FOR EACH STATEMENT WHEN (current_setting('noggin.client', true) = 'on'
+        AND coalesce(nullif(current_setting('noggin.schema', true), ''), '1')::integer < 2)
+    EXECUTE FUNCTION noggin_schema.refuse_older();
+CREATE OR REPLACE TRIGGER refuse_older BEFORE UPDATE OF claim_token ON noggin_schema.noggin_data
+    FOR EACH STATEMENT WHEN (current_setting('noggin.client', true) = 'on'
+        AND coalesce(nullif(current_setting('noggin.schema', true), ''), '1')::integer < 2)
+    EXECUTE FUNCTION noggin_schema.refuse_older();
 CREATE OR REPLACE TRIGGER touch_updated_at BEFORE UPDATE OF processing_status ON noggin_schema.noggin_data
     FOR EACH ROW WHEN (OLD.processing_status IS DISTINCT FROM NEW.processing_status)
     EXECUTE FUNCTION noggin_schema.touch_record();

@@ -53,7 +53,8 @@ func open(cfg Config, command, database string) (*DB, error) {
 	if pqCfg.Runtime == nil {
 		pqCfg.Runtime = map[string]string{}
 	}
-	pqCfg.Runtime["noggin.client"] = "on" // see break_claim in schema.sql
+	pqCfg.Runtime["noggin.client"] = "on"                        // see break_claim in schema.sql
+	pqCfg.Runtime["noggin.schema"] = strconv.Itoa(SchemaVersion) // see refuse_older there
 	// PostgreSQL compiles a statement that it expects to read much, which takes it a second
 	// or two. Our statements gain nothing from that.
 	pqCfg.Runtime["jit"] = "off"

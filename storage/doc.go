@@ -33,5 +33,6 @@
 //     the rows of the large tables.
 //   - An update by another client, such as psql, breaks the record's claim.
 //   - A program runs only on a schema that is at least its own version, and only if
-//     it is not older than the schema's oldest_program.
+//     it is not older than the schema's oldest_program. The database itself refuses
+//     programs of version 1, which do not look.
 package storage

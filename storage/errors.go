@@ -41,8 +41,8 @@ var ErrNoRight = errors.New("the role of [database] url lacks a right")
 
 // ErrPooler means that a connection pooler stands before the database and drops
 // settings of the session. Exit code 4.
-var ErrPooler = errors.New("a connection pooler stands before the database and drops the setting noggin.client, so that every write of noggin " +
-	"counts as an operator's: let [database] url lead to PostgreSQL itself (pgbouncer with ignore_startup_parameters does this, in every mode)")
+var ErrPooler = errors.New("a connection pooler stands before the database and drops the settings noggin.client and noggin.schema, so that every " +
+	"write of noggin counts as an operator's: let [database] url lead to PostgreSQL itself (pgbouncer with ignore_startup_parameters does this, in every mode)")
 
 // ErrLost means that the run no longer has the claim: its lease ended and another run
 // took the record, or an operator changed the record.

@@ -13,7 +13,7 @@ func TestAPoolerThatDropsSettingsIsRefused(t *testing.T) {
 	proxy := storagetest.NewProxy(t, direct.cfg.URL)
 	cfg := direct.cfg
 	cfg.URL = proxy.URL(cfg.URL)
-	for _, drops := range []string{"", "noggin.client"} {
+	for _, drops := range []string{"", "noggin.client", "noggin.schema"} {
 		proxy.DropParameter(drops)
 		db := openDB(t, cfg)
 		for what, do := range map[string]func() error{

@@ -62,13 +62,14 @@ func (db *DB) CheckSchema(ctx context.Context) error {
 type versions struct {
 	Version       int `db:"version"`        // of the schema; 0: it is missing
 	OldestProgram int `db:"oldest_program"` // the least SchemaVersion of a program that may run
-	// Known says that the session still has noggin.client, which it set when it
-	// connected. Without it the triggers take noggin for an operator.
+	// Known says that the session still has noggin.client and noggin.schema, which it set
+	// when it connected. Without them the triggers take noggin for an operator, or for an
+	// older program.
 	Known bool `db:"known"`
 }
 
 // known is the SQL of versions.Known.
-const known = `coalesce(current_setting('noggin.client', true), '') = 'on'`
+const known = `coalesce(current_setting('noggin.client', true), '') = 'on' AND coalesce(current_setting('noggin.schema', true), '') <> ''`
 
 // check returns an error that wraps [ErrSchema] or [ErrPooler] unless this program may
 // run on this connection.

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -177,7 +178,7 @@ func (m *Mirror) CheckFiles() {
 // Execute runs SQL as noggin itself does, so it breaks no claim.
 func (m *Mirror) Execute(statement string) {
 	m.T.Helper()
-	m.Query("SET noggin.client = on; "+statement, nil)
+	m.Query(fmt.Sprintf("SET noggin.client = on; SET noggin.schema = %d; %s", storage.SchemaVersion, statement), nil)
 }
 
 // Value reads one value.

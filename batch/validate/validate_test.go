@@ -53,7 +53,7 @@ func execAs(m *batchtest.Mirror, asNoggin bool, statements ...string) {
 	defer db.Close()
 	db.SetMaxOpenConns(1)
 	if asNoggin {
-		statements = append([]string{"SET noggin.client = 'on'"}, statements...)
+		statements = append([]string{"SET noggin.client = 'on'", "SET noggin.schema = " + strconv.Itoa(storage.SchemaVersion)}, statements...)
 	}
 	for _, s := range statements {
 		if _, err := db.Exec(s); err != nil {
