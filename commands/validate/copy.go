@@ -37,6 +37,13 @@ func (v *validation) copy(ctx context.Context) (*validate.Area, error) {
 		if len(faults) == 0 {
 			a.Fact(copier.Target() + " takes an object, refuses a second one, and gives it back")
 		}
+		registered, err := v.session.DB.HasCopyTarget(ctx, cfg.Batch.Copy.Place())
+		if err != nil {
+			return a, a.Done(ctx, err)
+		}
+		if !registered {
+			a.Warn("copies_never", "nothing was copied there yet", "`noggin copy run`; noggin-copy.timer runs it every hour: `sudo systemctl enable --now noggin-copy.timer`")
+		}
 	case ctx.Err() != nil, errors.Is(err, storage.ErrUnavailable), errors.Is(err, storage.ErrSchema):
 		return a, a.Done(ctx, err)
 	default:
