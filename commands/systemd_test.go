@@ -212,6 +212,28 @@ func TestUnitsNameUnitsThatExist(t *testing.T) {
 	}
 }
 
+// Each service that opens the target of copies needs its keys: `validate all` does too.
+func TestAllServicesThatOpenTheTargetOfCopiesAreToldOf(t *testing.T) {
+	var named []string
+	for _, job := range jobs(t) {
+		if command := readUnit(t, job+".service").last("Service.ExecStart"); strings.Contains(command, "noggin copy ") || strings.Contains(command, "noggin validate all") {
+			named = append(named, job+".service")
+		}
+	}
+	slices.Sort(named)
+	for _, name := range []string{"noggin-copy.service", "noggin-copy-verify.service"} {
+		text, err := os.ReadFile(filepath.Join(unitFolder, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, edited, _ := strings.Cut(string(text), "systemctl edit ")
+		edited, _, _ = strings.Cut(edited, "\n")
+		if told := slices.Sorted(slices.Values(strings.Fields(edited))); len(named) != 3 || !slices.Equal(told, named) {
+			t.Errorf("%s tells of %q, want %q", name, told, named)
+		}
+	}
+}
+
 // TestTheTargetHasAllJobs: what noggin.target is told is done to all, and every
 // failure has its alert.
 func TestTheTargetHasAllJobs(t *testing.T) {
