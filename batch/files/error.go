@@ -80,7 +80,11 @@ func DiskAdvice(err error) string {
 	case errors.Is(err, unix.EDQUOT):
 		return "raise the quota of this user or free space, then run again, nothing is lost"
 	case errors.Is(err, unix.EROFS):
-		return "the volume is mounted read-only, perhaps after an error (look at dmesg); remount it and run again"
+		advice := "the volume is mounted read-only, perhaps after an error (look at dmesg); remount it and run again"
+		if os.Getenv("INVOCATION_ID") != "" { // in a unit of systemd
+			advice += `; or the unit may not write there: name the folder in paths.conf, see "Your own times and folders" in ` + "`man noggin-operations`"
+		}
+		return advice
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
 		return fmt.Sprintf("give the user that runs noggin (uid %d) the right to write there (chown, chmod)", os.Getuid())
 	case errors.Is(err, unix.EIO), errors.Is(err, unix.ESTALE):

@@ -37,6 +37,16 @@ func TestWhatToDoAboutAnErrorOfTheDisk(t *testing.T) {
 	}
 }
 
+// ProtectSystem= makes what is not in ReadWritePaths= look read-only.
+func TestInAUnitAReadOnlyFolderMayBeOneThatItMayNotWriteTo(t *testing.T) {
+	for id, inUnit := range map[string]bool{"": false, "3e0c6d3ba0e94b6d9b1b7f2a5b8ac1d2": true} {
+		t.Setenv("INVOCATION_ID", id)
+		if advice := DiskAdvice(unix.EROFS); strings.Contains(advice, "paths.conf") != inUnit {
+			t.Errorf("INVOCATION_ID=%s: %s", id, advice)
+		}
+	}
+}
+
 func TestWhichErrorsAreTheDisks(t *testing.T) {
 	for _, err := range []error{unix.ENOSPC, unix.EDQUOT, unix.EROFS, unix.EIO, ErrNotMounted, WrapDisk("write", "/a", unix.EBADF)} {
 		if !IsDiskError(fmt.Errorf("copy: %w", err)) {
