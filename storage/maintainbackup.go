@@ -167,10 +167,10 @@ func (db *DB) RecordedBackups(ctx context.Context) (map[string]bool, error) {
 	return recorded, nil
 }
 
-// Unreadable lists what pg_dump could not read, as GRANT names it.
+// Unreadable returns a GRANT for each table and sequence that pg_dump could not read.
 func (db *DB) Unreadable(ctx context.Context) (missing []string, err error) {
 	err = db.selectAll(ctx, "look for missing rights", &missing, `
-		SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || format('%I.%I', n.nspname, c.relname)
+		SELECT format('GRANT SELECT ON %s %I.%I TO %I', CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, n.nspname, c.relname, current_user)
 		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 		WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'S')
 		  AND NOT CASE c.relkind WHEN 'S' THEN has_sequence_privilege(c.oid, 'SELECT') ELSE has_table_privilege(c.oid, 'SELECT') END

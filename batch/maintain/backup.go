@@ -174,7 +174,7 @@ func (m *Maintenance) dump(ctx context.Context, dir string) (Backup, error) {
 		return Backup{}, err
 	}
 	if len(missing) > 0 {
-		return Backup{}, fmt.Errorf("SELECT is missing, so a backup would not be whole: as the owner, GRANT SELECT ON %s TO noggin's role", strings.Join(missing, "; GRANT SELECT ON "))
+		return Backup{}, fmt.Errorf("SELECT is missing, so a backup would not be whole: as the owner, %s", strings.Join(missing, "; "))
 	}
 	snapshot, err := m.DB.Snapshot(ctx)
 	if err != nil {
