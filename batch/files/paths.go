@@ -35,6 +35,11 @@ func (p Paths) Resolved() Paths {
 	if p.Checkpoints == "" {
 		p.Checkpoints = filepath.Join(filepath.Dir(p.Reports), "checkpoints")
 	}
+	for _, path := range []*string{&p.Input, &p.Processed, &p.Error, &p.Output, &p.Archive, &p.Backups, &p.Reports, &p.Checkpoints} {
+		if *path != "" {
+			*path = filepath.Clean(*path) // runs compare them
+		}
+	}
 	return p
 }
 
