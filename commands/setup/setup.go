@@ -232,6 +232,9 @@ func (s *setup) askToken(ctx context.Context, client api.Config) error {
 	return err
 }
 
+// unitsToken is the file whose content systemd hands to the units that ask the API.
+const unitsToken = "/etc/noggin/token"
+
 // written is what setup prints.
 type written struct {
 	Config string `json:"config"`
@@ -260,6 +263,10 @@ func (s *setup) finish(out show.Output) error {
 		return asRoot(cmdline.Hint(fmt.Errorf("nothing was changed: %w", err), "the answers were right: run the same command again"))
 	}
 	s.talk.say("", "", "")
-	return out.Facts(done, show.Fact{"configuration", s.path + ", " + done.Owner}, show.Fact{"token", s.tokenFile + ", " + done.Owner},
-		show.Fact{"next", s.owner.initDB(s.named) + ", then `sudo systemctl enable --now noggin.target`"})
+	facts := []show.Fact{{"configuration", s.path + ", " + done.Owner}, {"token", s.tokenFile + ", " + done.Owner}}
+	if s.tokenFile != unitsToken {
+		facts = append(facts, show.Fact{"units", "do not start without " + unitsToken + ": `sudo systemctl edit noggin-process.service noggin-validate.service`, " +
+			"write [Service], LoadCredential=, LoadCredential=bearer_token:" + s.tokenFile})
+	}
+	return out.Facts(done, append(facts, show.Fact{"next", s.owner.initDB(s.named) + ", then `sudo systemctl enable --now noggin.target`"})...)
 }
