@@ -67,7 +67,7 @@
 //	  tree      the log's Merkle tree
 //	export      records for people who have no noggin             → archive textreport bag files forms
 //	validate    finds what is wrong, and mends it                 → archive health files forms
-//	copies      a copy of every file in a second place, and back  → shelf archive claims files forms
+//	copies      a copy of every file in a second place, and back  → shelf archive watch claims files forms
 //	  place     folders and S3 buckets that hold copies           → files
 //	  shelf     reads single files out of archives                → archive files
 //	archive     old records into archives, and back               → format queue health claims watch files forms

@@ -141,7 +141,7 @@ func (a *Archiver) Forget(ctx context.Context, name string) (run int64, err erro
 			next := "run `noggin archive restore " + archive.Name + " --in-place` first"
 			switch at, missing := a.findFile(archive); {
 			case errors.Is(missing, files.ErrMissing):
-				next = "`noggin copy restore` brings back what has a copy; if nothing has: `noggin archive forget " + archive.Name + " --lost --reason TEXT`"
+				next = "`noggin copy restore --lost-archive " + archive.Name + "` brings back what has a copy; if nothing has: `noggin archive forget " + archive.Name + " --lost --reason TEXT`"
 			case archive.Problem != nil:
 				next += ", then `noggin copy restore`: it is damaged. What neither brings back is lost: move " + at + " elsewhere, and then `noggin archive forget " + archive.Name + " --lost --reason TEXT`"
 			}
@@ -182,7 +182,13 @@ func (a *Archiver) Find(ctx context.Context, given string) (*storage.Archive, *s
 
 // archiveNamed accepts the name of an archive with or without its ending, and a path.
 func (a *Archiver) archiveNamed(ctx context.Context, given string) (storage.Archive, error) {
-	return a.DB.ArchiveByName(ctx, strings.TrimSuffix(filepath.Base(given), format.Ext)+format.Ext)
+	return a.DB.ArchiveByName(ctx, FullName(given))
+}
+
+// FullName is the name of the archive that a person names, perhaps by its path or without
+// its extension.
+func FullName(given string) string {
+	return strings.TrimSuffix(filepath.Base(given), format.Ext) + format.Ext
 }
 
 // findFile returns the path of the archive: the one in the database or, if it is not

@@ -198,7 +198,7 @@ func TestFilesThatLeftTheDiskAreCopiedFromTheirArchives(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 	batchtest.Must(t, os.RemoveAll(w.paths.Archive))
-	r, err := w.copier.Restore(t.Context(), RestoreOptions{})
+	r, err := w.copier.Restore(t.Context(), RestoreOptions{LostArchives: []string{AllArchives}})
 	if err != nil || r.Files != 9 || r.Unarchived != 9 || r.Count != 0 {
 		t.Fatalf("%+v, %v", r, err)
 	}
@@ -610,9 +610,9 @@ func TestAnArchiveIsNotMissingAsTheDatabaseDoesNotAnswer(t *testing.T) {
 	w := newWorld(t, 1)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	r := &restorer{Copier: w.copier, whole: map[string]bool{}}
-	if _, err := r.archiveIsWhole(ended, "noggin-2025-03.tar.zst"); !errors.Is(err, context.Canceled) || len(r.whole) > 0 {
-		t.Errorf("%v, %v", err, r.whole)
+	r := &restorer{Copier: w.copier, stays: map[string]bool{}}
+	if _, err := r.staysIn(ended, "noggin-2025-03.tar.zst"); !errors.Is(err, context.Canceled) || len(r.stays) > 0 {
+		t.Errorf("%v, %v", err, r.stays)
 	}
 }
 
@@ -629,7 +629,7 @@ func TestALostClaimUnarchivesNothing(t *testing.T) {
 	tip := w.Server.Record(0).Tip
 	records, err := w.DB.RecordFiles(t.Context(), []string{tip})
 	batchtest.Must(t, err)
-	r := &restorer{Copier: w.copier, whole: map[string]bool{}, keeper: claims.NewKeeper(w.DB, w.Log, 1, time.Minute)}
+	r := &restorer{Copier: w.copier, stays: map[string]bool{}, keeper: claims.NewKeeper(w.DB, w.Log, 1, time.Minute)}
 	r.to, err = w.copier.openThere(t.Context())
 	batchtest.Must(t, err)
 	defer files.Release(r.to)

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 
-	"noggin/batch/archive"
 	"noggin/batch/claims"
 	"noggin/batch/copies/place"
 	"noggin/batch/files"
@@ -19,20 +18,24 @@ import (
 type RestoreOptions struct {
 	Selector storage.Selector
 	To       string // a folder; "": the output folder
+	// LostArchives are the names of archives that are lost though their folder may only be
+	// not mounted, or another host has seen them; [AllArchives]: of all such.
+	LostArchives []string
 }
 
 // RestoreSummary is what `copy restore` did.
 type RestoreSummary struct {
-	RunID        int64  `json:"run_id,omitempty"` // in place
-	Target       string `json:"target"`
-	Folder       string `json:"folder"`
-	Records      int64  `json:"records"` // looked at
-	Files        int64  `json:"files"`   // restored
-	Bytes        int64  `json:"bytes"`
-	AlreadyThere int64  `json:"already_there"`
-	InArchives   int64  `json:"in_archives"` // left there: their archive is whole
-	Unarchived   int64  `json:"unarchived"`  // of the restored: their archive is missing or damaged, and they are in the output folder now
-	Busy         int64  `json:"busy"`        // records in the hands of another run
+	RunID        int64    `json:"run_id,omitempty"` // in place
+	Target       string   `json:"target"`
+	Folder       string   `json:"folder"`
+	Records      int64    `json:"records"` // looked at
+	Files        int64    `json:"files"`   // restored
+	Bytes        int64    `json:"bytes"`
+	AlreadyThere int64    `json:"already_there"`
+	InArchives   int64    `json:"in_archives"` // left there: their archive is whole
+	Unseen       []Unseen `json:"unseen"`      // what was left in archives that are not seen here
+	Unarchived   int64    `json:"unarchived"`  // of the restored: their archive is missing or damaged, and they are in the output folder now
+	Busy         int64    `json:"busy"`        // records in the hands of another run
 	Problems
 }
 
@@ -45,8 +48,11 @@ type restorer struct {
 	opts    RestoreOptions
 	to      target
 	output  *files.Output
-	keeper  *claims.Keeper  // in place only
-	whole   map[string]bool // archives, by name
+	keeper  *claims.Keeper     // in place only
+	stays   map[string]bool    // whether files stay in an archive, by its name
+	unseen  map[string]*Unseen // archives that are not seen here, by name
+	lost    []string           // archives that are lost, as the options say
+	allLost bool
 	mu      sync.Mutex
 	summary RestoreSummary
 }
@@ -54,9 +60,13 @@ type restorer struct {
 // Restore writes files back under their own paths and compares each with the hash that
 // the database has. It replaces nothing: a file that differs stays and is reported. In
 // place, files whose archive is missing or damaged come back into the output folder, and
-// the database is told so; files whose archive is whole stay in it.
+// the database is told so; files whose archive is whole stay in it, and so do those whose
+// archive is not seen here, unless opts say that it is lost.
 func (c *Copier) Restore(ctx context.Context, opts RestoreOptions) (RestoreSummary, error) {
-	r := &restorer{Copier: c, opts: opts, whole: map[string]bool{}, summary: RestoreSummary{Target: c.Config.url(), Problems: Problems{First: []Problem{}}}}
+	r := &restorer{Copier: c, opts: opts, stays: map[string]bool{}, unseen: map[string]*Unseen{}, summary: RestoreSummary{Target: c.Config.url(), Unseen: []Unseen{}, Problems: Problems{First: []Problem{}}}}
+	if err := r.nameLost(ctx); err != nil {
+		return r.summary, err
+	}
 	to, err := c.openThere(ctx)
 	if err != nil {
 		return r.summary, err
@@ -87,7 +97,9 @@ func (c *Copier) Restore(ctx context.Context, opts RestoreOptions) (RestoreSumma
 	renewer.Go(func() { r.keeper.Keep(renewing) })
 	defer renewer.Wait()
 	defer stop()
-	return r.summary, r.restore(ctx)
+	err = r.restore(ctx)
+	r.listUnseen()
+	return r.summary, err
 }
 
 func (r *restorer) openFolder() (err error) {
@@ -129,11 +141,11 @@ func (r *restorer) restoreRecords(ctx context.Context, tips []string) error {
 				if f.ArchiveName == nil {
 					continue
 				}
-				whole, err := r.archiveIsWhole(ctx, *f.ArchiveName)
+				stays, err := r.staysIn(ctx, *f.ArchiveName)
 				if err != nil {
 					return err
 				}
-				lacks = lacks || !whole
+				lacks = lacks || !stays
 			}
 			if lacks {
 				archived = append(archived, record.Tip)
@@ -166,20 +178,6 @@ func (r *restorer) restoreRecords(ctx context.Context, tips []string) error {
 	return nil
 }
 
-// archiveIsWhole tells whether an archive is there and whole. Each is looked for once. The
-// error is one of the database.
-func (r *restorer) archiveIsWhole(ctx context.Context, name string) (whole bool, err error) {
-	if whole, known := r.whole[name]; known {
-		return whole, nil
-	}
-	row, err := r.DB.ArchiveByName(ctx, name)
-	if err != nil && !errors.Is(err, storage.ErrNoArchive) {
-		return false, err
-	}
-	r.whole[name] = err == nil && archive.IsWhole(r.Paths, row)
-	return r.whole[name], nil
-}
-
 // restoreRecord restores the files of one record.
 func (r *restorer) restoreRecord(ctx context.Context, record storage.FiledRecord, claim storage.Claim, claimed bool) error {
 	folders := map[string]*files.Folder{}
@@ -195,8 +193,8 @@ func (r *restorer) restoreRecord(ctx context.Context, record storage.FiledRecord
 			continue // never downloaded whole
 		}
 		if f.ArchiveID != nil && r.keeper != nil {
-			if f.ArchiveName != nil && r.whole[*f.ArchiveName] {
-				r.count(&r.summary.InArchives)
+			if f.ArchiveName != nil && r.stays[*f.ArchiveName] {
+				r.countLeft(*f.ArchiveName)
 				continue
 			}
 			if busy = busy || !claimed; busy {

@@ -3,6 +3,7 @@ package copies
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -13,6 +14,7 @@ import (
 
 	"noggin/batch/archive"
 	"noggin/batch/batchtest"
+	"noggin/storage"
 )
 
 // Once an archive is not whole, its files come back from the second place.
@@ -52,6 +54,57 @@ func TestFilesOfADamagedArchiveComeBack(t *testing.T) {
 			}
 			if _, err := archiver.Forget(t.Context(), made.Archives[0].Name); err != nil {
 				t.Errorf("forgetting it, with every file on disk: %v", err)
+			}
+		})
+	}
+}
+
+// An archive that only another host sees, or whose folder is not mounted, holds its files:
+// they come back only when somebody says that it is lost.
+func TestFilesStayInAnArchiveThatIsNotSeenHere(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		host, why string
+		away      bool
+	}{
+		"another host sees it":      {"other", "the host other sees it", false},
+		"its folder is not mounted": {"", "is not there", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, 3)
+			w.run()
+			before := tree(t, w.Output)
+			archiver := &archive.Archiver{DB: w.DB, Paths: w.paths, ClaimLease: w.Processing.ClaimLease, Log: w.Log}
+			made, err := archiver.Create(t.Context(), archive.CreateOptions{Before: "2026-01-01"})
+			if err != nil || len(made.Archives) != 1 || made.FilesRemoved != 9 {
+				t.Fatal(made, err)
+			}
+			lost := RestoreOptions{LostArchives: []string{AllArchives}}
+			if r, err := w.copier.Restore(t.Context(), lost); err != nil || r.InArchives != 9 || r.Files != 0 {
+				t.Errorf("one that is there, and said to be lost: %+v, %v", r, err)
+			}
+			batchtest.Must(t, os.Rename(w.paths.Archive, w.paths.Archive+".away"))
+			if test.host != "" {
+				w.Execute(`UPDATE noggin_schema.archives SET host = '` + test.host + `', seen_at = now()`)
+			}
+			r, err := w.copier.Restore(t.Context(), RestoreOptions{})
+			if err != nil || r.Files != 0 || r.Unarchived != 0 || r.InArchives != 0 || len(r.Unseen) != 1 || r.Unseen[0].Files != 9 || r.Unseen[0].Away != test.away || !strings.Contains(r.Unseen[0].Why, test.why) {
+				t.Errorf("%+v, %v", r, err)
+			}
+			if n := w.Value(`SELECT count(*) FROM noggin_schema.noggin_data WHERE archived`); n != "3" {
+				t.Errorf("%s records are archived, want 3", n)
+			}
+			lost.LostArchives[0] = "noggin-1999-01"
+			if _, err := w.copier.Restore(t.Context(), lost); !errors.Is(err, storage.ErrNoArchive) {
+				t.Errorf("an archive that never was: %v", err)
+			}
+			lost.LostArchives[0] = strings.TrimSuffix(made.Archives[0].Name, ".tar.zst")
+			if r, err = w.copier.Restore(t.Context(), lost); err != nil || r.Files != 9 || r.Unarchived != 9 || len(r.Unseen) != 0 {
+				t.Errorf("lost: %+v, %v", r, err)
+			}
+			if after := tree(t, w.Output); !reflect.DeepEqual(after, before) {
+				t.Errorf("restored are\n%v, want\n%v", after, before)
 			}
 		})
 	}

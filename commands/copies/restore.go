@@ -15,6 +15,7 @@ import (
 	"noggin/commands/cmdline"
 	"noggin/commands/session"
 	"noggin/commands/show"
+	"noggin/storage"
 )
 
 // selectorFlags are the flags of the selector that restore takes.
@@ -26,12 +27,14 @@ func restoreCommand(open *session.Opener) *cli.Command {
 		Usage: "bring files back from the target under their own paths",
 		Description: `Without --to, the missing files come back into the output folder. Files whose archive
 is whole stay in it; where it is missing, or was found damaged, they come back too, and
-the database is told so. Every file is compared with the hash in the database, and
+the database is told so. They also stay in an archive that only another host sees, or
+whose folder is not mounted here; with --lost-archive they come back all the same. Every file is compared with the hash in the database, and
 nothing is overwritten. --backup fetches a backup of the database; the newest is one
 whose time is not ahead. --checkpoints fetches the leaves and checkpoints of
 ` + "`noggin seal`" + `. Both need no database.`,
 		Flags: append(session.SelectorFlags(selectorFlags...),
 			&cli.StringFlag{Name: "to", Usage: "restore below the folder `DIR`, also what is in archives", TakesFile: true},
+			&cli.StringSliceFlag{Name: "lost-archive", Usage: "the archive `NAME`, which is not seen here, is lost (repeatable; all: all such)"},
 			&cli.StringFlag{Name: "backup", Usage: "fetch the database backup `NAME`, or the newest, into --to or [paths] backups"},
 			&cli.BoolFlag{Name: "checkpoints", Usage: "fetch all leaves and checkpoints into --to or [paths] checkpoints"},
 			session.WaitFlag(),
@@ -52,7 +55,10 @@ func restoreFiles(open *session.Opener, c *cli.Context) error {
 		return err
 	}
 	defer s.Close()
-	opts := copies.RestoreOptions{To: c.String("to")}
+	opts := copies.RestoreOptions{To: c.String("to"), LostArchives: c.StringSlice("lost-archive")}
+	if opts.To != "" && len(opts.LostArchives) > 0 {
+		return cmdline.Usagef("--lost-archive cannot be combined with --to, which also brings what is in archives")
+	}
 	if opts.Selector, err = s.Selector(c); err != nil {
 		return err
 	}
@@ -68,6 +74,9 @@ func restoreFiles(open *session.Opener, c *cli.Context) error {
 	if err == nil {
 		err = unfinished(summary.Problems, "not restored", "move what is in the way elsewhere, and restore again; `noggin validate files --deep --fix` queues what is missing or damaged, to be fetched from the platform again")
 	}
+	if err == nil {
+		err = notMounted(summary.Unseen)
+	}
 	if err == nil && summary.Busy > 0 {
 		err = cmdline.Partialf("%s in the hands of another run: restore again", health.Plural(int(summary.Busy), "record"))
 	}
@@ -75,10 +84,29 @@ func restoreFiles(open *session.Opener, c *cli.Context) error {
 	if summary.RunID != 0 {
 		s.Ended(c.Context, summary.RunID, summary, err)
 	}
+	if errors.Is(err, storage.ErrNoArchive) {
+		return cmdline.WithCode(cmdline.ExitUsage, cmdline.Hint(err, "`noggin archive list` has the names"))
+	}
 	if err != nil && summary.Records == 0 {
 		return err
 	}
 	return errors.Join(err, printRestored(summary, cmdline.Output(c)))
+}
+
+// notMounted is the error of files that were left in archives whose folder is not mounted.
+func notMounted(unseen []copies.Unseen) error {
+	var left int64
+	first := ""
+	for _, u := range unseen {
+		if u.Away {
+			left, first = left+u.Files, cmp.Or(first, strings.TrimSuffix(u.Name, ".tar.zst"))
+		}
+	}
+	if left == 0 {
+		return nil
+	}
+	return cmdline.Hint(cmdline.Partialf("left in archives whose folder is not mounted: %s", health.Plural(left, "file")),
+		"mount its volume; what is lost comes back with `noggin copy restore --lost-archive "+first+"`; --lost-archive all takes all for lost")
 }
 
 func printRestored(s copies.RestoreSummary, out show.Output) error {
@@ -94,6 +122,9 @@ func printRestored(s copies.RestoreSummary, out show.Output) error {
 	if s.InArchives > 0 {
 		fmt.Fprintf(&b, "archives  %s left in archives\n", health.Plural(int(s.InArchives), "file"))
 	}
+	for _, u := range s.Unseen {
+		fmt.Fprintf(&b, "archives  %s left in %s: %s\n", health.Plural(u.Files, "file"), u.Name, show.Printable(u.Why))
+	}
 	fmt.Fprintf(&b, "to        %s\n", show.Printable(s.Folder))
 	_, err := fmt.Fprint(out, b.String())
 	return err
@@ -105,7 +136,7 @@ func restoreState(open *session.Opener, c *cli.Context) error {
 	if c.Bool("checkpoints") {
 		flag = "checkpoints"
 	}
-	others := append([]string{"backup"}, selectorFlags...)
+	others := append([]string{"backup", "lost-archive"}, selectorFlags...)
 	if i := slices.IndexFunc(others, func(other string) bool { return other != flag && c.IsSet(other) }); i >= 0 {
 		return cmdline.Usagef("--%s cannot be combined with --%s", flag, others[i])
 	}
