@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"noggin/batch/archive/watch"
@@ -60,11 +61,15 @@ func (a *Archiver) lost(ctx context.Context, name string) (storage.Archive, erro
 		}
 	}
 	if look := watch.Look(ctx, []storage.Archive{archive}, a.Paths.Archive, a.DB.Host(), time.Now())[0]; look.Sight == watch.Elsewhere {
-		return archive, fmt.Errorf("forget %s: it is not lost, the host %s sees it", archive.Name, archive.Host)
+		return archive, fmt.Errorf("forget %s: it is not lost, the host %s saw it at %s; where that host is gone, what it saw counts for %.0f hours", archive.Name, archive.Host, archive.SeenAt.Format("2006-01-02 15:04"), watch.SeenWithin.Hours())
 	}
 	copied, err := a.DB.CopiedOfArchive(ctx, archive.ID)
-	if err == nil && copied > 0 {
-		err = fmt.Errorf("forget %s: %s a copy in a second place: run `noggin copy restore` first", archive.Name, health.Plural(int64(copied), "of its files has|of its files have"))
+	if err == nil && len(copied) > 0 {
+		where := make([]string, len(copied))
+		for i, c := range copied {
+			where[i] = health.Plural(c.Files, "of its files has|of its files have") + " a copy in " + c.Target
+		}
+		err = fmt.Errorf("forget %s: %s: run `noggin copy restore --lost-archive %s` first; of a second place that is gone: `noggin copy forget %s`", archive.Name, strings.Join(where, ", "), archive.Name, copied[0].Target)
 	}
 	return archive, err
 }

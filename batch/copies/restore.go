@@ -47,6 +47,8 @@ type restorer struct {
 	*Copier
 	opts    RestoreOptions
 	to      target
+	id      int64 // of the target
+	known   bool  // the database has the target
 	output  *files.Output
 	keeper  *claims.Keeper     // in place only
 	stays   map[string]bool    // whether files stay in an archive, by its name
@@ -54,6 +56,7 @@ type restorer struct {
 	lost    []string           // archives that are lost, as the options say
 	allLost bool
 	mu      sync.Mutex
+	missed  []storage.CheckedCopy // copies that are missing or damaged, of the present page
 	summary RestoreSummary
 }
 
@@ -73,6 +76,9 @@ func (c *Copier) Restore(ctx context.Context, opts RestoreOptions) (RestoreSumma
 	}
 	defer files.Release(to)
 	r.to = to
+	if r.id, r.known, err = c.DB.CopyTargetID(ctx, c.Config.url(), c.Config.endpoint()); err != nil {
+		return r.summary, err
+	}
 	if err := r.openFolder(); err != nil {
 		return r.summary, err
 	}
@@ -175,7 +181,12 @@ func (r *restorer) restoreRecords(ctx context.Context, tips []string) error {
 	if working.Err() != nil {
 		return context.Cause(working)
 	}
-	return nil
+	missed := r.missed
+	r.missed = nil
+	if len(missed) == 0 || !r.known {
+		return nil
+	}
+	return r.DB.SaveChecked(ctx, r.id, missed)
 }
 
 // restoreRecord restores the files of one record.
@@ -242,6 +253,13 @@ func (r *restorer) count(n *int64) {
 	*n++
 }
 
+// miss notes that a copy is missing or damaged, as a verification would.
+func (r *restorer) miss(o place.Object, path string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.missed = append(r.missed, storage.CheckedCopy{CopyKey: storage.CopyKey{Path: path, SHA256: o.SHA256}, Problem: err.Error(), Deep: true})
+}
+
 func (r *restorer) problem(path, what string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -264,6 +282,9 @@ func (r *restorer) restoreFile(ctx context.Context, f storage.File, folders map[
 	}
 	o := object(storage.CopyAttachment, storage.CopyKey{Path: f.Path, SHA256: strings.ToLower(f.SHA256)}, f.Size)
 	content, err := r.to.Read(ctx, o)
+	if errors.Is(err, files.ErrMissing) {
+		r.miss(o, f.Path, err)
+	}
 	if errors.Is(err, files.ErrMissing) && (!f.Complete || f.ArchiveLost) {
 		return false, nil // it is to be fetched again, or was given up, and need not be there
 	}
@@ -273,7 +294,9 @@ func (r *restorer) restoreFile(ctx context.Context, f storage.File, folders map[
 		if folders[dir] == nil {
 			folders[dir] = r.output.Folder(dir)
 		}
-		err = r.write(o, content, folders[dir], path.Base(f.Path))
+		if err = r.write(o, content, folders[dir], path.Base(f.Path)); errors.Is(err, place.ErrSource) && errors.Is(err, files.ErrDiffers) {
+			r.miss(o, f.Path, err)
+		}
 	}
 	switch {
 	case err == nil:

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -107,6 +108,34 @@ func TestFilesStayInAnArchiveThatIsNotSeenHere(t *testing.T) {
 				t.Errorf("restored are\n%v, want\n%v", after, before)
 			}
 		})
+	}
+}
+
+// A restore that misses a copy says so to the database: nobody goes on to believe in it.
+func TestACopyThatARestoreMissesIsKnownToBeMissing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	w.run()
+	keys := slices.Sorted(maps.Keys(tree(t, w.target)))
+	archiver := &archive.Archiver{DB: w.DB, Paths: w.paths, ClaimLease: w.Processing.ClaimLease, Log: w.Log}
+	made, err := archiver.Create(t.Context(), archive.CreateOptions{Before: "2026-01-01"})
+	if err != nil || len(made.Archives) != 1 {
+		t.Fatal(made, err)
+	}
+	name := made.Archives[0].Name
+	batchtest.Must(t, os.Remove(made.Archives[0].Path))
+	if _, err := archiver.Lose(t.Context(), name, "no disk"); err == nil || !strings.Contains(err.Error(), "3 of its files have a copy in "+w.target+": run `noggin copy restore --lost-archive "+name+"` first; of a second place that is gone: `noggin copy forget") {
+		t.Errorf("with its copies: %v", err)
+	}
+	batchtest.Must(t, os.Remove(filepath.Join(w.target, keys[0])), os.Remove(filepath.Join(w.target, keys[1])), os.WriteFile(filepath.Join(w.target, keys[2]), []byte("rotten"), 0o644))
+	if r, err := w.copier.Restore(t.Context(), RestoreOptions{LostArchives: []string{name}}); err != nil || r.Count != 3 || r.Files != 0 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if n := w.Value(`SELECT count(*) FROM noggin_schema.copies WHERE problem IS NOT NULL AND verified_at IS NULL`); n != "3" {
+		t.Errorf("%s copies are known to have a problem", n)
+	}
+	if lost, err := archiver.Lose(t.Context(), name, "no disk"); err != nil || lost.Files != 3 {
+		t.Errorf("without any: %+v, %v", lost, err)
 	}
 }
 

@@ -46,8 +46,8 @@ const (
 	// patience is how long a look at all archives may take. Volumes that answer do so in
 	// milliseconds.
 	patience = 5 * time.Second
-	// seenWithin is how long another host's sight of an archive holds. Hosts look every hour.
-	seenWithin = 26 * time.Hour
+	// SeenWithin is how long another host's sight of an archive holds. Hosts look every hour.
+	SeenWithin = 26 * time.Hour
 )
 
 // Places are the paths at which an archive may be: the one in the database, and the one in
@@ -100,7 +100,7 @@ func (d disk) look(ctx context.Context, archives []storage.Archive, folder, host
 			} else {
 				seen[i] = found[n]
 			}
-			if a := &seen[i]; (a.Sight == Missing || a.Sight == Unmounted) && a.Host != host && a.SeenAt != nil && now.Sub(*a.SeenAt) < seenWithin {
+			if a := &seen[i]; (a.Sight == Missing || a.Sight == Unmounted) && a.Host != host && a.SeenAt != nil && now.Sub(*a.SeenAt) < SeenWithin {
 				a.Sight = Elsewhere
 			}
 		}
