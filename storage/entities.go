@@ -82,3 +82,11 @@ func (db *DB) NamesBeginning(ctx context.Context, entityType, text string, limit
 func escapeLike(text string) string {
 	return strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(text)
 }
+
+// NamesOfHashes returns every name that one of the hashes has or had, of whatever type.
+func (db *DB) NamesOfHashes(ctx context.Context, hashes []string) (names []Entity, err error) {
+	err = db.selectAll(ctx, "look for the names of hashes", &names, `
+		SELECT hash_value, entity_name FROM noggin_schema.entity_hashes WHERE hash_value = ANY($1::text[])
+		UNION SELECT hash_value, entity_name FROM noggin_schema.entity_hash_history WHERE hash_value = ANY($1::text[])`, pq.Array(hashes))
+	return names, err
+}

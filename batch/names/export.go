@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,9 +25,13 @@ type UnknownExport struct {
 	Filled map[storage.EntityKey]string
 }
 
+// ErrNameNotKept says that an export would lose a name that a person filled in.
+var ErrNameNotKept = errors.New("a name that is filled in would be lost")
+
 // WriteUnknown writes the unknown hashes as a CSV file, the most frequent first.
 // People fill in its column name. WriteUnknown returns the number of hashes and the
-// number of filled-in names that it kept.
+// number of filled-in names that it kept. The error is [ErrNameNotKept] if it kept one
+// neither so nor as a name that the hash has or had.
 func WriteUnknown(ctx context.Context, db *storage.DB, w io.Writer, export UnknownExport) (count, kept int, err error) {
 	out := csv.NewWriter(w)
 	header := []string{"hash", "name", "first_seen_tip", "inspection_id", "occurrences", "last_seen"}
@@ -36,10 +41,13 @@ func WriteUnknown(ctx context.Context, db *storage.DB, w io.Writer, export Unkno
 	if err := out.Write(header); err != nil {
 		return 0, 0, fmt.Errorf("write unknown hashes: %w", err)
 	}
+	left := maps.Clone(export.Filled)
 	err = db.EachUnknown(ctx, export.EntityType, func(u storage.UnknownHash) error {
-		name, filled := export.Filled[storage.EntityKey{Type: u.Type, Hash: u.Hash}]
+		key := storage.EntityKey{Type: u.Type, Hash: u.Hash}
+		name, filled := export.Filled[key]
 		if filled {
 			kept++
+			delete(left, key)
 		}
 		count++
 		row := []string{
@@ -58,7 +66,28 @@ func WriteUnknown(ctx context.Context, db *storage.DB, w io.Writer, export Unkno
 	if err != nil {
 		return count, kept, fmt.Errorf("write unknown hashes: %w", err)
 	}
-	return count, kept, nil
+	return count, kept, checkKnown(ctx, db, left)
+}
+
+// checkKnown returns [ErrNameNotKept] unless each hash has the name, or had it once.
+func checkKnown(ctx context.Context, db *storage.DB, filled map[storage.EntityKey]string) error {
+	if len(filled) == 0 {
+		return nil
+	}
+	hashes := make([]string, 0, len(filled))
+	for key := range filled {
+		hashes = append(hashes, key.Hash)
+	}
+	known, err := db.NamesOfHashes(ctx, hashes)
+	if err != nil {
+		return err
+	}
+	for key, name := range filled {
+		if !slices.Contains(known, storage.Entity{Hash: key.Hash, Name: name}) {
+			return fmt.Errorf("%w: %q for the %s %s, which is not unknown any more", ErrNameNotKept, name, key.Type, key.Hash)
+		}
+	}
+	return nil
 }
 
 // ReadFilled reads an export of the unknown hashes of a type, or of all for "", and

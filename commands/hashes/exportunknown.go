@@ -41,7 +41,8 @@ func exportUnknownCommand(open *session.Opener) *cli.Command {
 (unknown_vehicles.csv, …). Without FILE the CSV goes to stdout. The most frequent
 come first. Names that are filled in in the file already, but not imported yet, are
 kept. A file of which not every name could be kept is not replaced: an export of other
-types, another list, a file with rows that an import would refuse.`,
+types, another list, a file with rows that an import would refuse, or with another name
+for a hash that got one meanwhile.`,
 		Flags: []cli.Flag{cmdline.FormatFlag(show.Text, show.JSON)},
 		Action: withSession(open, func(c *cli.Context, s *session.Session) error {
 			kind, err := typeOrAll(s.Types, c.Args().Get(0))
@@ -120,11 +121,20 @@ func exportFile(ctx context.Context, s *session.Session, e *exported) error {
 		return fmt.Errorf("read the file that exists: %w", err)
 	default:
 		if export.Filled, err = names.ReadFilled(bytes.NewReader(before), e.Type, s.Types.EntityTypes()); err != nil {
-			return cmdline.Hint(cmdline.Usagef("%s is there already, and is not replaced: %w", e.File, err), "correct and import it first, or name another file")
+			return notReplaced(e.File, err)
 		}
 	}
-	return files.WriteReplacing(e.File, 0o666, func(w io.Writer) (err error) {
+	err = files.WriteReplacing(e.File, 0o666, func(w io.Writer) (err error) {
 		e.Rows, e.Kept, err = names.WriteUnknown(ctx, s.DB, w, export)
 		return err
 	})
+	if errors.Is(err, names.ErrNameNotKept) {
+		return notReplaced(e.File, err)
+	}
+	return err
+}
+
+// notReplaced is the error of a file whose names the export cannot keep.
+func notReplaced(name string, why error) error {
+	return cmdline.Hint(cmdline.Usagef("%s is there already, and is not replaced: %w", name, why), "correct and import it first, or name another file")
 }
