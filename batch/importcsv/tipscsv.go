@@ -94,9 +94,13 @@ func (t *tipReader) tipColumn() (int, error) {
 		csvfile.ErrUnusableFile, csvfile.QuotedStart(rows.Header))
 }
 
-// isFileOfNames tells an export of assets or sites, and a list TIP,VALUE, from a file of
-// tips: their tips are those of vehicles, trailers and teams.
+// isFileOfNames tells an export of assets or sites, a list TIP,VALUE or tip,name, and
+// noggin's own export of all types of names, from a file of tips: their tips are those of
+// vehicles, trailers and teams.
 func isFileOfNames(rows *csvfile.Rows) bool {
+	if rows.Column("name") >= 0 && rows.Column("hash", "tip", "nogginid") >= 0 && (len(rows.Names) == 2 || rows.Column("entity_type") >= 0) {
+		return true
+	}
 	return rows.Column("assetname", "sitename") >= 0 || len(rows.Names) == 2 && rows.Column("value") == 1
 }
 

@@ -201,6 +201,9 @@ func TestTipFilesThatCannotBeUsed(t *testing.T) {
 		"nogginId,assetName,assetType\n":        "noggin hashes import",
 		"nogginId,siteId,siteName\n":            "noggin hashes import",
 		"TIP,VALUE\n" + tipA + ",TRUCK 1\n":     "noggin hashes import",
+		"tip,name\n" + tipA + ",TEAM 1\n":       "noggin hashes import",
+		"name;nogginId\nTEAM 1;" + tipA + "\n":  "noggin hashes import",
+		"tip,name,entity_type\n":                "noggin hashes import",
 		"":                                      "empty",
 	} {
 		_, err := newTipReader(strings.NewReader(text), testOptions(t))

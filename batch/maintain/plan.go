@@ -235,9 +235,9 @@ func (p planner) closeGap() []PlanStep {
 		},
 		{
 			Title: "Import the CSV files again that are newer than the backup",
-			Notes: []string{"Records that are known already stay as they are. Exit code 3 means that rows are rejected, as they were before."},
+			Notes: []string{"Records that are known already stay as they are. Exit code 3 means that rows are rejected, as they were before, or that a file holds names: those come back below."},
 			Commands: []string{p.noggin + " maintain resume", "find " + files.ShellQuoted(p.paths.Processed) + " -type f -newerct " + files.ShellQuoted(p.since) +
-				" -print0 | xargs -0 -r " + p.noggin + " import-csv"},
+				" -print0 | xargs -0 -r sh -c " + files.ShellQuoted(p.noggin+` import-csv "$@" || [ $? = 3 ]`) + " sh"},
 		},
 		{
 			Title: "Fetch what is missing, but adopt the files that are on disk",
