@@ -333,10 +333,24 @@ func copyInto(tray *files.Tray, path string, was fs.FileInfo) (to string, err er
 	if to, err = staged.Place(filepath.Base(path)); err != nil {
 		return "", err
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", files.WrapDisk("remove", path, err)
+	return to, removeCopied(path, was)
+}
+
+// removeCopied removes a file that was copied. Its copy took as long as the disk takes to
+// flush: if the file changed meanwhile, it stays, beside the copy of what was read, and the
+// error is errChanged.
+func removeCopied(path string, was fs.FileInfo) error {
+	now, err := os.Lstat(path)
+	if err == nil && !unchanged(was, now) {
+		return errChanged
 	}
-	return to, nil
+	if err == nil {
+		err = os.Remove(path)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return files.WrapDisk("remove", path, err)
+	}
+	return nil
 }
 
 // copyUnchanged copies a file. If it changes meanwhile, the error is errChanged.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -177,5 +178,29 @@ func TestAFileThatChangesWhileItIsCopiedStays(t *testing.T) {
 	grow := func(p []byte) (int, error) { return len(p), os.WriteFile(at, []byte("tip\n"+tipA+"\n"), 0o600) }
 	if err := copyUnchanged(writer(grow), in, read); !errors.Is(err, errChanged) {
 		t.Errorf("a file that grew: %v", err)
+	}
+}
+
+// A copy is flushed before its original is removed, and that takes long on a slow disk.
+func TestAFileThatChangesAfterItWasCopiedStays(t *testing.T) {
+	t.Parallel()
+	at := filepath.Join(t.TempDir(), "a.csv")
+	batchtest.Must(t, os.WriteFile(at, []byte("tip\n"), 0o600))
+	read, err := os.Lstat(at)
+	batchtest.Must(t, err, os.WriteFile(at, []byte("tip\n"+tipA+"\n"), 0o600))
+	if err := removeCopied(at, read); !errors.Is(err, errChanged) {
+		t.Errorf("a file that grew: %v", err)
+	}
+	if read, err = os.Lstat(at); err != nil {
+		t.Fatalf("it is gone: %v", err)
+	}
+	if err := removeCopied(at, read); err != nil {
+		t.Errorf("an unchanged file: %v", err)
+	}
+	if _, err = os.Lstat(at); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it is there: %v", err)
+	}
+	if err := removeCopied(at, read); err != nil {
+		t.Errorf("a file that somebody took: %v", err)
 	}
 }
