@@ -79,6 +79,23 @@ func (db *DB) ImportedContent(ctx context.Context, kind, sha256 string) error {
 		UPDATE noggin_schema.fetched_exports SET imported_at = now() WHERE sha256 = $2 AND kind = $1 AND imported_at IS NULL`, kind, sha256)
 }
 
+// FetchedExport is an export that a host fetched.
+type FetchedExport struct {
+	Path string `db:"path"` // on the server
+	Host string `db:"host"`
+}
+
+// NeverImported returns exports that were fetched more than a day and less than nine days
+// ago, and that nobody imported: they could not be used, or are lost. It returns at most
+// 1,000, the latest first.
+func (db *DB) NeverImported(ctx context.Context) (exports []FetchedExport, err error) {
+	err = db.selectAll(ctx, "look for exports that were not imported", &exports, `
+		SELECT path, host FROM noggin_schema.fetched_exports
+		WHERE imported_at IS NULL AND fetched_at BETWEEN now() - interval '9 days' AND now() - interval '1 day'
+		ORDER BY fetched_at DESC, id LIMIT 1000`)
+	return exports, err
+}
+
 // ImportedOnServer returns the next exports of the source, in the order of their ids,
 // that are imported and may still be on its server.
 func (db *DB) ImportedOnServer(ctx context.Context, source string, after int64, limit int) (files []RemoteFile, err error) {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"noggin/storage"
 )
 
 func TestTheErrorFolderIsToldOfForAWeek(t *testing.T) {
@@ -34,6 +36,10 @@ func TestTheErrorFolderIsToldOfForAWeek(t *testing.T) {
 	}
 	flag := judgeLeftOut(&Vitals{LeftOut: l})
 	if want := "within the last week 1 export could not be used (old upload.csv), and rows of 1 export were rejected (a.csv.rejected.csv)"; flag.Severity != SeverityYellow || flag.What != want || !strings.Contains(flag.Remedy, folder) {
+		t.Errorf("%+v", flag)
+	}
+	flag = judgeLeftOut(&Vitals{LeftOut: l, NeverImported: []storage.FetchedExport{{Path: "/outbox/day.csv", Host: "a"}, {Path: "/outbox/old upload.csv", Host: "a"}}})
+	if want := ", and 1 export was fetched and never imported (day.csv by the host a)"; !strings.HasSuffix(flag.What, want) || !strings.Contains(flag.Remedy, "from the server of its source") {
 		t.Errorf("%+v", flag)
 	}
 	if flag := judgeLeftOut(&Vitals{LeftOut: readLeftOut(filepath.Join(folder, "missing"), time.Now())}); flag.Severity != "" {

@@ -28,10 +28,11 @@ type Vitals struct {
 	Activity      *time.Time       // when a record that is not pending last changed its status
 	Disk          *storage.Disk    // the volume of the output folder; nil: see DiskError
 	DiskError     error
-	DiskRemedy    string         // against a full disk
-	InodesUsed    float64        // percent of that volume's; 0 when it has none
-	Forecast      *Forecast      // of the disk; nil: too few samples
-	LeftOut       LeftOut        // exports of the last week
+	DiskRemedy    string    // against a full disk
+	InodesUsed    float64   // percent of that volume's; 0 when it has none
+	Forecast      *Forecast // of the disk; nil: too few samples
+	LeftOut       LeftOut   // exports of the last week
+	NeverImported []storage.FetchedExport
 	Services      Services       // of this host's systemd
 	Rhythm        storage.Rhythm // of process
 	Archives      []watch.Archive
@@ -64,6 +65,7 @@ func ReadVitals(ctx context.Context, db *storage.DB, standing storage.Standing, 
 		func() (err error) { v.Judged, err = db.LastRuns(ctx, storage.JudgedRun); return err },
 		func() (err error) { v.Done, err = db.LastRuns(ctx, storage.DoneRun); return err },
 		func() (err error) { v.Succeeded, err = db.LastRuns(ctx, storage.SucceededRun); return err },
+		func() (err error) { v.NeverImported, err = db.NeverImported(ctx); return err },
 		func() (err error) { v.Copies, err = ReadCopies(ctx, db); return err },
 		func() (err error) { v.Sealed, err = db.SealState(ctx); return err },
 		func() (err error) { v.Rhythm, err = db.Rhythm(ctx, "process"); return err },

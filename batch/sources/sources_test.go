@@ -563,3 +563,21 @@ func TestAFolderOf100000FilesIsListedInLittleMemory(t *testing.T) {
 		t.Errorf("%d KiB in use, %d KiB before", most>>10, before.HeapAlloc>>10)
 	}
 }
+
+func TestAnExportThatNobodyImportedIsTold(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	for _, name := range []string{"a.csv", "b.csv", "c.csv", "d.csv"} {
+		s.server.Put(name, "tip\n"+name+"\n")
+	}
+	s.fetched(4)
+	for path, set := range map[string]string{"b.csv": "fetched_at = now() - interval '2 days'", "c.csv": "fetched_at = now() - interval '2 days', imported_at = now()", "d.csv": "fetched_at = now() - interval '30 days'"} {
+		if _, err := s.sql.Exec(`UPDATE noggin_schema.fetched_exports SET `+set+` WHERE path LIKE '%/' || $1`, path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lost, err := s.DB.NeverImported(t.Context())
+	if err != nil || len(lost) != 1 || lost[0].Path != s.server.Folder+"/b.csv" || lost[0].Host != s.DB.Host() {
+		t.Errorf("%+v, %v", lost, err)
+	}
+}
