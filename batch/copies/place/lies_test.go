@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -169,6 +170,49 @@ func TestARefusalThatIsLostIsLookedFor(t *testing.T) {
 	}
 }
 
+// A proxy before the server may answer everything with a page, at once or in the end.
+func TestASuccessThatIsNoneOfS3IsNoCopy(t *testing.T) {
+	t.Parallel()
+	content := bytes.Repeat([]byte("photo"), 32<<20/5) // more than the kernel takes for a server that does not read
+	o := objectOf("files/a.jpg", content)
+	page := func(w http.ResponseWriter) {
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = w.Write([]byte("<title>Back soon</title>"))
+	}
+	for name, answer := range map[string]http.HandlerFunc{
+		"a page at once": func(w http.ResponseWriter, _ *http.Request) { page(w) },
+		"a page at once, with a tag": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("ETag", `"x"`)
+			page(w)
+		},
+		"a page in the end": func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			page(w)
+		},
+		"a server without tags": func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.Header().Set("Last-Modified", "Mon, 02 Jan 2006 15:04:05 GMT")
+			if r.Method == http.MethodHead {
+				sum, _ := hex.DecodeString(o.SHA256)
+				w.Header().Set("Content-Length", strconv.FormatInt(o.Size, 10))
+				w.Header().Set("X-Amz-Checksum-Sha256", base64.StdEncoding.EncodeToString(sum))
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			stored, err := lying(t, answer).Put(t.Context(), o, PutOptions{}, bytes.NewReader(content))
+			if name == "a server without tags" {
+				if err != nil || stored.Already {
+					t.Errorf("%+v, %v", stored, err)
+				}
+			} else if !errors.Is(err, ErrAway) {
+				t.Errorf("%+v, %v", stored, err)
+			}
+		})
+	}
+}
+
 // Whatever follows the head of a request without content, a server may take for the next
 // request. The signature covers the content's hash, also without TLS.
 func TestARequestCarriesTheObjectAndNothingElse(t *testing.T) {
@@ -176,7 +220,8 @@ func TestARequestCarriesTheObjectAndNothingElse(t *testing.T) {
 	for _, size := range []int{0, 1, 2 * block} {
 		content := make([]byte, size)
 		o := objectOf("files/a.jpg", content)
-		s := lying(t, func(_ http.ResponseWriter, r *http.Request) {
+		s := lying(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("ETag", `"x"`)
 			body, err := io.ReadAll(r.Body)
 			if err != nil || !bytes.Equal(body, content) || r.ContentLength != o.Size || r.Header.Get("X-Amz-Content-Sha256") != o.SHA256 {
 				t.Errorf("%d bytes are sent as %d, said to be %d with the hash %s: %v", size, len(body), r.ContentLength, r.Header.Get("X-Amz-Content-Sha256"), err)

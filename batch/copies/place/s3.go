@@ -117,7 +117,8 @@ func (s *S3) CheckLock(ctx context.Context) error {
 
 // Put sends the object in a single PUT, which the server refuses when the key is taken or
 // when the content has another SHA-256. A server that refuses while the content is still
-// sent may close the connection, and its answer is lost: Put then looks what is there.
+// sent may close the connection, and its answer is lost: Put then looks what is there. So it
+// does after a success that is none of S3: a proxy answers with a page of its own.
 // Objects over 5 GB go in parts. With Retain, the object cannot be deleted until then.
 func (s *S3) Put(ctx context.Context, o Object, opts PutOptions, content io.Reader) (Stored, error) {
 	seeker, repeatable := content.(io.Seeker)
@@ -144,19 +145,23 @@ func (s *S3) Put(ctx context.Context, o Object, opts PutOptions, content io.Read
 		}
 		from := newSource(o, content)
 		info, err := s.put(ctx, o, opts.Retain, from, replace)
-		if failed := from.end(); failed != nil {
+		sent, failed := from.end()
+		if failed != nil {
 			return failed
 		}
 		stored.VersionID = version(info.VersionID)
 		taken := isTaken(err)
 		refused := isBroken(err) && from.digest.size > 0 && ctx.Err() == nil // perhaps: something was sent
-		if !taken && !refused {
+		doubtful := err == nil && (!sent || info.ETag == "")
+		if !taken && !refused && !doubtful {
 			return err
 		}
 		switch looked := s.looksLike(ctx, o, opts); {
 		case looked == nil:
-			stored.Already = true
+			stored.Already = !doubtful
 			return nil
+		case doubtful:
+			return fmt.Errorf("%w: %s said that it has the object, and has not; perhaps a proxy answers in its place: %s", ErrAway, s.at, looked.Error())
 		case errors.Is(looked, files.ErrDiffers): // the next try replaces it
 			stored.Mended, replace = true, true
 			return errAgain

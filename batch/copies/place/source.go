@@ -112,17 +112,19 @@ func (s *source) wrap(err error) error { return fmt.Errorf("%w: %w", ErrSource, 
 
 var errEnded = errors.New("the request has ended")
 
-// end returns what is wrong with the content, as far as it was read; nil: nothing is. From
-// then on nothing reads the content, which the next try may read from its beginning.
-func (s *source) end() error {
+// end returns whether all of the content was handed out, and what is wrong with it, as far
+// as it was read; nil: nothing is. From then on nothing reads the content, which the next
+// try may read from its beginning.
+func (s *source) end() (all bool, wrong error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	wrong := s.err
-	s.ready, s.held, s.err = nil, nil, errEnded
+	wrong = s.err
+	all = errors.Is(wrong, io.EOF) && len(s.ready) == 0
 	if errors.Is(wrong, io.EOF) {
-		return nil
+		wrong = nil
 	}
-	return wrong
+	s.ready, s.held, s.err = nil, nil, errEnded
+	return all, wrong
 }
 
 // Compare reads an object's content to its end, or until ctx ends. The error is
@@ -140,7 +142,7 @@ func Compare(ctx context.Context, o Object, content io.Reader) error {
 func CopyChecked(w io.Writer, o Object, content io.Reader) error {
 	from := newSource(o, content)
 	_, err := io.Copy(w, from)
-	if failed := from.end(); failed != nil {
+	if _, failed := from.end(); failed != nil {
 		return failed
 	}
 	return err

@@ -29,7 +29,7 @@ func TestNothingReadsTheContentOfARequestThatEnded(t *testing.T) {
 		}
 	}()
 	<-begun
-	if err := s.end(); err != nil {
+	if _, err := s.end(); err != nil {
 		t.Error(err)
 	}
 	reads := content.reads
