@@ -21,12 +21,13 @@
 //
 //   - A file moves only after all its usable rows are in the database.
 //   - A file that changes while it is read stays for the next run.
-//   - The size of a moved file is looked at once more, and what grew is imported too.
+//   - The size of a moved file of tips is looked at once more, and what grew is imported too.
 //   - A moved file replaces nothing: it takes the next numbered name that is free.
 //   - Only one run reads a file at a time, where the file system has locks.
 //   - Importing a row again changes nothing, so a killed run does no harm.
 //   - Every row is counted once: new, known, rejected or skipped, as a repeated header
-//     is. Rejected rows are written to a file in the error folder.
+//     is. Rejected rows are written to a file in the error folder; of a file of names the
+//     first hundred, by their line and reason.
 //   - A named file stays where it is.
 //   - Memory does not grow with the file.
 //   - A folder of very many files is bounded: a run takes 2,000 of them, names 100 and logs
