@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
-	"os"
-	"regexp"
 	"strings"
 
 	"github.com/lib/pq"
@@ -21,33 +18,32 @@ var errCleartext = errors.New("the database's server asks for the password in cl
 var errNoTLS = errors.New("the database's server offers no TLS, which is required off this host: " +
 	"set up TLS there, or write sslmode=prefer into [database] url if everybody on the network may read the data")
 
-// libpq parses the URL. Where it has no sslmode, TLS is required, except on this host.
+// errSocketFirst stands for a list of servers for which the driver switches TLS off.
+var errSocketFirst = errors.New("[database] url: behind a socket of this host stands another host, with which the driver would speak without TLS: " +
+	"name the other host first, or only one of them")
+
+// libpq parses the URL. Where nothing names an sslmode, TLS is required, except on this host.
 func (c Config) libpq() (pq.Config, error) {
 	cfg, err := parseURL(c.URL)
 	if err != nil {
 		return cfg, fmt.Errorf("[database] url: %w", err)
 	}
-	if !c.namesSSLMode() && cfg.SSLRootCert != "system" { // with that, lib/pq takes verify-full
-		switch {
-		case !isLocal(cfg):
-			cfg.SSLMode = pq.SSLModeRequire
-		case cfg.SSLMode != pq.SSLModeDisable: // so it is for sockets
-			cfg.SSLMode = pq.SSLModePrefer
-		}
+	local := isLocal(cfg)
+	switch {
+	case !local && isSocket(cfg): // for the driver the first server decides
+		return cfg, errSocketFirst
+	case cfg.SSLMode != "": // the URL, a service file or $PGSSLMODE names it, or sslrootcert=system or a socket decides
+	case local:
+		cfg.SSLMode = pq.SSLModePrefer
+	default:
+		cfg.SSLMode = pq.SSLModeRequire
 	}
 	return cfg, nil
 }
 
-var keywordSSLMode = regexp.MustCompile(`(^|\s)sslmode\s*=`)
-
-func (c Config) namesSSLMode() bool {
-	if os.Getenv("PGSSLMODE") != "" {
-		return true
-	}
-	if u, err := url.Parse(c.URL); err == nil && u.Scheme != "" {
-		return u.Query().Has("sslmode")
-	}
-	return keywordSSLMode.MatchString(c.URL)
+// isSocket reports whether the first server is a socket of this host.
+func isSocket(cfg pq.Config) bool {
+	return !cfg.Hostaddr.IsValid() && cfg.Host != "" && (cfg.Host[0] == '/' || cfg.Host[0] == '@')
 }
 
 // isLocal reports whether every server of the configuration is on this host.

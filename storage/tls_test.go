@@ -3,9 +3,12 @@ package storage
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -93,12 +96,22 @@ func TestNoPasswordIsSentInTheClear(t *testing.T) {
 }
 
 func TestTLSIsRequiredOffThisHost(t *testing.T) {
+	services := filepath.Join(t.TempDir(), "services")
+	if err := os.WriteFile(services, []byte("[secured]\nhost=db.example.com\nsslmode=verify-full\n[plain]\nhost=db.example.com\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PGSERVICEFILE", services)
 	for address, want := range map[string]string{
-		"postgres://noggin@db.example.com/noggin_db":                         "require",
-		"postgres://noggin:sslmode@10.1.2.3/noggin_db":                       "require",
-		"postgres://noggin@[2001:db8::1]/noggin_db":                          "require",
-		"postgres://noggin@localhost.example.com/noggin_db":                  "require",
-		"postgres://noggin@localhost,db.example.com/noggin_db":               "require",
+		"postgres://noggin@db.example.com/noggin_db":                                "require",
+		"postgres://noggin:sslmode@10.1.2.3/noggin_db":                              "require",
+		"postgres://noggin@[2001:db8::1]/noggin_db":                                 "require",
+		"postgres://noggin@localhost.example.com/noggin_db":                         "require",
+		"postgres://noggin@localhost,db.example.com/noggin_db":                      "require",
+		"host=db2.example.com,/run/postgresql":                                      "require",
+		"postgres://u:p@db1.example.com:5433,db2.example.com/d?sslmode=verify-full": "verify-full",
+		"postgres://u@[2001:db8::1],[2001:db8::2]/d?sslmode=verify-full":            "verify-full",
+		"service=secured": "verify-full",
+		"service=plain":   "require",
 		"postgres://noggin@/noggin_db?host=localhost&hostaddr=10.1.2.3":      "require",
 		"host=db.example.com user=noggin password=' sslmode'":                "require",
 		"postgres://noggin@db.example.com/noggin_db?sslmode=prefer":          "prefer",
@@ -124,6 +137,25 @@ func TestTLSIsRequiredOffThisHost(t *testing.T) {
 		if cfg.Unverified() != unverified {
 			t.Errorf("%s: %q is told as unverified, want %q", address, cfg.Unverified(), unverified)
 		}
+	}
+}
+
+// For all servers of a list the driver switches TLS off when the first one is a socket.
+func TestASocketBeforeAnotherHostIsRefused(t *testing.T) {
+	for _, address := range []string{
+		"postgres://noggin@/noggin_db?host=/run/postgresql,db2.example.com&sslmode=verify-full",
+		"host=/run/postgresql,db2.example.com", "host=@abstract,10.1.2.3 sslmode=disable",
+	} {
+		cfg := DefaultConfig()
+		cfg.URL = address
+		if got, err := cfg.libpq(); !errors.Is(err, errSocketFirst) {
+			t.Errorf("%s: %s, %v", address, got.SSLMode, err)
+		}
+	}
+	cfg := DefaultConfig()
+	cfg.URL = "host=/run/postgresql,localhost"
+	if got, err := cfg.libpq(); err != nil || got.SSLMode != "disable" {
+		t.Errorf("%s, %v", got.SSLMode, err)
 	}
 }
 
