@@ -160,7 +160,23 @@ func TestCompletionInRealShells(t *testing.T) {
 		{"noggin archive create --to fo\t", "<archive><create><--to><folder"},
 		{"noggin report daily --sa\t--date yest\t", "<report><daily><--save><--date><yest>"},
 		{"noggin process --error-type \tnot_fo\t", "<process><--error-type><not_found>"},
+		{"noggin skip --vehicle subst\t", "<skip><--vehicle><subst$(>ran)`>ran`>"},
+		{"noggin skip --vehicle R\t", "<skip><--vehicle><R&D>"},
+		{"noggin skip --vehicle=OBr\t", "<skip><--vehicle=OBr'ien;>ran>"},
+		{"noggin skip --vehicle hist\t", "<skip><--vehicle><hist!!*#{a,b}>"},
+		{"noggin skip --vehicle Two\t", "<skip><--vehicle><Two words>"},
+		{"noggin skip --vehicle Zo\t", "<skip><--vehicle><Zoë>"},
 	}
+	// The names stand for those of the database, in which people write what they like.
+	names := "subst$(>ran)`>ran`\nR&D\nOBr'ien;>ran\nhist!!*#{a,b}\nTwo words\nZoë\n"
+	namesOrNoggin := `#!/bin/sh
+case "$*" in complete*--vehicle*)
+	for typed; do :; done
+	value=${typed#--vehicle=}
+	grep "^$value" ~/names | sed "s/^/${typed%"$value"}/"
+	exit ;;
+esac
+`
 	for shell, s := range shells {
 		t.Run(shell, func(t *testing.T) {
 			t.Parallel()
@@ -175,7 +191,8 @@ func TestCompletionInRealShells(t *testing.T) {
 			for name, text := range map[string]string{
 				s.rc: s.settings + "\n", s.script: string(script),
 				"noggin.toml": formConfig, "other.toml": "", "fi le.csv": "", "folder/x": "",
-				"bin/noggin": "#!/bin/sh\n[ \"$1\" = complete ] && exec " + noggin + " \"$@\" 2>>~/stderr\nprintf '<%s>' \"$@\"\n",
+				"names":      names,
+				"bin/noggin": namesOrNoggin + "[ \"$1\" = complete ] && exec " + noggin + " \"$@\" 2>>~/stderr\nprintf '<%s>' \"$@\"\n",
 			} {
 				path := filepath.Join(home, name)
 				if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -205,6 +222,9 @@ func TestCompletionInRealShells(t *testing.T) {
 			for _, tt := range tests {
 				terminal.send(tt.typed + "\r")
 				terminal.await(tt.want)
+			}
+			if _, err := os.Stat(filepath.Join(home, "ran")); err == nil {
+				t.Error("a name was run")
 			}
 		})
 	}

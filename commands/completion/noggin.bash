@@ -34,7 +34,8 @@ _noggin() {
 			;;
 		*)
 			found=${found#"$kept"}
-			[[ $found != *[[:blank:]]* ]] || printf -v found %q "$found" # a name
+			# A name may hold anything, and what stands on the line is run.
+			[[ $found != *[^[:alnum:]_./:=+,@%-]* ]] || printf -v found %q "$found"
 			COMPREPLY+=("$found")
 			;;
 		esac
