@@ -1,14 +1,9 @@
 package archive
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
-	"syscall"
-	"time"
 
 	"noggin/batch/files"
 	"noggin/storage"
@@ -23,24 +18,10 @@ func (c *creation) runAfterCreate(ctx context.Context, archive storage.Archive) 
 		return nil
 	}
 	c.Log.Info("running [archive] after_create", "archive", archive.Name)
-	command := exec.CommandContext(ctx, "/bin/sh", "-c", line, "after_create", archive.Path)
-	command.Env = append(files.Environment(commandVariables...), "NOGGIN_ARCHIVE="+archive.Path)
-	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
-	command.WaitDelay = time.Minute
-	read, write := io.Pipe()
-	command.Stdout, command.Stderr = write, write
-	logged := make(chan struct{})
-	go func() {
-		defer close(logged)
-		lines := bufio.NewScanner(read)
-		for lines.Scan() {
-			c.Log.Info("after_create: "+lines.Text(), "archive", archive.Name)
-		}
-		_, _ = io.Copy(io.Discard, read) // the rest behind a line that is too long to log
-	}()
-	err := command.Run()
-	_ = write.Close() // a pipe's close cannot fail
-	<-logged
+	environ := append(files.Environment(commandVariables...), "NOGGIN_ARCHIVE="+archive.Path)
+	err := files.RunShellLine(ctx, "after_create", line, archive.Path, environ, func(text string) {
+		c.Log.Info("after_create: "+text, "archive", archive.Name)
+	})
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

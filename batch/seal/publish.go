@@ -9,9 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"noggin/batch/files"
@@ -155,31 +153,13 @@ func (r *run) handOver(ctx context.Context, head storage.SealHead) error {
 func (r *run) runPublish(ctx context.Context, path string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, publishTime, fmt.Errorf("it took more than %s", publishTime))
 	defer cancel()
-	command := exec.CommandContext(ctx, "/bin/sh", "-c", r.Config.Publish, "publish", path)
-	command.Env = files.Environment(publishVariables...)
-	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
-	command.WaitDelay = time.Minute
-	read, write := io.Pipe()
-	command.Stdout, command.Stderr = write, write
-	logged := make(chan string)
-	go func() {
-		last := ""
-		lines := bufio.NewScanner(read)
-		for lines.Scan() {
-			last = lines.Text()
-			r.Log.Info("publish: " + last)
-		}
-		_, _ = io.Copy(io.Discard, read) // the rest behind a line that is too long to log
-		logged <- last
-	}()
-	err := command.Run()
-	_ = write.Close() // a pipe's close cannot fail
-	last := <-logged
-	switch {
-	case err == nil:
+	last := ""
+	err := files.RunShellLine(ctx, "publish", r.Config.Publish, path, files.Environment(publishVariables...), func(text string) {
+		last = text
+		r.Log.Info("publish: " + last)
+	})
+	if err == nil {
 		return nil
-	case ctx.Err() != nil:
-		err = context.Cause(ctx)
 	}
 	if last != "" {
 		return fmt.Errorf("[seal] publish: %w: %s", err, last)

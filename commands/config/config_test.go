@@ -407,6 +407,9 @@ func TestAFileThatHoldsASecretMustNotBeOpenToOthers(t *testing.T) {
 		"keyword, world":       {"[database]\nurl = \"host=h password='p w'\"", 0o644, true},
 		"no password, world":   {"[database]\nurl = \"postgres://u@h/d\"", 0o644, false},
 		"token file, world":    {"[api]\nbearer_token_file = \"/etc/noggin/token\"", 0o644, false},
+		"after_create, world":  {"[archive]\nafter_create = \"RSYNC_PASSWORD=pw rsync $1 nas::x\"", 0o644, true},
+		"publish, world":       {"[seal]\npublish = \"curl -u u:pw -T $1 https://h\"", 0o604, true},
+		"publish, group":       {"[seal]\npublish = \"curl -u u:pw -T $1 https://h\"", 0o640, false},
 		"password, owner only": {"[database]\nurl = \"postgres://u:pw@h/d\"", 0o600, false},
 	} {
 		path := writeConfig(t, c.text)

@@ -58,6 +58,8 @@ func shownValue(key settingKey, field reflect.Value) any {
 		switch {
 		case key.name == "namespace" || key.section == "notify" && strings.HasSuffix(key.name, "url"):
 			return setOrNot(value)
+		case key.name == "after_create" || key.name == "publish": // a command may hold a password
+			return setOrNot(value)
 		case key.name == "bearer_token_file" && value != "" && !isPath(value): // perhaps a token
 			return setOrNot(value)
 		case strings.HasSuffix(key.name, "url"):

@@ -19,6 +19,10 @@ url = "postgres://noggin:pass-word-1@db.example.com/noggin_db"
 namespace = "name-space-2"
 timeout = "90s"
 bearer_token_file = "token-pasted-here-3"
+[archive]
+after_create = "RSYNC_PASSWORD=pass-word-6 rsync \"$1\" nas::noggin"
+[seal]
+publish = "curl -u noggin:pass-word-7 -T \"$1\" https://tsa.example.com"
 [maintain]
 verify_url = "user=trial password='pass word 4' host=db"
 `
@@ -44,7 +48,9 @@ verify_url = "user=trial password='pass word 4' host=db"
 		"[api] timeout":           {Value: "1m30s", From: path + ", line 6"},
 		"[api] bearer_token":      {Value: "set", From: "$NOGGIN_BEARER_TOKEN"},
 		"[api] bearer_token_file": {Value: "set", From: path + ", line 7"},
-		"[maintain] verify_url":   {Value: "user=trial password=set host=db", From: path + ", line 9"},
+		"[maintain] verify_url":   {Value: "user=trial password=set host=db", From: path + ", line 13"},
+		"[archive] after_create":  {Value: "set", From: path + ", line 9"},
+		"[seal] publish":          {Value: "set", From: path + ", line 11"},
 		"[processing] stop_grace": {Value: "4m30s", From: "default"},
 		"[refresh] after":         {Value: "1d, 7d, 30d", From: "default"},
 	} {
@@ -56,7 +62,7 @@ verify_url = "user=trial password='pass word 4' host=db"
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, secret := range []string{"pass-word-1", "name-space-2", "token-pasted-here-3", "word 4", "token-of-environment-5"} {
+	for _, secret := range []string{"pass-word-1", "name-space-2", "token-pasted-here-3", "word 4", "token-of-environment-5", "pass-word-6", "pass-word-7"} {
 		if strings.Contains(string(all), secret) {
 			t.Errorf("%s is shown", secret)
 		}

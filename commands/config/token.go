@@ -171,6 +171,10 @@ func (c *Config) checkPermissions() []string {
 		held = "the database password"
 	case c.Notify != (api.Notify{}):
 		held = "the addresses of [notify]"
+	case c.Batch.Archive.AfterCreate != "":
+		held = "[archive] after_create, a command that may hold a password,"
+	case c.Batch.Seal.Publish != "":
+		held = "[seal] publish, a command that may hold a password,"
 	default:
 		return nil
 	}
