@@ -302,6 +302,24 @@ func TestAScratchDatabaseNeedsTheRightAndLeavesNothing(t *testing.T) {
 	if err != nil || scratches() != 1 {
 		t.Fatalf("%d, %v", scratches(), err)
 	}
+	// A database that somebody else named so that a part of it is the name of another one.
+	victim := fmt.Sprintf("victim_%d", time.Now().UnixNano())
+	prefix := strings.TrimRight(second.Name, "0123456789")
+	others := []string{victim, prefix + " " + victim, prefix + "1 " + victim, prefix + "1\n", prefix + "x"}
+	for _, name := range others {
+		foreign(t, db, `CREATE DATABASE `+pq.QuoteIdentifier(name)+` TEMPLATE template0`)
+		t.Cleanup(func() { _, _ = db.pool.Exec(`DROP DATABASE IF EXISTS ` + pq.QuoteIdentifier(name)) })
+	}
+	second, err = db.NewScratch(t.Context(), defaultSchema)
+	if err != nil || scratches() != len(others) {
+		t.Fatalf("%d, %v", scratches(), err)
+	}
+	if left := scalar[int](t, db, `SELECT count(*) FROM pg_database WHERE datname = ANY ($1)`, pq.Array(others)); left != len(others) {
+		t.Errorf("%d of %d databases of others are left", left, len(others))
+	}
+	for _, name := range others {
+		foreign(t, db, `DROP DATABASE IF EXISTS `+pq.QuoteIdentifier(name))
+	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := second.Drop(ended); err != nil || scratches() != 0 {

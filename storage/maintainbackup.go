@@ -193,7 +193,7 @@ type Scratch struct {
 }
 
 // NewScratch makes an empty database on the same server, for tables in schema. It
-// drops scratch databases that earlier runs left. The caller holds the maintenance
+// drops scratch databases of this role that earlier runs left. The caller holds the maintenance
 // lock.
 func (db *DB) NewScratch(ctx context.Context, schema string) (*Scratch, error) {
 	const what = "make a scratch database"
@@ -203,17 +203,18 @@ func (db *DB) NewScratch(ctx context.Context, schema string) (*Scratch, error) {
 		Collate   string
 		CharType  string `db:"ctype"`
 		Now       int64
-		Leftovers string
+		Leftovers pq.StringArray
 	}
 	err := db.get(ctx, what, &own, `
 		SELECT d.prefix, d.encoding, d.datcollate AS collate, d.datctype AS ctype, extract(epoch FROM now())::bigint AS now,
-		       coalesce((SELECT string_agg(o.datname, ' ') FROM pg_database o WHERE starts_with(o.datname, d.prefix)), '') AS leftovers
+		       ARRAY(SELECT o.datname FROM pg_database o WHERE o.datname ~ ('^' || d.prefix || '[0-9]+$')
+		             AND pg_get_userbyid(o.datdba) = current_user) AS leftovers
 		FROM (SELECT 'noggin_verify_' || oid || '_' AS prefix, pg_encoding_to_char(encoding) AS encoding, datcollate, datctype
 		      FROM pg_database WHERE datname = current_database()) d`)
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range strings.Fields(own.Leftovers) {
+	for _, name := range own.Leftovers {
 		if err := db.dropDatabase(ctx, name); err != nil {
 			return nil, err
 		}
