@@ -80,6 +80,17 @@ func stepInto(root *os.Root, name string, create bool) (*os.Root, error) {
 	return next, nil
 }
 
+// KeptFromOthers reports whether a folder in top belongs to this user, to root or to the
+// owner of top. Any other owner could exchange the files that are put into it.
+func KeptFromOthers(top string, folder fs.FileInfo) bool {
+	owner := OwnerOf(folder)
+	if owner == 0 || int(owner) == os.Geteuid() {
+		return true
+	}
+	info, err := os.Stat(top)
+	return err == nil && owner == OwnerOf(info)
+}
+
 // Close closes the folder.
 func (t *Tray) Close() error { return errors.Join(t.handle.Close(), t.root.Close()) }
 

@@ -766,3 +766,24 @@ func TestLinksInTheInputFolderLeadNothingElsewhere(t *testing.T) {
 		}
 	}
 }
+
+// What an uploader puts into a folder of names that is his own names nothing.
+func TestAFolderOfNamesThatSomebodyElseMadeIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give folders away")
+	}
+	input := t.TempDir()
+	m := &Importer{Paths: files.Paths{Input: input}, Names: map[string]string{}}
+	for kind, owner := range map[string]int{"asset": 4711, "site": 0} {
+		folder := filepath.Join(input, "names-"+kind)
+		m.Names[kind] = folder
+		if err := errors.Join(os.Mkdir(folder, 0o777), os.WriteFile(filepath.Join(folder, kind+".csv"), nil, 0o600), os.Chown(folder, owner, -1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waiting, err := m.waiting()
+	if err != nil || len(waiting) != 1 || waiting[0].kind != "site" {
+		t.Errorf("%v, %v", waiting, err)
+	}
+}

@@ -112,7 +112,7 @@ func (f *Fetcher) fetch(ctx context.Context, s Source, r *Result) error {
 	if _, err := os.Stat(f.Input); err != nil { // perhaps a volume that is not mounted
 		return files.WrapDisk("look at [paths] input", f.Input, err)
 	}
-	tray, err := files.OpenTray(f.Input, Folder(f.Input, s.Kind))
+	tray, err := f.openTray(s.Kind)
 	if err != nil {
 		return err
 	}
@@ -138,6 +138,25 @@ func (f *Fetcher) fetch(ctx context.Context, s Source, r *Result) error {
 		}
 		return nil
 	})
+}
+
+// openTray opens the folder for files of a kind. A folder of names that somebody else made
+// is refused: whoever may upload tips must not name vehicles.
+func (f *Fetcher) openTray(kind string) (*files.Tray, error) {
+	tray, err := files.OpenTray(f.Input, Folder(f.Input, kind))
+	if err != nil || kind == KindTips {
+		return tray, err
+	}
+	info, err := tray.Lstat(".")
+	if err == nil && !files.KeptFromOthers(f.Input, info) {
+		err = fmt.Errorf("the folder %s belongs to %s, who could exchange the names in it: look at its files, remove it, and noggin makes it anew",
+			tray.Name(), files.UserName(files.OwnerOf(info)))
+	}
+	if err != nil {
+		files.Release(tray)
+		return nil, err
+	}
+	return tray, nil
 }
 
 // odd logs the first files of a source that are left out.

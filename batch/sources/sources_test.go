@@ -456,6 +456,32 @@ func TestALinkInThePlaceOfAFolderOfNamesIsNotFollowed(t *testing.T) {
 	}
 }
 
+// Whoever may upload tips and makes the folder first would own it, and name vehicles.
+func TestAFolderOfNamesThatSomebodyElseMadeIsRefused(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give folders away")
+	}
+	s := newSite(t)
+	s.source.Kind = KindAsset
+	folder := filepath.Join(s.Input, "names-asset")
+	if err := errors.Join(os.Mkdir(folder, 0o777), os.Chown(folder, 4711, -1)); err != nil {
+		t.Fatal(err)
+	}
+	s.server.Put("assets.csv", "nogginId,assetName\n")
+	if r := s.fetch(); r.Err() == nil || !strings.Contains(r.Reason, "belongs to #4711") {
+		t.Errorf("%v", r.Err())
+	}
+	if entries, err := os.ReadDir(folder); err != nil || len(entries) != 0 {
+		t.Errorf("%v %v", entries, err)
+	}
+	// The owner of the input folder may change everything in it anyway.
+	if err := os.Chown(s.Input, 4711, -1); err != nil {
+		t.Fatal(err)
+	}
+	s.fetched(1)
+}
+
 func TestAMissingInputFolderIsNotMade(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
