@@ -120,7 +120,7 @@ func refuseLeftOut(ctx context.Context, db *storage.DB, s storage.Selector) erro
 		return err
 	}
 	return cmdline.Hint(cmdline.Usagef("--tip %s: the other flags leave this record out, which is %s and %s", left[0].Tip, left[0].ObjectType, left[0].Status),
-		"`noggin process --tip "+left[0].Tip+"` takes it, whatever its status")
+		"`noggin process --tip "+files.ShellQuoted(left[0].Tip)+"` takes it, whatever its status")
 }
 
 // processFlags are those that process and retry-failed share.

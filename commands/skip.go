@@ -175,7 +175,7 @@ func runSkip(ctx context.Context, s *session.Session, opts skipOptions, bar *ses
 		s.Log.Info("skipped; `noggin skip --undo FILE` brings back what the list names", "records", result.Skipped)
 		return err
 	}
-	text := fmt.Sprintf("skipped      %s\nlist         %s\nbring back   `noggin skip --undo %s`", health.Plural(result.Skipped, "record"), show.Printable(result.List), show.Printable(result.List))
+	text := fmt.Sprintf("skipped      %s\nlist         %s\nbring back   `noggin skip --undo %s`", health.Plural(result.Skipped, "record"), show.Printable(result.List), files.ShellQuoted(show.Printable(result.List)))
 	return errors.Join(out.Line(text, result), err)
 }
 

@@ -252,7 +252,7 @@ func (w *work) receive(ctx context.Context, ref forms.AttachmentRef) (received, 
 	brokenOff := errors.As(err, &apiErr) && apiErr.Class == api.ClassCancelled && errors.Is(context.Cause(ctx), errTimeOver)
 	if brokenOff && !got.began.IsZero() && took >= limit/2 {
 		err = &api.Error{Class: api.ClassTransient, Kind: api.KindTooSlow, Ended: time.Now(), Message: fmt.Sprintf(
-			"--max-time and [processing] stop_grace were over when the attachment had been arriving for %s: `noggin process --tip %s` gives it more time", took.Round(time.Second), w.claim.Tip)}
+			"--max-time and [processing] stop_grace were over when the attachment had been arriving for %s: `noggin process --tip %s` gives it more time", took.Round(time.Second), files.ShellQuoted(w.claim.Tip))}
 	}
 	return got, err
 }

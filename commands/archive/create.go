@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"noggin/batch/archive"
+	"noggin/batch/files"
 	"noggin/batch/health"
 	"noggin/commands/cmdline"
 	"noggin/commands/session"
@@ -120,8 +121,11 @@ func adoptUnknown(tips []string) []string {
 	if len(tips) == 0 {
 		return nil
 	}
-	return []string{"`noggin process --adopt --tip " + strings.Join(tips[:min(len(tips), 10)], " --tip ") +
-		"` records unknown files that a killed run left; move other ones elsewhere"}
+	var named strings.Builder
+	for _, tip := range tips[:min(len(tips), 10)] {
+		named.WriteString(" --tip " + files.ShellQuoted(tip))
+	}
+	return []string{"`noggin process --adopt" + named.String() + "` records unknown files that a killed run left; move other ones elsewhere"}
 }
 
 // sameVolume warns where archives relieve nothing.

@@ -175,7 +175,7 @@ func importText(r importResult) string {
 	if r.Elsewhere > 0 {
 		fmt.Fprintf(&b, "note        %s of another kind by their own account: `noggin hashes import auto FILE` goes by it\n", health.Plural(r.Elsewhere, "row"))
 		if !r.DryRun && r.File != "-" {
-			fmt.Fprintf(&b, "            `noggin hashes forget %s --from %s` takes these names back\n", r.Type, show.Quoted(filepath.Base(r.File)))
+			fmt.Fprintf(&b, "            `noggin hashes forget %s --from %s` takes these names back\n", r.Type, files.ShellQuoted(show.Printable(filepath.Base(r.File))))
 		}
 	}
 	return b.String()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"noggin/batch/files"
 	"noggin/batch/forms"
 	"noggin/batch/health"
 	"noggin/batch/textreport"
@@ -67,7 +68,7 @@ func (r *reporter) version(ctx context.Context, tip string, version int) error {
 		return err
 	}
 	if !found {
-		return cmdline.Hint(cmdline.Usagef("the record has no version %d", version), "`noggin report tip "+tip+"` lists its versions")
+		return cmdline.Hint(cmdline.Usagef("the record has no version %d", version), "`noggin report tip "+files.ShellQuoted(tip)+"` lists its versions")
 	}
 	story, _, err := r.DB.RecordStory(ctx, tip)
 	if err != nil {
