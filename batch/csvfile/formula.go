@@ -1,9 +1,13 @@
 package csvfile
 
-import "strings"
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
 
 // formulaStart are the characters at which a spreadsheet takes a cell for a formula.
-const formulaStart = "=+-@\t\r\n"
+const formulaStart = "=+-@|%＝＋－＠"
 
 // GuardFormula puts an apostrophe before a value that a spreadsheet would take for a
 // formula. A value that already looks guarded gets one more, so that [UnguardFormula]
@@ -24,6 +28,12 @@ func UnguardFormula(s string) string {
 	return s
 }
 
+// looksLikeFormula reports whether a spreadsheet may run the text. White space, which some
+// skip, does not hide a formula.
 func looksLikeFormula(s string) bool {
-	return s != "" && strings.IndexByte(formulaStart, s[0]) >= 0
+	if s != "" && strings.IndexByte("\t\r\n", s[0]) >= 0 {
+		return true
+	}
+	first, _ := utf8.DecodeRuneInString(strings.TrimLeftFunc(s, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }))
+	return first != utf8.RuneError && strings.ContainsRune(formulaStart, first)
 }

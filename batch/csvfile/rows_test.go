@@ -1,6 +1,7 @@
 package csvfile
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/csv"
 	"errors"
@@ -250,6 +251,7 @@ func TestFilesThatAreNoCSV(t *testing.T) {
 func TestFormulasAreGuardedAndComeBackUnharmed(t *testing.T) {
 	for value, guarded := range map[string]string{
 		"": "", "TRUCK": "TRUCK", "=1+1": "'=1+1", "-5": "'-5", "+61": "'+61", "@x": "'@x", "\t=x": "'\t=x",
+		" =cmd|' /C calc'!A0": "' =cmd|' /C calc'!A0", "\u00a0-1": "'\u00a0-1", "\u200b@x": "'\u200b@x", "|x": "'|x", "%0": "'%0", "＝1": "'＝1", "' ＋1": "'' ＋1", " '=x": " '=x", "\x9b=x": "\x9b=x",
 		"'t Hof": "'t Hof", "'=x": "''=x", "'": "'", "''": "''", "''-": "'''-",
 	} {
 		if got := GuardFormula(value); got != guarded {
@@ -260,3 +262,33 @@ func TestFormulasAreGuardedAndComeBackUnharmed(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatIsWrittenComesBackInOneCellEach(t *testing.T) {
+	rows := [][]string{{"", "a", " b", `\.`, "'"}, {"Truck;=cmd|' /C calc'!A0", "a\t=1", `say "so"`, "two\r\nlines", "a,b"}}
+	var text bytes.Buffer
+	w := NewWriter(&text)
+	for _, row := range rows {
+		if err := w.Write(row); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	// For whoever splits at semicolons or tabs as well, the text stays in one cell.
+	if want := `"Truck;=cmd|' /C calc'!A0","a` + "\t" + `=1","say ""so""",`; !strings.Contains(text.String(), want) {
+		t.Errorf("%q, want %q in it", text.String(), want)
+	}
+	rows[1][3] = "two\nlines" // as encoding/csv reads line ends
+	if got, err := csv.NewReader(&text).ReadAll(); err != nil || !slices.EqualFunc(got, rows, slices.Equal) {
+		t.Errorf("%q, %v, want %q", got, err, rows)
+	}
+	broken := NewWriter(brokenPipe{})
+	if err := errors.Join(broken.Write([]string{"a"}), broken.Flush()); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("an error of the stream: %v", err)
+	}
+}
+
+type brokenPipe struct{}
+
+func (brokenPipe) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -279,7 +280,8 @@ func (r *rowImport) writeReason(tray *files.Tray, name string, unusable error) (
 		return "", err
 	}
 	defer staged.Discard()
-	if _, err := fmt.Fprintf(staged, "%s: %s\n", r.result.File, unusable); err != nil {
+	quoted := strconv.Quote(r.result.File) // nothing in it is to steer the terminal that shows the reason
+	if _, err := fmt.Fprintf(staged, "%s: %s\n", quoted[1:len(quoted)-1], unusable); err != nil {
 		return "", err
 	}
 	return staged.PlaceAs(beside(name, ".reason.txt"))

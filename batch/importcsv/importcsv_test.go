@@ -787,3 +787,15 @@ func TestAFolderOfNamesThatSomebodyElseMadeIsLeftAlone(t *testing.T) {
 		t.Errorf("%v, %v", waiting, err)
 	}
 }
+
+// Whoever names a file steers no terminal that shows why it could not be used.
+func TestTheReasonOfAFileShowsItsNameWithoutEffects(t *testing.T) {
+	t.Parallel()
+	b := newInbox(t)
+	name := "\x1b]0;x\a\u202e é.csv"
+	b.put(name, "no tips\n")
+	b.run(Options{})
+	if got := b.read("error/" + name + ".reason.txt"); !strings.HasPrefix(got, `\x1b]0;x\a\u202e é.csv: the file cannot be used`) {
+		t.Errorf("%q", got)
+	}
+}

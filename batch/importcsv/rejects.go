@@ -2,7 +2,6 @@ package importcsv
 
 import (
 	"crypto/sha256"
-	"encoding/csv"
 	"encoding/hex"
 	"strconv"
 	"strings"
@@ -18,7 +17,7 @@ type rejects struct {
 	paths  files.Paths
 	keeps  bool // false: only count the rows
 	staged *files.TempFile
-	rows   *csv.Writer
+	rows   *csvfile.Writer
 	count  int64
 	first  *csvfile.RowError
 }
@@ -49,7 +48,7 @@ func (r *rejects) begin() (err error) {
 	if r.staged, err = tray.Stage(files.FileMode); err != nil {
 		return err
 	}
-	r.rows = csv.NewWriter(r.staged)
+	r.rows = csvfile.NewWriter(r.staged)
 	return r.rows.Write([]string{"line", "reason", "row"})
 }
 
@@ -59,8 +58,7 @@ func (r *rejects) keep(of string) (path string, err error) {
 	if r.staged == nil {
 		return "", nil
 	}
-	r.rows.Flush()
-	if err := r.rows.Error(); err != nil {
+	if err := r.rows.Flush(); err != nil {
 		return "", err
 	}
 	return r.staged.Place(beside(of, ".rejected.csv"))

@@ -3,7 +3,6 @@ package names
 import (
 	"cmp"
 	"context"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
@@ -33,7 +32,7 @@ var ErrNameNotKept = errors.New("a name that is filled in would be lost")
 // number of filled-in names that it kept. The error is [ErrNameNotKept] if it kept one
 // neither so nor as a name that the hash has or had.
 func WriteUnknown(ctx context.Context, db *storage.DB, w io.Writer, export UnknownExport) (count, kept int, err error) {
-	out := csv.NewWriter(w)
+	out := csvfile.NewWriter(w)
 	header := []string{"hash", "name", "first_seen_tip", "inspection_id", "occurrences", "last_seen"}
 	if export.EntityType == "" {
 		header = append(header, "entity_type")
@@ -60,8 +59,7 @@ func WriteUnknown(ctx context.Context, db *storage.DB, w io.Writer, export Unkno
 		return out.Write(row)
 	})
 	if err == nil {
-		out.Flush()
-		err = out.Error()
+		err = out.Flush()
 	}
 	if err != nil {
 		return count, kept, fmt.Errorf("write unknown hashes: %w", err)

@@ -31,7 +31,7 @@ var ErrNoSkipList = errors.New("not a list of skipped records")
 // WriteSkipList writes the records to skip as a CSV file and returns their number: those
 // of the selector that no run has claimed.
 func WriteSkipList(ctx context.Context, db *storage.DB, s storage.Selector, w io.Writer) (n int, err error) {
-	out := csv.NewWriter(w)
+	out := csvfile.NewWriter(w)
 	if err := out.Write(skipColumns); err != nil {
 		return 0, fmt.Errorf("write the list: %w", err)
 	}
@@ -48,8 +48,7 @@ func WriteSkipList(ctx context.Context, db *storage.DB, s storage.Selector, w io
 		}
 		n += len(rows)
 		if len(rows) < skipBatch {
-			out.Flush()
-			return n, out.Error()
+			return n, out.Flush()
 		}
 		after = rows[len(rows)-1].Tip
 	}
