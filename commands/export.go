@@ -82,7 +82,9 @@ func selection(c *cli.Context) string {
 		}
 		switch flag.(type) {
 		case *cli.BoolFlag:
-			words = append(words, "--"+name)
+			if c.Bool(name) {
+				words = append(words, "--"+name)
+			}
 		case *cli.StringSliceFlag:
 			for _, value := range c.StringSlice(name) {
 				words = append(words, "--"+name+" "+files.ShellQuoted(value))

@@ -59,6 +59,9 @@ Examples:
 			if c.IsSet("wait") && len(opts.Files) > 0 {
 				return cmdline.Usagef("--wait applies only to the files of [paths] input: named files are read at once")
 			}
+			if err := cmdline.NotEmpty(c, "object-type"); err != nil {
+				return err
+			}
 			if code := c.String("object-type"); code != "" {
 				form, ok := s.Types.ByCode(code)
 				if !ok {

@@ -61,7 +61,10 @@ where it was.`,
 
 func createOptions(c *cli.Context, s *session.Session) (archive.CreateOptions, error) {
 	opts := archive.CreateOptions{To: c.String("to"), Keep: c.Bool("keep"), DryRun: c.Bool("dry-run")}
-	var err error
+	err := cmdline.NotEmpty(c, "to", "until-free", "older-than", "before")
+	if err != nil {
+		return opts, err
+	}
 	if opts.Selector, err = s.Selector(c); err != nil {
 		return opts, err
 	}

@@ -41,6 +41,9 @@ whose time is not ahead. --checkpoints fetches the leaves and checkpoints of
 			cmdline.FormatFlag(show.Text, show.JSON),
 		),
 		Action: func(c *cli.Context) error {
+			if err := cmdline.NotEmpty(c, "to", "backup"); err != nil {
+				return err
+			}
 			if !c.IsSet("backup") && !c.Bool("checkpoints") {
 				return restoreFiles(open, c)
 			}

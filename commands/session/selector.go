@@ -122,6 +122,9 @@ func selector(c *cli.Context, types *forms.ObjectTypes, now time.Time, find func
 		ErrorType:     c.String("error-type"),
 		UnknownHashes: c.Bool("unknown-hashes"),
 	}
+	if err := cmdline.NotEmpty(c, "object-type", "since", "error-type"); err != nil {
+		return s, err
+	}
 	if known := errorTypes(); s.ErrorType != "" && !slices.Contains(known, s.ErrorType) {
 		err := cmdline.Usagef("--error-type %s: allowed are %s", show.Quoted(s.ErrorType), strings.Join(known, ", "))
 		if near := cmdline.Nearest(s.ErrorType, known); near != "" {

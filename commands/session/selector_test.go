@@ -85,6 +85,10 @@ func TestTheSelectorSaysWhatIsAllowed(t *testing.T) {
 		"--from=2025-03-02|--until=2025-03-01": `--from 2025-03-02 is after --until 2025-03-01`,
 		"--compliance=yes":                     `--compliance "yes": allowed are compliant, not-compliant, contradictory`,
 		"--compliance=":                        `--compliance "": allowed are`,
+		"--object-type=":                       `--object-type "": the value is empty`,
+		"--since=":                             `--since "": the value is empty`,
+		"--error-type=":                        `--error-type "": the value is empty`,
+		"--status=":                            `--status "": allowed are`,
 	} {
 		_, err := parseSelector(t, line)
 		if err == nil || !strings.HasPrefix(err.Error(), want) || ExitCode(t.Context(), err) != cmdline.ExitUsage {

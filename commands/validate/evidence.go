@@ -53,9 +53,13 @@ func publicKeyFlag() cli.Flag {
 	return &cli.StringFlag{Name: "public-key", Usage: "trust only this key: `KEY|FILE`, as seal init printed it", TakesFile: true}
 }
 
-// publicKey reads --public-key: the key itself, or a file with it.
+// publicKey reads --public-key: the key itself, or a file with it. An empty one would trust
+// any key.
 func publicKey(c *cli.Context) (string, error) {
 	given := c.String("public-key")
+	if err := cmdline.NotEmpty(c, "public-key"); err != nil {
+		return "", err
+	}
 	f, _, err := files.OpenNamed(c.Context, given)
 	if err != nil {
 		return given, context.Cause(c.Context) // it is the key itself, or none
@@ -65,7 +69,11 @@ func publicKey(c *cli.Context) (string, error) {
 	if err != nil {
 		return "", cmdline.Usagef("--public-key: %w", err)
 	}
-	return strings.TrimSpace(string(text)), nil
+	key := strings.TrimSpace(string(text))
+	if key == "" {
+		return "", cmdline.Usagef("--public-key: %s is empty", show.Quoted(given))
+	}
+	return key, nil
 }
 
 func runEvidence(c *cli.Context, open *session.Opener) error {

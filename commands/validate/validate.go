@@ -111,6 +111,9 @@ func parseOptions(c *cli.Context) (options, error) {
 		areas: c.Args().Slice(), fix: c.Bool("fix"), strict: c.Bool("strict"), once: c.Bool("once"), tokenFile: c.String("token-file"),
 		files: validate.FileOptions{Root: c.String("root"), Deep: c.Bool("deep")},
 	}
+	if err := cmdline.NotEmpty(c, "token-file", "root"); err != nil {
+		return opts, err
+	}
 	for _, area := range opts.areas {
 		if area != areaAll && !slices.Contains(allAreas, area) {
 			return opts, cmdline.Usagef("unknown area %s: allowed are %s, %s", show.Quoted(area), strings.Join(allAreas, ", "), areaAll)
