@@ -9,9 +9,9 @@ import (
 )
 
 // planAttachments makes the attachments of the records those that their answers name. An
-// attachment that is named no longer becomes a former file, or goes if it has no file, and
-// the record keeps its number and tip; one that is named again comes back with its file and
-// number. One that is named in another field than before moves to it and keeps its file.
+// attachment that is named no longer becomes a former file, or goes if it never had one. Of
+// one without a file, or whose file was lost, the record keeps number and tip. One that is
+// named again comes back with its file and number. One that is named in another field than before moves to it and keeps its file.
 // Attachments of the replaced service get their field here, too; their files are left to
 // the run, which looks at them first.
 func (db *DB) planAttachments(ctx context.Context, tx *sqlx.Tx, answers []Answer) error {
@@ -45,6 +45,7 @@ func (db *DB) planAttachments(ctx context.Context, tx *sqlx.Tx, answers []Answer
 	const (
 		namedRows  = `jsonb_to_recordset($1::jsonb) AS v (record_tip text, n integer, attachment_tip text, field_name text)`
 		hasFile    = `(g.attachment_status = 'complete' AND g.file_path IS NOT NULL)`
+		hadFile    = `(g.file_path IS NOT NULL AND (g.attachment_status = 'complete' OR length(g.file_hash_sha256) = 64))` // it may be lost
 		recordRows = `jsonb_to_recordset($2::jsonb) AS r (record_tip text, version integer)`
 	)
 	// A new record has neither, and both statements take long even where they change nothing.
@@ -68,7 +69,7 @@ func (db *DB) planAttachments(ctx context.Context, tx *sqlx.Tx, answers []Answer
 			WHERE d.tip = ANY(ARRAY(SELECT DISTINCT g.record_tip FROM gone g)))
 		INSERT INTO noggin_schema.former_files AS f (`+formerColumns+`)
 		SELECT `+formerOf+`, greatest(g.version - 1, coalesce(g.first_version, 1))
-		FROM gone g WHERE `+hasFile+` `+onFormerTwice), string(named), string(of)); err != nil {
+		FROM gone g WHERE `+hadFile+` `+onFormerTwice), string(named), string(of)); err != nil {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, db.sql(`

@@ -215,7 +215,7 @@ func (d *Folder) adoptOne(a *storage.Attachment, file fileOnDisk) (*storage.Down
 	case verdict.Page(d.refs[a.Tip].Document):
 		d.Log.Warn("a file on disk is the page of a server; the attachment is downloaded again", "tip", d.stored.Tip, "path", file.path)
 		return nil, nil
-	case a.Status == storage.AttachmentComplete && a.SHA256 != nil && *a.SHA256 != sum,
+	case a.SHA256 != nil && *a.SHA256 != sum,
 		a.NotLookedAt() && a.Size != nil && *a.Size != size,
 		file.sum != "" && file.sum != sum,
 		file.sum == "" && verdict.Status != storage.ValidationValid:

@@ -98,12 +98,13 @@ func (f *Folder) Sync() error {
 // Keep flushes the file to disk and gives it its name in the folder. It replaces
 // nothing. If a file with the same content has the name, that file is adopted. If
 // anything else has it, the file gets the next free name of `stem-suffix.ext`,
-// `stem-suffix-2.ext`, … After an error the caller still has to discard the file.
-func (f *Folder) Keep(t *TempFile, name, suffix string) (Kept, error) {
+// `stem-suffix-2.ext`, …, but none of not. After an error the caller still has to discard
+// the file.
+func (f *Folder) Keep(t *TempFile, name, suffix string, not ...string) (Kept, error) {
 	if err := t.sync(flushKept); err != nil {
 		return Kept{}, err
 	}
-	kept, err := f.place(t.in.handle, t.name, t.size, t.SHA256(), name, suffix)
+	kept, err := f.place(t.in.handle, t.name, t.size, t.SHA256(), name, suffix, not)
 	if err != nil {
 		return Kept{}, err
 	}
@@ -128,7 +129,7 @@ func (f *Folder) Move(from string, size int64, sum, name, suffix string) (Kept, 
 		return Kept{}, f.out.failRead("open folder", path.Dir(from), err)
 	}
 	defer Release(source)
-	kept, err := f.place(source, path.Base(from), size, sum, name, suffix)
+	kept, err := f.place(source, path.Base(from), size, sum, name, suffix, nil)
 	if err != nil || kept.AlreadyThere {
 		return kept, err
 	}
@@ -139,9 +140,9 @@ func (f *Folder) Move(from string, size int64, sum, name, suffix string) (Kept, 
 	return kept, f.out.Tidy(map[string]bool{from: true})
 }
 
-// place renames a file to the first free name in the folder, or finds a file with
-// the same content.
-func (f *Folder) place(source *os.File, from string, size int64, sum, name, suffix string) (Kept, error) {
+// place renames a file to the first free name in the folder that is none of not, or finds
+// a file with the same content.
+func (f *Folder) place(source *os.File, from string, size int64, sum, name, suffix string, not []string) (Kept, error) {
 	if err := errors.Join(ValidPath(f.dir), ValidName(name), ValidName(alternative(name, suffix, 1))); err != nil {
 		return Kept{}, err
 	}
@@ -149,7 +150,7 @@ func (f *Folder) place(source *os.File, from string, size int64, sum, name, suff
 	for n := range maxAlternatives {
 		candidate := alternative(name, suffix, n)
 		kept.Path = path.Join(f.dir, candidate)
-		if slices.Contains(f.taken, candidate) {
+		if slices.Contains(f.taken, candidate) || slices.Contains(not, candidate) {
 			kept.Instead = cmp.Or(kept.Instead, "a file that is recorded")
 			continue
 		}

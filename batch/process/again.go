@@ -248,7 +248,7 @@ func (w *work) compareOne(ctx context.Context, a *storage.Attachment, ref forms.
 	if whole {
 		mark = fmt.Sprintf("v%d", max(w.stored.Version, 1))
 	}
-	kept, err := w.folder.Keep(got.temp, forms.BesideName(w.nameOf(a, ref, got.Ext), mark), forms.TipSuffix(a.Tip))
+	kept, err := w.folder.Keep(got.temp, forms.BesideName(w.nameOf(a, ref, got.Ext), mark), forms.TipSuffix(a.Tip), path.Base(storage.ValueOf(a.Path)))
 	if errors.Is(err, files.ErrObstacle) {
 		return nil, w.notCompared(ctx, a, err)
 	}

@@ -165,3 +165,39 @@ func TestTheNameOfAnArchivedFileDoesNotReturn(t *testing.T) {
 		t.Errorf("a name returned: %v", paths)
 	}
 }
+
+// Other bytes do not take the name of recorded ones, though that file is lost: it may come
+// back from a copy.
+func TestOtherBytesDoNotTakeTheNameOfALostFile(t *testing.T) {
+	t.Parallel()
+	for name, status := range map[string]string{"it is compared": "complete", "it is to come again": "pending"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := batchtest.NewComplete(t, batchtest.PhotoWorld(1, 1))
+			record := m.Server.Record(0)
+			m.Server.Edit(record.Tip, apitest.Edit{Set: map[string]any{"jobNumber": "J-2"}})
+			m.MustRun(process.Options{Refresh: true, UntilEmpty: true})
+			m.Server.Edit(record.Tip, apitest.Edit{Replace: []string{record.Attachments[0].Tip}})
+			m.MustRun(process.Options{Refresh: true, UntilEmpty: true}) // the new version, without a comparison
+			// The name that the new bytes would get.
+			m.Execute(`UPDATE noggin_schema.attachments SET file_path = replace(file_path, '.jpg', '-v3.jpg'), attachment_status = '` + status + `'`)
+			at := m.Value(`SELECT file_path || ' ' || file_hash_sha256 FROM noggin_schema.attachments`)
+			for _, photograph := range m.FilesEnding(".jpg") {
+				batchtest.Must(t, os.Remove(photograph))
+			}
+			opts := process.Options{Refresh: true, Media: true, UntilEmpty: true}
+			if status == "pending" {
+				opts = process.Options{Selector: m.Only(0)}
+			}
+			if s := m.MustRun(opts); s.AttachmentsDownloaded != 1 || s.Unsuccessful() != 0 {
+				t.Errorf("summary %+v\n%s", s, m.Logged)
+			}
+			if former := m.Value(`SELECT path || ' ' || hash_sha256 FROM noggin_schema.former_files WHERE kind = 'attachment'`); former != at {
+				t.Errorf("the former file is %s, want %s", former, at)
+			}
+			if now := m.Value(`SELECT file_path || ' ' || file_hash_sha256 FROM noggin_schema.attachments`); strings.HasPrefix(now, strings.Split(at, ".jpg")[0]+".jpg") {
+				t.Errorf("the file of %s is that of %s", now, at)
+			}
+		})
+	}
+}

@@ -28,6 +28,7 @@
 //   - Every answer with status 200 is kept as it was received, each version once.
 //   - No file that was mirrored is replaced or removed. One that a killed run named is used
 //     by the next run, or becomes a former file.
+//   - What was mirrored stays known when its file is lost: other bytes make it a former file.
 //   - With --adopt, a text report that the database does not know is copied before another
 //     takes its place, and nothing is healed: it may be of a version that was lost.
 //   - An attachment is complete only when its file is whole, under its name and flushed

@@ -214,7 +214,15 @@ func (w *work) downloadOne(ctx context.Context, a *storage.Attachment, ref forms
 		return d, err
 	}
 	size, sum := got.temp.Size(), got.temp.SHA256()
-	kept, err := w.folder.Keep(got.temp, d.Filename, forms.TipSuffix(a.Tip))
+	as, replaces, err := w.nameBeside(a, d.Filename, size, sum)
+	if err != nil {
+		return nil, err
+	}
+	var not []string
+	if replaces {
+		not = []string{path.Base(*a.Path)} // also when that file is lost
+	}
+	kept, err := w.folder.Keep(got.temp, as, forms.TipSuffix(a.Tip), not...)
 	if err != nil {
 		if errors.Is(err, files.ErrObstacle) {
 			return d, err
@@ -225,14 +233,35 @@ func (w *work) downloadOne(ctx context.Context, a *storage.Attachment, ref forms
 		w.run.log.Warn("another file has this attachment's name; the attachment got a different one", "tip", w.claim.Tip, "path", kept.Path, "instead_of", kept.Instead)
 	}
 	d.Status, d.Filename, d.Path, d.Size, d.SHA256, d.ContentType = storage.AttachmentComplete, path.Base(kept.Path), &kept.Path, &size, &sum, &got.MIME
-	// A page that was kept in the place of the file stays, as evidence of what was served.
-	if a.Path != nil && *a.Path != kept.Path && path.Dir(*a.Path) == w.stored.Folder {
-		if d.Replaces, err = w.isThere(a); err != nil {
-			return nil, err
-		}
-	}
+	d.Replaces = replaces
 	w.run.fileDone(size)
 	return d, nil
+}
+
+// nameBeside decides under which name bytes are kept that came for an attachment which may
+// have a file already. They replace those that were mirrored before, also when their file
+// is lost, or a page that was kept in their place: each stays as evidence.
+func (w *work) nameBeside(a *storage.Attachment, name string, size int64, sum string) (as string, replaces bool, err error) {
+	at := storage.ValueOf(a.Path)
+	switch {
+	case at == "":
+		return name, false, nil
+	case path.Dir(at) != w.stored.Folder:
+		return name, false, nil
+	case len(storage.ValueOf(a.SHA256)) == len(sum) && !a.NotLookedAt() && *a.SHA256 != sum:
+		return forms.BesideName(name, fmt.Sprintf("v%d", max(w.stored.Version, 1))), true, nil
+	}
+	err = w.run.output.Verify(at, size, sum)
+	switch {
+	case err == nil:
+		return path.Base(at), false, nil
+	case errors.Is(err, files.ErrMissing), errors.Is(err, files.ErrObstacle):
+		return name, false, nil
+	case files.IsDiskError(err) && !files.OfOneFile(err):
+		return "", false, err
+	}
+	replaces, err = w.isThere(a)
+	return name, replaces, err
 }
 
 // received is an attachment that came, and what its content says.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 
 	"noggin/api"
@@ -25,6 +26,7 @@ type dropped struct {
 	ref         forms.AttachmentRef
 	first, last int      // versions that name it
 	suspects    []string // SHA-256 of what came and is not known to be whole
+	lost        []storage.FormerFile
 }
 
 // recordFormer takes files into the result that are not of the current version: those that
@@ -46,7 +48,7 @@ func (w *work) recordFormer(ctx context.Context) error {
 }
 
 // neverFetched returns the attachments that only former versions name and of which there
-// is no file, or only suspect ones, by their tips.
+// is no file, or only suspect or lost ones, by their tips.
 func (w *work) neverFetched(ctx context.Context) (map[string]*dropped, error) {
 	missing := map[string]*dropped{}
 	for number, tip := range w.stored.Dropped {
@@ -60,6 +62,10 @@ func (w *work) neverFetched(ctx context.Context) (map[string]*dropped, error) {
 		return nil, err
 	}
 	for _, f := range former {
+		if d := missing[f.AttachmentTip]; d != nil && f.ArchiveID == nil && w.isLost(f) {
+			d.lost = append(d.lost, f)
+			continue
+		}
 		there(missing, f.AttachmentTip, f.Kind, f.SHA256)
 	}
 	for _, f := range w.result.Found {
@@ -73,6 +79,16 @@ func (w *work) neverFetched(ctx context.Context) (map[string]*dropped, error) {
 	}
 	maps.DeleteFunc(missing, func(_ string, d *dropped) bool { return d.last == 0 })
 	return missing, nil
+}
+
+// isLost tells whether a former file is not on disk as recorded. One that cannot be read
+// is not lost.
+func (w *work) isLost(f storage.FormerFile) bool {
+	if f.Size < 0 {
+		return false // nothing is known of it
+	}
+	err := w.run.output.Verify(f.Path, f.Size, f.SHA256)
+	return errors.Is(err, files.ErrMissing) || errors.Is(err, files.ErrDiffers)
 }
 
 // readVersions reads which versions name the attachments, and how the last one does.
@@ -152,6 +168,17 @@ func (w *work) fetchDropped(ctx context.Context, d *dropped) error {
 		return nil // the platform has nothing better
 	case !whole:
 		kind = "suspect"
+	}
+	if i := slices.IndexFunc(d.lost, func(f storage.FormerFile) bool { return f.SHA256 == sum && path.Dir(f.Path) == w.stored.Folder }); i >= 0 {
+		_, err := w.folder.KeepExactly(got.temp, path.Base(d.lost[i].Path))
+		if err == nil {
+			w.run.fileDone(size)
+			w.run.log.Info("a lost file of a former version is back", "tip", w.claim.Tip, "attachment", d.Tip, "path", d.lost[i].Path, "run_id", w.run.id)
+			return nil
+		}
+		if !errors.Is(err, files.ErrDiffers) && !errors.Is(err, files.ErrObstacle) {
+			return w.notFetched(ctx, d.Tip, err)
+		}
 	}
 	kept, err := w.folder.Keep(got.temp, w.nameOf(&d.Attachment, d.ref, got.Ext), forms.TipSuffix(d.Tip))
 	if err != nil {

@@ -2,6 +2,8 @@ package process_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -218,6 +220,33 @@ func TestABrokenAttachmentOfAnOlderAnswerIsKeptAsSuspectUntilAWholeOneComes(t *t
 	}
 	m.Server.ResetStats()
 	ask(tip, "2 1 2 f 4")
+	if n := m.MediaRequests(); n != 0 {
+		t.Errorf("%d requests for what is there", n)
+	}
+}
+
+// The file of a photograph is lost and an edit removes it before it came again. The platform
+// still serves it: the file is back under its name.
+func TestALostFileOfAnAttachmentThatIsRemovedComesBack(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewComplete(t, batchtest.PhotoWorld(1, 2))
+	record := m.Server.Record(0)
+	removed := record.Attachments[1].Tip
+	at := m.Value(`SELECT file_path FROM noggin_schema.attachments WHERE attachment_tip = '` + removed + `'`)
+	batchtest.Must(t, os.Remove(filepath.Join(m.Output, at)))
+	m.Execute(`UPDATE noggin_schema.attachments SET attachment_status = 'pending' WHERE attachment_tip = '` + removed + `';
+		UPDATE noggin_schema.noggin_data SET processing_status = 'interrupted', next_retry_at = now(); DELETE FROM noggin_schema.seal_due`)
+	m.Server.Edit(record.Tip, apitest.Edit{Remove: []string{removed}})
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 1 || s.Unsuccessful() != 0 {
+		t.Errorf("summary %+v\n%s", s, m.Logged)
+	}
+	kept(t, m, removed, "1-1")
+	if sum, err := batchtest.HashFile(filepath.Join(m.Output, at)); sum != m.Server.MediaSHA256(removed) {
+		t.Errorf("%s has SHA-256 %q, %v", at, sum, err)
+	}
+	m.Server.ResetStats()
+	m.PassDays("2")
+	m.MustRun(process.Options{UntilEmpty: true})
 	if n := m.MediaRequests(); n != 0 {
 		t.Errorf("%d requests for what is there", n)
 	}
