@@ -151,7 +151,8 @@ func TestEveryChangeIsFound(t *testing.T) {
 	const aTip = `(SELECT min(record_tip) FROM noggin_schema.record_versions)`
 	s := newSealed(t, 6)
 	s.Execute(`INSERT INTO noggin_schema.archives (name, path, month, state) VALUES ('noggin-2025-03.tar.zst', '/archive', '2025-03', 'done'), ('noggin-2025-04.tar.zst', '/archive', '2025-04', 'writing')`)
-	held := s.hold(s.seal().Checkpoint)
+	kept := s.seal().Checkpoint
+	held := s.hold(kept)
 	s.backUp()
 	published := filepath.Join(t.TempDir(), "published")
 	if err := os.CopyFS(published, os.DirFS(s.sealer.Checkpoints)); err != nil {
@@ -247,6 +248,14 @@ func TestEveryChangeIsFound(t *testing.T) {
 			INSERT INTO noggin_schema.former_files (path, record_tip, kind, attachment_tip, first_version, last_version, size_bytes, hash_sha256)
 			VALUES ('forged.jpg', ` + aTip + `, 'attachment', 'forged', 1, 1, 1, repeat('ab', 32))`), "unproved", "forged.jpg has"},
 		{"a leaf is added", change(`INSERT INTO noggin_schema.seal_leaves SELECT log_id, 6, record_tip, claim, leaf FROM noggin_schema.seal_leaves WHERE position = 5`), "leaf_unsigned", "leaf 6 of"},
+		{"a kept checkpoint is cut", func() {
+			if err := os.Truncate(kept, 60); err != nil {
+				t.Fatal(err)
+			}
+		}, "kept_checkpoint", "checkpoint-000000000006"},
+		{"a stored checkpoint stands under another size", change(`UPDATE noggin_schema.seal_checkpoints SET tree_size = 5`), "stored_checkpoint", "has 6 leaves"},
+		{"a leaf stands under another record", change(`UPDATE noggin_schema.seal_leaves SET record_tip = 'other' WHERE position = 1`), "leaf_column", "stands under other"},
+		{"a leaf stands under another claim", change(`UPDATE noggin_schema.seal_leaves SET claim = sha256('other') WHERE position = 1`), "leaf_column", "stands under"},
 		{"the log is made anew", func() { s.forgePhotograph(); s.forge() }, "checkpoint", "the first that does not match is"},
 		{"a record is dropped and the log made anew", func() {
 			s.Execute(`DELETE FROM noggin_schema.attachments WHERE record_tip = ` + aTip + `; DELETE FROM noggin_schema.refreshes WHERE record_tip = ` + aTip + `;
