@@ -3,6 +3,7 @@ package storage
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -231,18 +232,18 @@ func TestWhatAnAnswerNamesAgainGetsItsLastFileBack(t *testing.T) {
 		}
 		finish(t, db, 1, Result{Tip: a.Tip, Token: a.Token, Status: StatusComplete, Downloads: downloads})
 	}
-	bytes := func(n string, replaces bool) Download {
+	photograph := func(n string, replaces bool) Download {
 		return Download{Tip: "p1", Status: AttachmentComplete, Validation: ValidationValid, Path: ptr("f/" + n + ".jpg"), SHA256: ptr(n), Size: ptr(int64(1)), ContentType: ptr("image/jpeg"), Replaces: replaces}
 	}
-	store("1", photo, bytes("01", false))
-	store("1", photo, bytes("02", true)) // one version, other bytes
+	store("1", photo, photograph("01", false))
+	store("1", photo, photograph("02", true)) // one version, other bytes
 	foreign(t, db, `UPDATE noggin_schema.former_files SET former_since = now() - interval '1 hour'`)
 	for n := 2; n < 6; n += 2 {
-		store(fmt.Sprint(n), nil)
+		store(strconv.Itoa(n), nil)
 		if all := scalar[string](t, db, `SELECT string_agg(path, ', ' ORDER BY path) FROM noggin_schema.former_files`); all != "f/01.jpg, f/02.jpg" {
 			t.Errorf("without the photograph, former files are %s", all)
 		}
-		store(fmt.Sprint(n+1), photo)
+		store(strconv.Itoa(n+1), photo)
 		current := scalar[string](t, db, `SELECT string_agg(attachment_sequence || ' ' || file_path || ' ' || file_hash_sha256 || ' ' || attachment_status, ', ')
 			FROM noggin_schema.attachments`)
 		former := scalar[string](t, db, `SELECT string_agg(path, ', ') FROM noggin_schema.former_files`)
