@@ -19,6 +19,8 @@
 //     the record's text report, or by the size and hash that the replaced service recorded.
 //     Where none is known, it must be whole.
 //   - A file that another record's text report claims is not used.
+//   - A damaged file, beside which the whole one stands again, is left as it is: it is none of
+//     the platform's.
 //   - A file that may still become an attachment's is not recorded as a former one.
 //   - Nothing is written to the database here, save where files of the replaced service lie.
 //     The result of the record carries what was found, and takes effect with it.

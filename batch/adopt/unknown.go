@@ -16,7 +16,8 @@ import (
 // A run that is killed after it named a file leaves one that the database does not know. If
 // the platform still serves its bytes, the next run uses it. Else it becomes a former file,
 // which its name decides: that of one of the record's attachments, as noggin makes it. Of an
-// attachment that left the record before it was complete, the record keeps the number.
+// attachment that left the record before it was complete, the record keeps the number. A
+// damaged file whose bytes came again is not one of those; forms.AgainName tells.
 
 // unknownFile is a file in the record's folder that the database did not know when the work
 // on the record began.
@@ -37,12 +38,18 @@ func stemOf(file string) string { return forms.NameParts(path.Base(file)).Stem }
 
 // listUnknown lists the files in the record's folder that the database does not know.
 func (d *Folder) listUnknown() error {
-	known := map[string]bool{}
-	for _, name := range d.stored.Taken {
+	known, again := map[string]bool{}, map[forms.FileParts]bool{}
+	know := func(name string) {
 		known[name] = true
+		if parts := forms.NameParts(name); parts.Again {
+			again[forms.FileParts{Stem: parts.Stem, Mark: parts.Mark}] = true
+		}
+	}
+	for _, name := range d.stored.Taken {
+		know(name)
 	}
 	for _, a := range d.stored.Attachments {
-		known[path.Base(storage.ValueOf(a.Path))] = true
+		know(path.Base(storage.ValueOf(a.Path)))
 	}
 	entries, err := d.Output.Entries(d.stored.Folder)
 	if err != nil { // it does not exist yet, or its files are in an archive
@@ -51,11 +58,25 @@ func (d *Folder) listUnknown() error {
 	for _, entry := range entries {
 		parts := forms.NameParts(entry.Name())
 		d.highest = max(d.highest, parts.Number)
-		if entry.Mode().IsRegular() && !known[entry.Name()] {
+		damaged := again[forms.FileParts{Stem: parts.Stem, Mark: parts.Mark}]
+		if entry.Mode().IsRegular() && !known[entry.Name()] && !damaged {
 			d.unknown = append(d.unknown, unknownFile{entry.Name(), files.OwnerOf(entry), parts})
 		}
 	}
 	return nil
+}
+
+// Damaged returns the path of the file that the record's text report lists for the
+// attachment, if it does not have the listed bytes; else "".
+func (d *Folder) Damaged(tip string) string {
+	file, ok := d.listed[tip]
+	if !ok {
+		return ""
+	}
+	if same, err := d.Output.Agrees(file.path, nil, &file.sum); same || err != nil {
+		return ""
+	}
+	return file.path
 }
 
 // HasUnknown tells whether an unknown file has the name of the attachment: it is compared,
@@ -204,6 +225,7 @@ func (r *recording) take(ctx context.Context, found storage.FoundFile) error {
 	}
 	if found.SHA256 != "" && found.SHA256 != sum {
 		r.Log.Warn("a file of a former version is not the one that its report lists; it is left as it is", "tip", r.stored.Tip, "path", found.Path)
+		r.used[found.Path] = true // its name alone does not make it one
 		return nil
 	}
 	if found.Kind != "report" {

@@ -11,8 +11,9 @@ import (
 var (
 	formerReport = regexp.MustCompile(`^(.*)\.v([0-9]+)(?:-[0-9]+)?\.txt$`)
 	// attachmentFile is the name of an attachment's file without its extension: with a mark
-	// where it stands beside another one, with a suffix where another file had the name.
-	attachmentFile = regexp.MustCompile(`^(.*?_([0-9]{3,}))(?:-(v[0-9]+|suspect))?(?:-([A-Za-z0-9_]{1,8})(?:-[0-9]{1,2})?)?$`)
+	// where it stands beside another one, with "again" where it stands beside a damaged one,
+	// with a suffix where another file had the name.
+	attachmentFile = regexp.MustCompile(`^(.*?_([0-9]{3,}))(?:-(v[0-9]+|suspect))?(-again)?(?:-([A-Za-z0-9_]{1,8})(?:-[0-9]{1,2})?)?$`)
 	numberedStem   = regexp.MustCompile(`_[0-9]{3,}$`)
 )
 
@@ -44,11 +45,22 @@ func BesideName(name, mark string) string {
 	return Stem(name) + "-" + mark + path.Ext(name)
 }
 
+// AgainName is the name of an attachment's file whose bytes came again, as the file that
+// has this name is damaged. The damaged file stays; the name tells what it is.
+func AgainName(name string) string {
+	parts := NameParts(name)
+	if parts.Mark != "" {
+		return BesideName(parts.Stem+path.Ext(name), parts.Mark+"-again")
+	}
+	return BesideName(parts.Stem+path.Ext(name), "again")
+}
+
 // FileParts are what the name of an attachment's file says.
 type FileParts struct {
 	Stem   string // that all files of the attachment share
 	Number int    // in the stem; 0: none
 	Mark   string // of [BesideName]
+	Again  bool   // by [AgainName]
 	Suffix string // the beginning of the attachment's tip, where another file had the name
 }
 
@@ -63,7 +75,7 @@ func NameParts(name string) FileParts {
 	if err != nil || number >= 1<<30 {
 		number = 0
 	}
-	return FileParts{Stem: m[1], Number: number, Mark: m[3], Suffix: m[4]}
+	return FileParts{Stem: m[1], Number: number, Mark: m[3], Again: m[4] != "", Suffix: m[5]}
 }
 
 // Stem is a file name without its extension.

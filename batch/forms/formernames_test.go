@@ -52,3 +52,23 @@ func TestNamesAreTakenOnlyAsAWholeSet(t *testing.T) {
 		}
 	}
 }
+
+func TestTheNameOfAFileThatCameAgainTellsWhichOneIsDamaged(t *testing.T) {
+	t.Parallel()
+	const stem = "LCD-again-1_20250917_photo_0042"
+	for damaged, want := range map[string]string{
+		".jpg": "-again.jpg", "-1a2b3c4d.jpg": "-again.jpg", "-again.jpg": "-again.jpg", "-again-1a2b3c4d-2.jpg": "-again.jpg",
+		"-v2.jpg": "-v2-again.jpg", "-v2-again-1a2b3c4d.jpg": "-v2-again.jpg", "-suspect-1a2b3c4d.jpg": "-suspect-again.jpg",
+	} {
+		got := AgainName(stem + damaged)
+		if got != stem+want {
+			t.Errorf("%s: %s, want %s", damaged, got, want)
+		}
+		if parts, of := NameParts(got), NameParts(stem+damaged); !parts.Again || parts.Stem != stem || parts.Number != 42 || parts.Mark != of.Mark {
+			t.Errorf("%s is read as %+v", got, parts)
+		}
+	}
+	if got := AgainName("IMG.jpg"); got != "IMG-again.jpg" {
+		t.Error(got)
+	}
+}

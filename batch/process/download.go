@@ -229,6 +229,9 @@ func (w *work) downloadOne(ctx context.Context, a *storage.Attachment, ref forms
 		}
 		return nil, err
 	}
+	if forms.NameParts(as).Again && as != path.Base(storage.ValueOf(a.Path)) {
+		kept.Instead = cmp.Or(kept.Instead, "a damaged file")
+	}
 	if kept.Instead != "" {
 		w.run.log.Warn("another file has this attachment's name; the attachment got a different one", "tip", w.claim.Tip, "path", kept.Path, "instead_of", kept.Instead)
 	}
@@ -240,12 +243,15 @@ func (w *work) downloadOne(ctx context.Context, a *storage.Attachment, ref forms
 
 // nameBeside decides under which name bytes are kept that came for an attachment which may
 // have a file already. They replace those that were mirrored before, also when their file
-// is lost, or a page that was kept in their place: each stays as evidence.
+// is lost, or a page that was kept in their place: each stays as evidence. They stand
+// beside a damaged file.
 func (w *work) nameBeside(a *storage.Attachment, name string, size int64, sum string) (as string, replaces bool, err error) {
 	at := storage.ValueOf(a.Path)
 	switch {
 	case at == "":
-		return name, false, nil
+		if at = w.onDisk.Damaged(a.Tip); at == "" {
+			return name, false, nil
+		}
 	case path.Dir(at) != w.stored.Folder:
 		return name, false, nil
 	case len(storage.ValueOf(a.SHA256)) == len(sum) && !a.NotLookedAt() && *a.SHA256 != sum:
@@ -260,8 +266,10 @@ func (w *work) nameBeside(a *storage.Attachment, name string, size int64, sum st
 	case files.IsDiskError(err) && !files.OfOneFile(err):
 		return "", false, err
 	}
-	replaces, err = w.isThere(a)
-	return name, replaces, err
+	if replaces, err = w.isThere(a); replaces || err != nil {
+		return name, replaces, err
+	}
+	return forms.AgainName(path.Base(at)), false, nil
 }
 
 // received is an attachment that came, and what its content says.

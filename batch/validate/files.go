@@ -78,7 +78,7 @@ var fileFindings = [problems]Finding{
 	fileForeign:    {Severity: SeverityError, Check: "foreign_owner", Message: "files or folders belong to another user than the output folder's marker", Remedy: "chown them to its user: somebody ran noggin as another user, such as by sudo"},
 }
 
-const strayRemedy = "`noggin process --adopt --tip TIP` records those that a killed run left in the folder of a record; check the others and move them elsewhere: noggin never removes files that it does not know"
+const strayRemedy = "`noggin process --adopt --tip TIP` records those that a killed run left in the folder of a record; check the others and move them elsewhere, such as a damaged one beside the same name with -again: noggin never removes files that it does not know"
 
 // fileCheck is one comparison of files with the database.
 type fileCheck struct {
