@@ -265,8 +265,8 @@ func (db *DB) writeDownloads(ctx context.Context, tx *sqlx.Tx, downloads []Downl
 			download_duration_seconds = CASE WHEN v.adopted THEN coalesce(a.download_duration_seconds, 0) ELSE v.seconds END,
 			retry_count = a.retry_count + (v.status = 'failed')::int,
 			archive_id = CASE WHEN v.path IS NULL THEN a.archive_id END,
-			first_version = CASE WHEN v.path <> a.file_path THEN (SELECT d.version FROM noggin_schema.noggin_data d WHERE d.tip = a.record_tip)
-				ELSE a.first_version END
+			first_version = CASE WHEN v.path <> a.file_path AND v.sha256 IS DISTINCT FROM lower(a.file_hash_sha256)
+				THEN (SELECT d.version FROM noggin_schema.noggin_data d WHERE d.tip = a.record_tip) ELSE a.first_version END
 		FROM (SELECT *, status = 'complete' AND NOT attempted AS adopted FROM jsonb_to_recordset($1::jsonb) AS v (record_tip text,
 			attachment_tip text, status text, validation text, filename text, path text, size bigint, sha256 text, content_type text,
 			rejected_hash text, error text, seconds float8, ago float8, attempted boolean)) AS v

@@ -14,7 +14,7 @@ import (
 )
 
 // A damaged photograph is none that the platform gave. Once it came again, nothing may take
-// it for one.
+// it for one, and the versions that had it still do.
 func TestADamagedPhotographNeverBecomesEvidence(t *testing.T) {
 	t.Parallel()
 	for name, mend := range map[string]func(m *batchtest.Mirror){
@@ -54,6 +54,11 @@ func TestADamagedPhotographNeverBecomesEvidence(t *testing.T) {
 				}
 				if sum, _ := batchtest.HashFile(at("1")); sum != m.Server.MediaSHA256(record.Attachments[0].Tip) {
 					t.Errorf("%s has SHA-256 %s", at("1"), sum)
+				}
+				for version := 1; version <= 3; version++ {
+					if s, err := m.DB.StoredVersion(t.Context(), record.Tip, version, nil); err != nil || len(s.Attachments) != 2 {
+						t.Errorf("version %d has %d attachments, %v", version, len(s.Attachments), err)
+					}
 				}
 			}
 			for _, file := range slices.Collect(maps.Keys(damaged)) {
