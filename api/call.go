@@ -28,6 +28,7 @@ type call struct {
 
 	// The current attempt.
 	admitted bool
+	permit   context.Context // of the gate
 	started  time.Time
 	ctx      context.Context
 	cancel   context.CancelFunc
@@ -55,8 +56,10 @@ func (k *call) do(ctx context.Context, target string, retries int) error {
 		Backoff:      func(_, _ time.Duration, _ int, _ *http.Response) time.Duration { return k.rest(ctx) },
 		ErrorHandler: retryablehttp.PassthroughErrorHandler,
 	}
-	if _, err = loop.Do(req); err == nil { //nolint:bodyclose // handle has closed it
-		return nil
+	for again := true; again; again = errors.Is(err, errWithdrawn) && ctx.Err() == nil {
+		if _, err = loop.Do(req); err == nil { //nolint:bodyclose // handle has closed it
+			return nil
+		}
 	}
 	failed, is := own(err)
 	if !is { // cancelled during the wait for the next attempt
@@ -145,15 +148,19 @@ func (k *call) admit(ctx context.Context) error {
 	if k.stopped {
 		return k.failure(ctx, fmt.Errorf("%w: %w", errNotSent, ErrStopped))
 	}
+	permit := ctx
 	if k.gate != nil {
-		if err := k.gate.Admit(ctx); err != nil {
+		var err error
+		if permit, err = k.gate.Admit(ctx); err != nil {
 			return k.failure(ctx, fmt.Errorf("%w: %w", errNotSent, err))
 		}
 	}
-	k.admitted, k.left, k.lingers = true, false, false
+	k.admitted, k.permit, k.left, k.lingers = true, permit, false, false
 	k.attempts++
 	k.started = time.Now()
-	k.ctx, k.cancel = context.WithCancel(ctx)
+	attempt, cancel := context.WithCancel(ctx)
+	forget := context.AfterFunc(permit, cancel)
+	k.ctx, k.cancel = attempt, func() { forget(); cancel() }
 	return nil
 }
 
@@ -224,9 +231,13 @@ func (k *call) cause(err error) error {
 
 // failure makes the error of this call from err or, when err is nil, from the status.
 func (k *call) failure(ctx context.Context, err error) *Error {
-	if err != nil && ctx.Err() != nil && !errors.Is(err, errLocal) {
-		if !errors.Is(err, ctx.Err()) && !errors.Is(err, errNotSent) {
-			err = ctx.Err() // a cancelled connection fails with many different errors
+	ended := ctx.Err()
+	if ended == nil && k.admitted && k.permit.Err() != nil {
+		ended = errWithdrawn
+	}
+	if err != nil && ended != nil && !errors.Is(err, errLocal) {
+		if !errors.Is(err, ended) && !errors.Is(err, errNotSent) {
+			err = ended // a cancelled connection fails with many different errors
 		}
 		err = fmt.Errorf("%w: %w", errCancelled, err)
 	}

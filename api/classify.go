@@ -72,6 +72,8 @@ var (
 	errOutOfFiles = errors.New("no socket left on this host: raise LimitNOFILE in the unit (ulimit -n), or lower [processing] concurrency")
 	errNotSent    = errors.New("request not sent")
 	errCancelled  = errors.New("cancelled")
+	// errWithdrawn says that the gate ended an attempt that it had admitted.
+	errWithdrawn = errors.New("the gate withdrew its permit")
 )
 
 var failures = []struct {

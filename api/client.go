@@ -19,9 +19,11 @@ import (
 // Gate decides when a request may be sent. Slots, rate limit, circuit and pauses are
 // behind it. It must be safe for concurrent use.
 type Gate interface {
-	// Admit waits until an attempt may be sent. Its error ends the whole call and is
-	// in the chain of the error that the caller gets.
-	Admit(ctx context.Context) error
+	// Admit waits until an attempt may be sent. The attempt ends with the context that it
+	// returns. If ctx has not ended, the call then asks to be admitted again: that is no
+	// failure, and no retry. An error ends the whole call and is in the chain of the error
+	// that the caller gets.
+	Admit(ctx context.Context) (permit context.Context, err error)
 	// Done is called exactly once for each admitted attempt, after its answer was read
 	// and classified. ctx may be cancelled by then.
 	Done(ctx context.Context, o Outcome)

@@ -10,7 +10,8 @@
 // Invariants:
 //
 //   - Token and namespace go to the configured hosts only, and into no error.
-//   - Every admitted attempt is reported to the gate exactly once.
+//   - Every admitted attempt is reported to the gate exactly once. One whose permit ended
+//     is admitted again, and is no failure.
 //   - A record is returned only when it is one JSON object whose $meta.tip is the tip
 //     that was asked for.
 //   - An attachment shorter than its declared length is an error. The content itself

@@ -24,6 +24,7 @@ type recorder struct {
 	lingers  bool
 	closing  chan struct{} // nil: it never closes
 	patience time.Duration // 0: an hour
+	permit   func(n int) context.Context
 }
 
 func (g *recorder) Linger() bool { return g.lingers }
@@ -32,17 +33,20 @@ func (g *recorder) Closing() <-chan struct{} { return g.closing }
 
 func (g *recorder) Patience() time.Duration { return cmp.Or(g.patience, time.Hour) }
 
-func (g *recorder) Admit(context.Context) error {
+func (g *recorder) Admit(ctx context.Context) (context.Context, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.refuse != nil {
 		if err := g.refuse(g.admitted); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	g.admitted++
 	g.open++
-	return nil
+	if g.permit != nil {
+		ctx = g.permit(g.admitted)
+	}
+	return ctx, nil
 }
 
 func (g *recorder) Done(_ context.Context, o Outcome) {
@@ -61,6 +65,68 @@ func (g *recorder) ended(t *testing.T) []Outcome {
 		t.Errorf("%d requests admitted but never done", g.open)
 	}
 	return g.outcomes
+}
+
+// The permit of the first two attempts ends, one before its answer begins and one in the
+// midst of it.
+func TestAnAttemptEndsWithItsPermitAndIsAdmittedAgain(t *testing.T) {
+	for _, media := range []bool{false, true} {
+		withdraw := make(chan context.CancelFunc, 1)
+		n := 0
+		server, requests := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			if n++; n > 2 { // the attempts of a call follow each other
+				_, _ = io.WriteString(w, testRecord)
+				return
+			}
+			if n == 2 {
+				w.Header().Set("Content-Length", "100")
+				_, _ = io.WriteString(w, "{")
+				_ = http.NewResponseController(w).Flush()
+			}
+			(<-withdraw)()
+			<-r.Context().Done()
+		})
+		g := &recorder{permit: func(n int) context.Context {
+			ctx, cancel := context.WithCancel(t.Context())
+			if n <= 2 {
+				withdraw <- cancel
+			} else {
+				t.Cleanup(cancel)
+			}
+			return ctx
+		}}
+		c := newTestClient(t, server.URL, g, func(c *Config) { c.MaxRetries = 0 })
+		var err error
+		var got bytes.Buffer
+		if media {
+			_, err = c.Media(t.Context(), testRef, bufferSink(&got))
+		} else {
+			_, err = c.Record(t.Context(), testForm, testTip)
+		}
+		if err != nil || len(requests()) != 3 {
+			t.Errorf("media %t: %v after %d requests", media, err, len(requests()))
+		}
+		for i, o := range g.ended(t) {
+			if o.Neutral() != (i < 2) || o.Unavailable() {
+				t.Errorf("media %t: attempt %d ended with %+v", media, i, o)
+			}
+		}
+	}
+}
+
+// A permit that has ended is no reason to go on when the caller has given up.
+func TestACallThatIsCancelledAsksForNoOtherPermit(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	server, requests := serve(t, func(_ http.ResponseWriter, r *http.Request) {
+		cancel()
+		<-r.Context().Done()
+	})
+	g := &recorder{permit: func(int) context.Context { return ctx }}
+	_, err := newTestClient(t, server.URL, g).Record(ctx, testForm, testTip)
+	if failed, _ := own(err); failed.Class != ClassCancelled || len(requests()) != 1 {
+		t.Errorf("%v after %d requests", err, len(requests()))
+	}
+	g.ended(t)
 }
 
 func TestNoAttemptFollowsWhenTheGateCloses(t *testing.T) {

@@ -204,7 +204,7 @@ func TestARequestWaitsAndFreesItsPlace(t *testing.T) {
 		wait    time.Duration
 	}{
 		"admitted":                                {func(*Gate) {}, nil, 0},
-		"the records are not the run's":           {func(g *Gate) { g.run.MakeSure = func(context.Context) error { return broken } }, broken, 0},
+		"the records are not the run's":           {func(g *Gate) { g.run.MakeSure = func(context.Context) (context.Context, error) { return nil, broken } }, broken, 0},
 		"the run was ended":                       {func(g *Gate) { g.refuse(broken) }, broken, 0},
 		"many failed, and the run is closing":     {func(g *Gate) { g.breaker.streak, g.run.Closing = 20, closing }, api.ErrStopped, flushEvery / 4},
 		"many failed":                             {func(g *Gate) { g.breaker.streak = 20 }, context.DeadlineExceeded, time.Minute},
@@ -217,10 +217,22 @@ func TestARequestWaitsAndFreesItsPlace(t *testing.T) {
 		"a pause longer than the run":     {func(g *Gate) { g.pausedUntil = time.Now().Add(time.Hour + 1) }, ErrAPIUnavailable, 0},
 		"a pause as long as the run":      {func(g *Gate) { g.pausedUntil = time.Now().Add(time.Hour) }, context.DeadlineExceeded, time.Minute},
 		"a pause that comes meanwhile": {func(g *Gate) {
-			g.run.MakeSure = func(context.Context) error { // the request has its place
-				g.run.MakeSure = func(context.Context) error { return nil }
+			sure := g.run.MakeSure
+			g.run.MakeSure = func(ctx context.Context) (context.Context, error) { // the request has its place
+				g.run.MakeSure = sure
 				g.pausedUntil = time.Now().Add(10 * time.Second)
-				return nil
+				return ctx, nil
+			}
+		}, nil, 10 * time.Second},
+		"a lease that is renewed late": {func(g *Gate) {
+			sure, renewed := g.run.MakeSure, time.Now().Add(10*time.Second)
+			g.run.MakeSure = func(ctx context.Context) (context.Context, error) {
+				if time.Now().Before(renewed) {
+					ended, cancel := context.WithCancel(ctx)
+					cancel()
+					return ended, nil
+				}
+				return sure(ctx)
 			}
 		}, nil, 10 * time.Second},
 		"all places are taken": {func(g *Gate) { g.slots <- struct{}{} }, context.DeadlineExceeded, time.Minute},
@@ -232,7 +244,7 @@ func TestARequestWaitsAndFreesItsPlace(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			began := time.Now()
-			err := g.Admit(ctx)
+			permit, err := g.Admit(ctx)
 			if !errors.Is(err, test.want) {
 				t.Errorf("%s: %v, want %v", name, err, test.want)
 			}
@@ -241,6 +253,9 @@ func TestARequestWaitsAndFreesItsPlace(t *testing.T) {
 			}
 			if err == nil {
 				places++
+			}
+			if err == nil && permit != ctx {
+				t.Errorf("%s: it does not end with the context of the run", name)
 			}
 			if len(g.slots) != places {
 				t.Errorf("%s: %d places are taken, want %d", name, len(g.slots), places)
@@ -261,7 +276,7 @@ func TestASlowAnswerGivesItsPlaceToAnother(t *testing.T) {
 	requests := 0
 	g.run.Requested = func() { requests++ }
 	for range 2 {
-		if err := g.Admit(t.Context()); err != nil {
+		if _, err := g.Admit(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if lingers := g.Linger(); lingers != (len(g.slots) == 0) {

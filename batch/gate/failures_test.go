@@ -22,7 +22,7 @@ func bareGate(t *testing.T) (g *Gate, stopped func() error) {
 	g = &Gate{
 		run: Run{
 			DB: &storage.DB{}, Log: slog.New(slog.DiscardHandler), Types: &forms.ObjectTypes{}, Circuit: DefaultCircuit(), DefaultObjectType: "LCD",
-			Stop: func(err error) { why = err }, MakeSure: func(context.Context) error { return nil },
+			Stop: func(err error) { why = err }, MakeSure: func(ctx context.Context) (context.Context, error) { return ctx, nil },
 			TimeLeft: func(time.Duration) time.Duration { return time.Hour }, Requested: func() {},
 		},
 		slots: make(chan struct{}, 1), slow: make(chan struct{}, 1),

@@ -57,37 +57,39 @@ func (g *Gate) turn(ctx context.Context, placed bool) error {
 	return g.rate.wait(ctx)
 }
 
-// Admit waits until a request may go out. After an error it is not sent.
-func (g *Gate) Admit(ctx context.Context) error {
+// Admit waits until a request may go out, and returns the context with which it ends.
+// After an error it is not sent.
+func (g *Gate) Admit(ctx context.Context) (permit context.Context, err error) {
 	for placed := false; ; placed = true {
 		if err := g.turn(ctx, placed); err != nil {
-			return err
+			return nil, err
 		}
 		select {
 		case g.slots <- struct{}{}:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		}
-		err := cmp.Or(g.run.MakeSure(ctx), g.Refused())
+		permit, err = g.run.MakeSure(ctx)
+		err = cmp.Or(err, g.Refused())
 		if err == nil && g.pauseLeft() > 0 {
 			<-g.slots // a 429 came meanwhile
 			continue
 		}
 		granted := false
-		if err == nil && !g.failures.holds() { // last: a probe of a half-open circuit must not be wasted
+		if err == nil && permit.Err() == nil && !g.failures.holds() { // last: a probe of a half-open circuit must not be wasted
 			granted, err = g.breaker.admit(ctx)
 		}
 		if granted {
-			return nil
+			return permit, nil
 		}
 		<-g.slots
-		if err == nil { // the witness is asked, or all probes are taken: wait for their result
+		if err == nil { // the witness is asked, all probes are taken, or a lease cannot be renewed yet
 			if err = Sleep(ctx, flushEvery/4); err == nil && g.isClosing() && !g.failures.holds() {
 				err = api.ErrStopped
 			}
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
 }

@@ -30,8 +30,10 @@ type Run struct {
 	// TimeLeft returns how long the run may still wait because the API asks it to, when that
 	// did nothing else for as long as waited.
 	TimeLeft func(waited time.Duration) time.Duration
-	// MakeSure returns an error unless the records in hand are still the run's.
-	MakeSure func(ctx context.Context) error
+	// MakeSure returns an error unless the record in hand is still the run's. The context that
+	// it returns ends before the record may have another owner; no request goes out while it
+	// has ended.
+	MakeSure func(ctx context.Context) (context.Context, error)
 	// FreshLeft counts, up to limit, the records that have not failed before and that the
 	// run may still ask for.
 	FreshLeft func(ctx context.Context, limit int) (int, error)

@@ -92,7 +92,10 @@ func (w *work) fallBack(ctx context.Context, err error) (done bool) {
 		return false
 	}
 	record, parseErr := forms.ParseRecord(w.form, stored.Payload)
-	if parseErr != nil || w.run.makeSure(ctx) != nil {
+	if parseErr != nil {
+		return false
+	}
+	if _, lost := w.run.makeSure(ctx); lost != nil {
 		return false
 	}
 	w.record, w.stored, w.folder = record, stored, w.run.output.Folder(stored.Folder, stored.Taken...)

@@ -229,9 +229,11 @@ func (r *run) known() []string {
 
 // begin starts the work on a claimed record. The end of the work frees its place.
 func (r *run) begin(c storage.Claim) {
-	ctx, cancel := context.WithCancelCause(r.work)
+	h := &hand{claim: c, renewed: r.asked}
+	ctx, cancel := context.WithCancelCause(context.WithValue(r.work, handKey{}, h))
+	h.work, h.cancel = ctx, cancel
+	h.requests, h.lapse = context.WithCancel(ctx)
 	r.mu.Lock()
-	h := &hand{claim: c, cancel: cancel, renewed: r.asked}
 	if older := r.hands[c.Tip]; older != nil {
 		older.cancel(storage.ErrLost) // its lease ran out and this run claimed it again
 	}

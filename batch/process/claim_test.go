@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -229,4 +230,95 @@ func TestADatabaseThatStallsIsWaitedFor(t *testing.T) {
 	}
 	<-acted
 	m.CheckFiles()
+}
+
+// hangs has the first request that fault applies to hang, in a run whose lease is shorter
+// than any time limit of a request. It returns the way to the run's database.
+func hangs(t *testing.T, fault apitest.Fault) (*batchtest.Mirror, *storagetest.Proxy) {
+	t.Helper()
+	world := batchtest.PhotoWorld(1, 1)
+	world.Log = true
+	m := batchtest.NewQueue(t, world)
+	m.Processing.ClaimLease = 2 * time.Second
+	fault.FirstHits = 1
+	m.Server.AddFault(fault)
+	return m, behindProxy(m)
+}
+
+// asked waits until the API has been asked for something of that kind.
+func asked(m *batchtest.Mirror, kind string) {
+	for !slices.ContainsFunc(m.Server.Log(), func(e apitest.Entry) bool { return e.Kind == kind }) {
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// hanging are requests of which no time limit ends the second one.
+var hanging = map[string]apitest.Fault{
+	"record": {Kind: "hang", On: apitest.OnRecord},
+	"media":  {Kind: "drip", On: apitest.OnMedia, Pause: 50 * time.Millisecond},
+}
+
+// The run does not reach its database. Its lease ends while its request is under way.
+func TestARequestEndsBeforeAnotherRunMayClaimItsRecord(t *testing.T) {
+	t.Parallel()
+	for kind, fault := range hanging {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			m, proxy := hangs(t, fault)
+			other := batchtest.NewMirrorOn(t, m.URL, apitest.Options{})
+			other.API, other.Output = m.API, m.Output
+			var first process.Summary
+			var ended sync.WaitGroup
+			ended.Go(func() { first = m.MustRun(process.Options{UntilEmpty: true}) })
+			asked(m, kind)
+			proxy.Stall()
+			const free = `SELECT count(*) FROM noggin_schema.noggin_data WHERE claim_expires_at < now()`
+			for other.Value(free) == "0" {
+				time.Sleep(5 * time.Millisecond)
+			}
+			s := other.MustRun(process.Options{UntilEmpty: true})
+			proxy.Resume()
+			ended.Wait()
+			if s.Complete != 1 || first.Lost != 1 {
+				t.Errorf("summaries %+v and %+v", first, s)
+			}
+			for _, o := range apitest.Overlaps(m.Server.Log(), func(e apitest.Entry) string { return e.Client }) {
+				t.Errorf("two runs asked for one record: %+v and %+v", o.First, o.Second)
+			}
+			m.CheckFiles()
+		})
+	}
+}
+
+func TestARequestIsSentAgainAfterADatabaseThatWasAwayForALease(t *testing.T) {
+	t.Parallel()
+	for kind, fault := range hanging {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			m, proxy := hangs(t, fault)
+			m.API.MaxRetries = 0
+			acted := make(chan struct{})
+			go func() {
+				defer close(acted)
+				asked(m, kind)
+				proxy.Stall()
+				for e := m.Server.Log(); e[len(e)-1].End.IsZero(); e = m.Server.Log() {
+					time.Sleep(5 * time.Millisecond)
+				}
+				proxy.Resume()
+			}()
+			if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 1 || s.Requests != 2 {
+				t.Errorf("summary %+v\n%s", s, m.Logged)
+			}
+			<-acted
+			if n := m.Value(`SELECT claim_token || ' ' || crash_count || ' ' || (SELECT count(*) FROM noggin_schema.processing_errors) FROM noggin_schema.noggin_data`); n != "1 0 0" {
+				t.Errorf("token, crashes, errors: %s", n)
+			}
+			if n := len(m.Server.Log()); n != 3 {
+				t.Errorf("%d requests, want one of each kind and one more", n)
+			}
+			nothingCounted(m)
+			m.CheckFiles()
+		})
+	}
 }

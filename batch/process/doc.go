@@ -23,6 +23,8 @@
 // Invariants:
 //
 //   - A run writes a record only while it holds the claim.
+//   - A request ends before the lease of its record does, unless the run renews that. It is
+//     sent again once it has renewed it, and nothing counts.
 //   - A run never leaves a record claimed that it could work on: it takes its own claims
 //     again when the connection broke before it knew them.
 //   - Every answer with status 200 is kept as it was received, each version once.

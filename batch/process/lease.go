@@ -2,6 +2,7 @@ package process
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"noggin/batch/gate"
@@ -46,33 +47,59 @@ func (r *run) renew(ctx context.Context) error {
 			h.cancel(storage.ErrLost)
 		case mine.Renewed:
 			h.renewed = asked
+			if h.requests.Err() != nil {
+				h.requests, h.lapse = context.WithCancel(h.work)
+			}
 		}
 	}
 	return nil
 }
 
+// handKey is the key of the record in hand in the context of the work on it.
+type handKey struct{}
+
 // makeSure runs before each request and before a file is replaced. After a time without
 // renewal (a frozen process, a lost database) a lease may have run out. makeSure then
 // renews the leases, which ends the work on records that have another owner. It returns
-// why ctx, of the work on one record, has ended.
-func (r *run) makeSure(ctx context.Context) error {
+// the context of a request for the record, or why ctx, of the work on it, has ended. The
+// context has ended while a lock keeps the lease from being renewed.
+func (r *run) makeSure(ctx context.Context) (context.Context, error) {
 	r.sureMu.Lock()
 	defer r.sureMu.Unlock()
-	if ctx.Err() == nil && r.leaseRanOut() {
+	if ctx.Err() == nil && r.endLapsed() {
 		if err := r.renew(ctx); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return context.Cause(ctx)
+	h, ok := ctx.Value(handKey{}).(*hand)
+	if !ok || ctx.Err() != nil { // a request for a name is for no record
+		return ctx, context.Cause(ctx)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if h.requests.Err() != nil && time.Since(h.renewed) >= r.processor.Processing.ClaimLease+r.db.RetryFor() {
+		return nil, fmt.Errorf("renew the claim: %w: %w", storage.ErrUnavailable, storage.ErrBusy)
+	}
+	return h.requests, nil
 }
 
-func (r *run) leaseRanOut() bool {
+// watchLeases ends requests in time when the leases are not renewed.
+func (r *run) watchLeases(ctx context.Context) {
+	gate.Every(ctx, min(r.processor.Processing.ClaimLease/20, time.Second), nil, func() { r.endLapsed() })
+}
+
+// endLapsed ends the requests for records whose lease is about to run out: another run may
+// ask for these then. It tells whether there are such records. Their results that wait for
+// the database stay valid as long as nobody else has the claim.
+func (r *run) endLapsed() (lapsed bool) {
+	lease := r.processor.Processing.ClaimLease
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, h := range r.hands {
-		if time.Since(h.renewed) >= r.processor.Processing.ClaimLease {
-			return true
+		if time.Since(h.renewed) >= lease-lease/5 {
+			h.lapse()
+			lapsed = true
 		}
 	}
-	return false
+	return lapsed
 }

@@ -107,7 +107,7 @@ func (w *work) do(ctx context.Context) error {
 	if w.stored.Settled && len(w.result.Downloads) == 0 {
 		return w.recordFormer(ctx)
 	}
-	if err := w.run.makeSure(ctx); err != nil {
+	if _, err := w.run.makeSure(ctx); err != nil {
 		return err
 	}
 	if err := w.writeReport(ctx); err != nil {

@@ -61,6 +61,10 @@ type hand struct {
 	claim   storage.Claim
 	cancel  context.CancelCauseFunc
 	renewed time.Time // just before its lease was last asked for
+
+	work     context.Context    // on the record
+	requests context.Context    // ends before the lease does; a renewal begins another one
+	lapse    context.CancelFunc // ends requests
 }
 
 // count calls add with the lock of the summary and the progress held.
@@ -132,6 +136,7 @@ func (r *run) drain(ctx context.Context, standing storage.Standing) error {
 	var watchers sync.WaitGroup
 	watchers.Go(func() { r.gate.Watch(work) })
 	watchers.Go(func() { r.renewLeases(work) })
+	watchers.Go(func() { r.watchLeases(work) })
 	watchers.Go(func() { r.reportProgress(work) })
 	watchers.Go(func() { r.sampleLoop(work) })
 
