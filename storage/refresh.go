@@ -96,11 +96,13 @@ func (db *DB) writeAskings(ctx context.Context, tx *sqlx.Tx, askings []Asking, s
 	return db.noteReturned(ctx, tx, back)
 }
 
-// versionStored is when the current version of the record d was stored.
-const versionStored = `(SELECT v.fetched_at FROM noggin_schema.record_versions v WHERE v.record_tip = d.tip AND v.version = coalesce(d.version, 1))`
+// versionStored is when the current version of the record d was stored. The clock of the
+// server may have been ahead then.
+const versionStored = `(SELECT least(v.fetched_at, now()) FROM noggin_schema.record_versions v WHERE v.record_tip = d.tip AND v.version = coalesce(d.version, 1))`
 
 // scheduleRefreshes sets when the records of the results are asked for again: complete
-// ones at the next step of their version, others never, as they are in the queue.
+// ones at the next step of their version, those to be asked again at their step as soon as
+// the next day. Others never are, as they are in the queue.
 func (db *DB) scheduleRefreshes(ctx context.Context, tx *sqlx.Tx, results []Result, steps []time.Duration) error {
 	var tips, back []string
 	for _, r := range results {
@@ -116,8 +118,8 @@ func (db *DB) scheduleRefreshes(ctx context.Context, tx *sqlx.Tx, results []Resu
 	if _, err := tx.ExecContext(ctx, db.sql(`
 		INSERT INTO noggin_schema.refreshes AS r (record_tip, due_at, step, version_at, asked_at, last_status)
 		SELECT f.tip, CASE WHEN f.done THEN CASE WHEN NOT f.again THEN next.due_at WHEN cardinality($1::float8[]) > 0 THEN now() + interval '1 day' END END,
-		       coalesce(next.step, 0), f.version_at, now(), f.http_status
-		FROM (SELECT d.tip, d.processing_status = 'complete' AS done, v.again, v.http_status, coalesce(`+versionStored+`, o.version_at, now()) AS version_at
+		       coalesce(CASE WHEN f.again THEN f.step END, next.step, 0), f.version_at, now(), f.http_status
+		FROM (SELECT d.tip, d.processing_status = 'complete' AS done, v.again, v.http_status, o.step, coalesce(`+versionStored+`, o.version_at, now()) AS version_at
 			FROM noggin_schema.noggin_data d
 			JOIN jsonb_to_recordset($3::jsonb) AS v (tip text, again boolean, http_status integer) ON v.tip = d.tip
 			LEFT JOIN noggin_schema.refreshes o ON o.record_tip = d.tip

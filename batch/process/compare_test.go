@@ -111,6 +111,38 @@ func TestAComparisonThatTheAPIFailedIsMadeTheNextDay(t *testing.T) {
 	}
 }
 
+// One attachment has other bytes, so that the record is written; the other one fails.
+func TestAComparisonOfWhichAPartFailedIsMadeTheNextDay(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewComplete(t, batchtest.PhotoWorld(2, 2))
+	tip, attachments := m.Server.Record(0).Tip, m.Server.Record(0).Attachments
+	otherBytes := func(n int) apitest.Fault {
+		other := m.Server.Media(m.Server.Record(1).Attachments[n].Tip)
+		return apitest.Fault{Kind: "body", On: apitest.OnMedia, Tips: []string{attachments[n].Tip}, Value: string(other)}
+	}
+	m.Server.SetFaults(otherBytes(0), apitest.Fault{Status: 503, On: apitest.OnMedia, Tips: []string{attachments[1].Tip}})
+	m.Execute(`UPDATE noggin_schema.record_versions SET fetched_at = now() - interval '40 days'`)
+	m.Execute(`UPDATE noggin_schema.refreshes SET step = 2, due_at = now() - interval '1 hour', version_at = now() - interval '40 days' WHERE record_tip = '` + tip + `'`)
+	formerFiles := func() string {
+		return m.Value(`SELECT count(*) FROM noggin_schema.former_files WHERE kind = 'attachment'`)
+	}
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 1 || formerFiles() != "1" {
+		t.Fatalf("%s former files, summary %+v\n%s", formerFiles(), s, m.Logged)
+	}
+	const due = `SELECT concat_ws(' ', step, coalesce((due_at BETWEEN now() + interval '20 hours' AND now() + interval '32 hours')::text, 'never')) FROM noggin_schema.refreshes WHERE record_tip = `
+	if got := m.Value(due + `'` + tip + `'`); got != "2 true" {
+		t.Errorf("step and due the next day: %s", got)
+	}
+	m.Server.SetFaults(otherBytes(0), otherBytes(1))
+	m.PassDays("2")
+	if s := m.MustRun(process.Options{UntilEmpty: true}); formerFiles() != "2" {
+		t.Errorf("%s former files, summary %+v\n%s", formerFiles(), s, m.Logged)
+	}
+	if got := m.Value(due + `'` + tip + `'`); got != "0 never" {
+		t.Errorf("step and due after the last step: %s", got)
+	}
+}
+
 // A fault of our own is no failure of the record, which stays complete; but the run says
 // that it did not do its work.
 func TestAnAnswerThatCannotBeStoredFailsTheRunOfACompleteRecord(t *testing.T) {
