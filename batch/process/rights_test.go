@@ -79,6 +79,8 @@ func TestTheRightsThatARunAsksForAreEnough(t *testing.T) {
 	if s := run("healing", all); s.AskedAgain == 0 {
 		t.Errorf("summary %+v", s)
 	}
+	m.Execute(`UPDATE noggin_schema.circuit SET updated_at = now() + interval '1 hour'`)
+	run("a clock that was set back", all)
 	if n := m.Value(`SELECT count(*) FROM noggin_schema.noggin_data WHERE processing_status = 'complete' AND payload IS NOT NULL`); n != "7" {
 		t.Errorf("%s records are complete", n)
 	}
