@@ -130,7 +130,7 @@ func recordChecks(objectTypes []string) []Check {
 		},
 		{
 			Name: "stuck_claims", Warning: true, Message: "records have a claim of a run that vanished more than an hour ago", Fixable: true,
-			query: records(`d.claim_expires_at < now() - interval '1 hour'`),
+			query: records(`d.claimed_by IS NOT NULL AND d.claim_expires_at < now() - interval '1 hour'`),
 			fix:   `claimed_by = NULL, claim_expires_at = NULL, crash_count = d.crash_count + (d.processing_status NOT IN ('complete', 'skipped'))::int`,
 		},
 		{

@@ -1,0 +1,95 @@
+package storage
+
+import (
+	"testing"
+	"time"
+)
+
+// These tests let one statement wait between its snapshot and its work, while another
+// session commits.
+
+// hold makes statements that change records and contain the text wait until release is
+// called. Their snapshots are older than what is committed meanwhile.
+func hold(t *testing.T, db *DB, text string) (release func()) {
+	t.Helper()
+	foreign(t, db, `
+		CREATE FUNCTION noggin_schema.hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+			IF strpos(current_query(), '`+text+`') > 0 THEN PERFORM pg_advisory_xact_lock(4711); END IF;
+			RETURN NULL;
+		END $$;
+		CREATE TRIGGER hold BEFORE UPDATE ON noggin_schema.noggin_data FOR EACH STATEMENT EXECUTE FUNCTION noggin_schema.hold()`)
+	tx := db.pool.MustBegin()
+	tx.MustExec(`SELECT pg_advisory_xact_lock(4711)`)
+	t.Cleanup(func() { _ = tx.Rollback() })
+	return func() {
+		if err := tx.Rollback(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// lockWaits counts the sessions that wait for a lock.
+const lockWaits = `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`
+
+// start does something beside the test. It returns when that waits for a lock, or is done.
+func start(t *testing.T, db *DB, do func() error) (wait func()) {
+	t.Helper()
+	before := scalar[int](t, db, lockWaits)
+	done := make(chan error, 1)
+	go func() { done <- do() }()
+	ended := false
+	var err error
+	for !ended && scalar[int](t, db, lockWaits) == before {
+		select {
+		case err = <-done:
+			ended = true
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return func() {
+		t.Helper()
+		if !ended {
+			err = <-done
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestARenewalGivesNoLeaseToARecordThatWasFinishedMeanwhile(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 2)
+	claims := claim(t, db, 7, 2)
+	release := hold(t, db, "renewed AS")
+	renewed := start(t, db, func() error {
+		_, err := db.Renew(t.Context(), 7, claims, 2*time.Minute)
+		return err
+	})
+	finish(t, db, 7, Result{Tip: claims[0].Tip, Token: claims[0].Token, Status: StatusComplete})
+	release()
+	renewed()
+	leases := `SELECT string_agg(coalesce(claimed_by, 0) || ' ' || (claim_expires_at > now() + interval '110 seconds' IS TRUE), ', ' ORDER BY tip) FROM noggin_schema.noggin_data`
+	if got := scalar[string](t, db, leases); got != "0 false, 7 true" {
+		t.Errorf("owners and renewed leases are %s", got)
+	}
+}
+
+// What an older version left is no claim.
+func TestALeaseWithoutAnOwnerIsNoStuckClaim(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 2)
+	if _, err := db.pool.Exec(`UPDATE noggin_schema.noggin_data SET claim_expires_at = now() - interval '2 hours', claimed_by = CASE tip WHEN $1 THEN 7 END`, tip(1)); err != nil {
+		t.Fatal(err)
+	}
+	for _, check := range recordChecks(nil) {
+		if check.Name != "stuck_claims" {
+			continue
+		}
+		if v, err := db.Violations(t.Context(), check); err != nil || len(v.Examples) != 1 || v.Examples[0] != tip(1) {
+			t.Errorf("%+v, %v", v, err)
+		}
+	}
+}
