@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 )
 
@@ -44,7 +45,12 @@ func (db *DB) RememberAsked(ctx context.Context, outcomes map[string]AskOutcome)
 	for hash, outcome := range outcomes {
 		hashes, why = append(hashes, hash), append(why, string(outcome))
 	}
-	return db.change(ctx, "remember the hashes without a name at the API", `
-		UPDATE noggin_schema.unknown_hashes u SET asked_at = now(), ask_outcome = v.outcome
-		FROM unnest($1::text[], $2::text[]) AS v (hash, outcome) WHERE u.hash_value = v.hash`, pq.Array(hashes), pq.Array(why))
+	return db.tx(ctx, "remember the hashes without a name at the API", func(tx *sqlx.Tx) error {
+		if err := db.exec(ctx, tx, nil, shareNames); err != nil {
+			return err
+		}
+		return db.exec(ctx, tx, []any{pq.Array(hashes), pq.Array(why)}, `
+			UPDATE noggin_schema.unknown_hashes u SET asked_at = now(), ask_outcome = v.outcome
+			FROM unnest($1::text[], $2::text[]) AS v (hash, outcome) WHERE u.hash_value = v.hash`)
+	})
 }

@@ -93,3 +93,48 @@ func TestALeaseWithoutAnOwnerIsNoStuckClaim(t *testing.T) {
 		}
 	}
 }
+
+// An import of names cannot be tried again, so that no deadlock may end it.
+func TestNothingChangesUnknownHashesBesideAnImport(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	foreign(t, db, `
+		INSERT INTO noggin_schema.unknown_hashes (hash_value, entity_type, occurrence_count) VALUES ('aa', 'vehicle', 1);
+		INSERT INTO noggin_schema.unknown_hash_counts (hash_value, entity_type, occurrences) VALUES ('aa', 'vehicle', 1);
+		UPDATE noggin_schema.names_recheck SET after = ''`)
+	importing := db.pool.MustBegin()
+	defer func() { _ = importing.Rollback() }()
+	importing.MustExec(lockNames)
+	const state = `SELECT concat_ws(' ', occurrence_count, ask_outcome, (SELECT count(*) FROM noggin_schema.names_recheck WHERE after IS NULL)) FROM noggin_schema.unknown_hashes`
+	if err := db.CountUnknown(t.Context()); err != nil { // it leaves them to the next run
+		t.Error(err)
+	}
+	var waits []func()
+	for _, do := range []func() error{
+		func() error { return db.RememberAsked(t.Context(), map[string]AskOutcome{"aa": AskRefused}) },
+		func() error { _, err := db.RecheckNames(t.Context(), 10); return err },
+		func() error { _, err := db.Fix(t.Context(), Check{Name: "resolved_without_name"}, "LCD"); return err },
+		func() error { _, err := db.Fix(t.Context(), Check{Name: "unlisted_unknown"}, "LCD"); return err },
+	} {
+		before := scalar[int](t, db, lockWaits)
+		waits = append(waits, start(t, db, do))
+		if n := scalar[int](t, db, lockWaits); n != before+1 {
+			t.Errorf("%d wait, want %d", n, before+1)
+		}
+	}
+	if got := scalar[string](t, db, state); got != "1 0" {
+		t.Errorf("beside an import the hash is %s", got)
+	}
+	if err := importing.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	for _, wait := range waits {
+		wait()
+	}
+	if err := db.CountUnknown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if got := scalar[string](t, db, state); got != "2 refused 1" {
+		t.Errorf("after the import the hash is %s", got)
+	}
+}

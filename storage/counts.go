@@ -44,7 +44,7 @@ func (db *DB) FoldGrown(ctx context.Context) error {
 // Fold sums the deltas of the counts into few rows. It does nothing while another
 // session folds.
 func (db *DB) Fold(ctx context.Context) error {
-	return db.fold(ctx, "fold the counts", `
+	return db.fold(ctx, "fold the counts", []string{lockFold}, `
 			WITH gone AS (DELETE FROM noggin_schema.record_counts RETURNING *)
 			INSERT INTO noggin_schema.record_counts (object_type, processing_status, permanently_failed, slot, records, seconds, waited,
 				shortest, longest, longest_tip)
@@ -58,21 +58,25 @@ func (db *DB) Fold(ctx context.Context) error {
 }
 
 // CountUnknown adds the references to unknown hashes that came since it did so last to
-// occurrence_count. It does nothing while another session folds.
+// occurrence_count. It does nothing while another session folds or imports names: both
+// would change the same rows, each in its own order.
 func (db *DB) CountUnknown(ctx context.Context) error {
-	return db.fold(ctx, "count the unknown hashes", `
+	return db.fold(ctx, "count the unknown hashes", []string{shareNames, lockFold}, `
 		WITH gone AS (DELETE FROM noggin_schema.unknown_hash_counts RETURNING *),
 			seen AS (SELECT hash_value, entity_type, sum(occurrences) AS n, max(seen_at) AS at FROM gone GROUP BY hash_value, entity_type)
 		UPDATE noggin_schema.unknown_hashes u SET occurrence_count = u.occurrence_count + seen.n, last_seen_at = greatest(u.last_seen_at, seen.at)
 		FROM seen WHERE u.hash_value = seen.hash_value AND u.entity_type = seen.entity_type`)
 }
 
-func (db *DB) fold(ctx context.Context, what string, statements ...string) error {
+// fold executes the statements under the locks, unless another session holds one.
+func (db *DB) fold(ctx context.Context, what string, locks []string, statements ...string) error {
 	err := db.tx(ctx, what, func(tx *sqlx.Tx) error {
-		if _, err := tx.ExecContext(ctx, db.sql(lockFold+` NOWAIT`)); isBusy(err) {
-			return errFolding
-		} else if err != nil {
-			return err
+		for _, lock := range locks {
+			if _, err := tx.ExecContext(ctx, db.sql(lock+` NOWAIT`)); isBusy(err) {
+				return errFolding
+			} else if err != nil {
+				return err
+			}
 		}
 		return db.exec(ctx, tx, nil, statements...)
 	})
@@ -82,7 +86,7 @@ func (db *DB) fold(ctx context.Context, what string, statements ...string) error
 	return err
 }
 
-var errFolding = errors.New("another session folds")
+var errFolding = errors.New("another session folds or imports names")
 
 const lockFold = `LOCK TABLE noggin_schema.fold_lock IN EXCLUSIVE MODE`
 

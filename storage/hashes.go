@@ -10,8 +10,9 @@ import (
 	"github.com/lib/pq"
 )
 
-// Names change under a lock on names_lock. An import of names takes it alone;
-// [DB.Store] and healing share it.
+// Names change under a lock on names_lock. An import of names takes it alone. Whatever else
+// changes unknown_hashes or writes names into records shares it, so that no deadlock ends an
+// import, which cannot be tried again.
 const (
 	lockNames  = `LOCK TABLE noggin_schema.names_lock IN EXCLUSIVE MODE`
 	shareNames = `LOCK TABLE noggin_schema.names_lock IN ROW EXCLUSIVE MODE`

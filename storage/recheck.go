@@ -22,6 +22,9 @@ func knownOtherwise(tip string) string {
 func (db *DB) RecheckNames(ctx context.Context, limit int) (more bool, err error) {
 	err = db.tx(ctx, "look for names known under another type", func(tx *sqlx.Tx) error {
 		more = false
+		if err := db.exec(ctx, tx, nil, shareNames); err != nil {
+			return err
+		}
 		var after string
 		err := tx.GetContext(ctx, &after, db.sql(`SELECT after FROM noggin_schema.names_recheck WHERE after IS NOT NULL FOR UPDATE`))
 		if errors.Is(err, sql.ErrNoRows) {

@@ -305,9 +305,9 @@ var otherFixes = map[string]string{
 			SELECT ctid AS id, row_number() OVER (PARTITION BY tip ORDER BY created_at DESC, ctid DESC) AS n FROM noggin_schema.noggin_data) AS v
 		WHERE d.ctid = v.id AND v.n > 1`,
 	"sequences_behind": `SELECT setval(sequence, taken) FROM (` + behind + `) AS behind`,
-	"resolved_without_name": `UPDATE noggin_schema.unknown_hashes u SET resolved_at = NULL, resolved_name = NULL
+	"resolved_without_name": shareNames + `; UPDATE noggin_schema.unknown_hashes u SET resolved_at = NULL, resolved_name = NULL
 		WHERE u.resolved_at IS NOT NULL AND NOT EXISTS (SELECT FROM noggin_schema.entity_hashes e WHERE e.hash_value = u.hash_value)`,
-	"unlisted_unknown": `INSERT INTO noggin_schema.unknown_hashes (hash_value, entity_type, first_seen_tip, occurrence_count)
+	"unlisted_unknown": shareNames + `; INSERT INTO noggin_schema.unknown_hashes (hash_value, entity_type, first_seen_tip, occurrence_count)
 		SELECT r.hash_value, r.entity_type, min(r.record_tip), count(*) FROM noggin_schema.record_hashes r
 		WHERE NOT EXISTS (SELECT FROM noggin_schema.entity_hashes e WHERE e.hash_value = r.hash_value)
 		GROUP BY 1, 2 ORDER BY 1, 2 ON CONFLICT DO NOTHING`,
