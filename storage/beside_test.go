@@ -94,6 +94,35 @@ func TestALeaseWithoutAnOwnerIsNoStuckClaim(t *testing.T) {
 	}
 }
 
+func TestACheckMendsNothingThatChangedSinceItsSnapshot(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 1)
+	foreign(t, db, `UPDATE noggin_schema.noggin_data SET processing_status = 'complete', permanently_failed = true, retry_count = 9`)
+	var check Check
+	for _, c := range recordChecks(nil) {
+		if c.Name == "permanently_failed_status" {
+			check = c
+		}
+	}
+	release := hold(t, db, "permanently_failed = false")
+	var mended int64
+	done := start(t, db, func() (err error) {
+		mended, err = db.Fix(t.Context(), check, "LCD")
+		return err
+	})
+	foreign(t, db, `UPDATE noggin_schema.noggin_data SET processing_status = 'api_failed'`)
+	release()
+	done()
+	if failed := scalar[bool](t, db, `SELECT permanently_failed FROM noggin_schema.noggin_data`); mended != 0 || !failed {
+		t.Errorf("mended %d; permanently failed: %v", mended, failed)
+	}
+	foreign(t, db, `UPDATE noggin_schema.noggin_data SET processing_status = 'complete'`)
+	if n, err := db.Fix(t.Context(), check, "LCD"); err != nil || n != 1 {
+		t.Errorf("without a change it mended %d, %v", n, err)
+	}
+}
+
 // An import of names cannot be tried again, so that no deadlock may end it.
 func TestNothingChangesUnknownHashesBesideAnImport(t *testing.T) {
 	t.Parallel()

@@ -313,8 +313,8 @@ var otherFixes = map[string]string{
 		GROUP BY 1, 2 ORDER BY 1, 2 ON CONFLICT DO NOTHING`,
 }
 
-// Fix mends the violations of a check and returns how many rows it changed. It leaves
-// claimed records alone. It raises the token of the others, so that no run with an old
+// Fix mends the violations of a check and returns how many rows it changed. It leaves alone
+// records that are claimed, or were since its snapshot. It raises the token of the others, so that no run with an old
 // claim writes over them. objectType is the form of records that it has to insert.
 func (db *DB) Fix(ctx context.Context, c Check, objectType string) (int64, error) {
 	what := "mend " + c.Name
@@ -345,8 +345,8 @@ func (db *DB) Fix(ctx context.Context, c Check, objectType string) (int64, error
 	statement, ok := otherFixes[c.Name]
 	if !ok {
 		statement = `WITH found AS MATERIALIZED (` + c.query + `),
-			chosen AS (SELECT d.tip FROM noggin_schema.noggin_data d
-				WHERE d.tip IN (SELECT tip FROM found) AND ` + unclaimed + ` ORDER BY d.tip FOR UPDATE SKIP LOCKED)
+			chosen AS (SELECT d.tip FROM noggin_schema.noggin_data d JOIN noggin_schema.noggin_data was ON was.tip = d.tip AND was.claim_token = d.claim_token
+				WHERE d.tip IN (SELECT tip FROM found) AND ` + unclaimed + ` ORDER BY d.tip FOR UPDATE OF d SKIP LOCKED)
 			UPDATE noggin_schema.noggin_data d SET ` + c.fix + `, claim_token = d.claim_token + 1
 			FROM chosen WHERE d.tip = chosen.tip`
 	}
