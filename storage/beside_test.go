@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"fmt"
 	"testing"
 	"time"
 )
@@ -165,5 +166,55 @@ func TestNothingChangesUnknownHashesBesideAnImport(t *testing.T) {
 	}
 	if got := scalar[string](t, db, state); got != "2 refused 1" {
 		t.Errorf("after the import the hash is %s", got)
+	}
+}
+
+// A report returns to a former text, whose copy becomes obsolete at the same moment.
+func TestAReportThatReturnsToAFormerTextKeepsItsCopyOrIsDue(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	target := register(t, db, "/mnt/b")
+	filed(t, db, 1, 1)
+	copyAll(t, db, target)
+	former := scalar[string](t, db, `SELECT report_hash_sha256 FROM noggin_schema.noggin_data`)
+	foreign(t, db, `UPDATE noggin_schema.noggin_data SET report_hash_sha256 = $1`, sum(1))
+	healing := db.pool.MustBegin()
+	defer func() { _ = healing.Rollback() }()
+	healing.MustExec(`UPDATE noggin_schema.noggin_data SET report_hash_sha256 = $1`, former)
+	copied := start(t, db, func() error {
+		return db.FinishCopies(t.Context(), target, CopyResults{Copied: []Copied{{CopyKey: CopyKey{"2025/09/1/report.txt", sum(1)}, Size: 10, Kind: CopyReport, RecordTip: tip(1)}}})
+	})
+	if err := healing.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	copied()
+	if !scalar[bool](t, db, `SELECT EXISTS (SELECT FROM noggin_schema.copies WHERE hash_sha256 = $1 AND obsolete_at IS NULL)
+		OR EXISTS (SELECT FROM noggin_schema.copies_due WHERE hash_sha256 = $1)`, former) {
+		t.Error("the current report has no copy and is not due")
+	}
+}
+
+func TestAFileThatTwoRunsCopiedCountsOnce(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	target := register(t, db, "/mnt/b")
+	filed(t, db, 1, 1)
+	due := claimCopies(t, db, target, 1)[0]
+	one := func() error {
+		return db.FinishCopies(t.Context(), target, CopyResults{Copied: []Copied{{CopyKey: due.CopyKey, Size: due.Size, Kind: due.Kind, RecordTip: due.RecordTip}}})
+	}
+	first := db.pool.MustBegin()
+	defer func() { _ = first.Rollback() }()
+	doc := fmt.Sprintf(`[{"path": %q, "sha256": %q, "size": %d, "kind": %q, "record_tip": %q, "version_id": ""}]`, due.Path, due.SHA256, due.Size, due.Kind, due.RecordTip)
+	if err := db.addCopies(t.Context(), first, target, doc); err != nil {
+		t.Fatal(err)
+	}
+	second := start(t, db, one)
+	if err := first.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	second()
+	if status := theTarget(t, db); status.Files != 1 || status.Bytes != due.Size {
+		t.Errorf("one copy counts as %+v", status)
 	}
 }

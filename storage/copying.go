@@ -162,7 +162,11 @@ func (db *DB) FinishCopies(ctx context.Context, target int64, r CopyResults) err
 // addCopies records copies. A copy that was obsolete counts again.
 func (db *DB) addCopies(ctx context.Context, tx *sqlx.Tx, target int64, copied string) error {
 	const given = `jsonb_to_recordset($2::jsonb) AS v (path text, sha256 text, size bigint, kind text, record_tip text, version_id text, retain_until timestamptz)`
+	// The row of the target is locked first, so that a file that two runs copied counts once.
+	// The records are locked before their copies become obsolete: a report that changes at
+	// this moment to one of them makes it due, or is seen here as the current one.
 	return db.exec(ctx, tx, []any{target, copied}, `
+		SELECT FROM noggin_schema.copy_targets WHERE id = $1 AND $2::jsonb IS NOT NULL FOR NO KEY UPDATE`, `
 		WITH new AS (SELECT v.kind, v.size FROM `+given+` WHERE v.kind IN `+outputKinds+`
 			AND (SELECT true FROM noggin_schema.copies c WHERE c.target_id = $1 AND c.path = v.path AND c.hash_sha256 = v.sha256
 			     AND c.obsolete_at IS NULL) IS NULL)
@@ -173,7 +177,8 @@ func (db *DB) addCopies(ctx context.Context, tx *sqlx.Tx, target int64, copied s
 		ON CONFLICT (target_id, path, hash_sha256) DO UPDATE SET version_id = excluded.version_id, retain_until = excluded.retain_until,
 			copied_at = now(), verified_at = NULL, problem = NULL, obsolete_at = NULL`, `
 		WITH old AS (UPDATE noggin_schema.copies c SET obsolete_at = now()
-			FROM `+given+` JOIN noggin_schema.noggin_data d ON d.tip = v.record_tip
+			FROM `+given+` JOIN (SELECT n.tip, n.report_path, n.report_hash_sha256 FROM noggin_schema.noggin_data n
+				WHERE n.tip IN (SELECT v.record_tip FROM `+given+` WHERE v.kind = 'report') ORDER BY n.tip FOR SHARE) d ON d.tip = v.record_tip
 			JOIN noggin_schema.copies k ON k.target_id = $1 AND k.path = d.report_path AND k.hash_sha256 = lower(d.report_hash_sha256) AND k.obsolete_at IS NULL
 			WHERE v.kind = 'report' AND c.target_id = $1 AND c.record_tip = v.record_tip AND c.kind = 'report'
 			  AND (c.path <> k.path OR c.hash_sha256 <> k.hash_sha256) AND c.obsolete_at IS NULL RETURNING c.size_bytes)
