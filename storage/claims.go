@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 )
 
@@ -170,23 +169,16 @@ func (db *DB) claimFrom(ctx context.Context, r ClaimRequest, from position) ([]C
 // claim it either. Its claim is returned without Renewed.
 func (db *DB) Renew(ctx context.Context, run int64, claims []Claim, lease time.Duration) (kept []Claim, err error) {
 	tips, tokens := tipsAndTokens(claims)
-	err = db.tx(ctx, "renew the claims", func(tx *sqlx.Tx) error {
-		kept = kept[:0]
-		if err := tx.SelectContext(ctx, &kept, db.sql(`
-			-- free asks for the owner again: Finish may have ended the claim since the snapshot, and leaves the token.
-			WITH ours AS MATERIALIZED (SELECT n.tip, n.claim_token FROM noggin_schema.noggin_data n
-				JOIN unnest($2::text[], $3::bigint[]) AS v (tip, token) ON n.tip = v.tip AND n.claim_token = v.token AND n.claimed_by = $1),
-			free AS (SELECT n.tip FROM ours JOIN noggin_schema.noggin_data n ON n.tip = ours.tip AND n.claim_token = ours.claim_token AND n.claimed_by = $1
-				ORDER BY n.tip FOR UPDATE OF n SKIP LOCKED),
-			renewed AS (UPDATE noggin_schema.noggin_data d SET claim_expires_at = now() + $4 * interval '1 second'
-				FROM free WHERE d.tip = free.tip RETURNING d.tip)
-			SELECT ours.tip, ours.claim_token, renewed.tip IS NOT NULL AS renewed FROM ours LEFT JOIN renewed ON renewed.tip = ours.tip`),
-			run, tips, tokens, lease.Seconds()); err != nil {
-			return err
-		}
-		_, err := tx.ExecContext(ctx, db.sql(`UPDATE noggin_schema.runs SET seen_at = now() WHERE id = $1`), run)
-		return err
-	})
+	err = changeAll(ctx, db, "renew the claims", &kept, `
+		-- free asks for the owner again: Finish may have ended the claim since the snapshot, and leaves the token.
+		WITH ours AS MATERIALIZED (SELECT n.tip, n.claim_token FROM noggin_schema.noggin_data n
+			JOIN unnest($2::text[], $3::bigint[]) AS v (tip, token) ON n.tip = v.tip AND n.claim_token = v.token AND n.claimed_by = $1),
+		free AS (SELECT n.tip FROM ours JOIN noggin_schema.noggin_data n ON n.tip = ours.tip AND n.claim_token = ours.claim_token AND n.claimed_by = $1
+			ORDER BY n.tip FOR UPDATE OF n SKIP LOCKED),
+		renewed AS (UPDATE noggin_schema.noggin_data d SET claim_expires_at = now() + $4 * interval '1 second'
+			FROM free WHERE d.tip = free.tip RETURNING d.tip)
+		SELECT ours.tip, ours.claim_token, renewed.tip IS NOT NULL AS renewed FROM ours LEFT JOIN renewed ON renewed.tip = ours.tip`,
+		run, tips, tokens, lease.Seconds())
 	return kept, err
 }
 

@@ -37,8 +37,9 @@ type Config struct {
 	// commands fills it from the top-level key of the same name.
 	Timezone string `toml:"-"`
 
-	silence time.Duration // 0: [silence]
-	plain   bool          // sessions keep the role's own search_path and zone
+	silence   time.Duration // 0: [silence]
+	signEvery time.Duration // 0: [signEvery]
+	plain     bool          // sessions keep the role's own search_path and zone
 }
 
 // DefaultConfig returns the defaults.

@@ -23,6 +23,7 @@ type DB struct {
 	command string // as sessions are named
 	host    string // this machine, for runs and claims
 	locks   *lockWatch
+	living  *living
 
 	unlimited bool // without Config.Patience
 }
@@ -79,11 +80,14 @@ func open(cfg Config, command, database string) (*DB, error) {
 	if err != nil {
 		host = "unknown"
 	}
-	return &DB{pool: sqlx.NewDb(pool, "postgres"), cfg: cfg, command: command, host: host, locks: &lockWatch{}}, nil
+	return &DB{pool: sqlx.NewDb(pool, "postgres"), cfg: cfg, command: command, host: host, locks: &lockWatch{}, living: &living{runs: map[int64]context.CancelFunc{}}}, nil
 }
 
 // Close closes every connection.
-func (db *DB) Close() error { return db.pool.Close() }
+func (db *DB) Close() error {
+	db.living.endAll()
+	return db.pool.Close()
+}
 
 // Host returns this machine's name, as claims and runs show it.
 func (db *DB) Host() string { return db.host }

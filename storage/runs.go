@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 )
 
@@ -79,7 +80,7 @@ func (db *DB) RecordRun(ctx context.Context, command, version string) (int64, er
 
 // StartRun records that a command began on this host and returns the run's id. It
 // checks the schema as [DB.CheckSchema] does, so that no run changes a schema that does
-// not fit.
+// not fit. The run gives signs of life until [DB.FinishRun] or [DB.Close].
 func (db *DB) StartRun(ctx context.Context, command, version string) (int64, error) {
 	var id int64
 	err := db.get(ctx, "record the run", &id, `
@@ -89,12 +90,65 @@ func (db *DB) StartRun(ctx context.Context, command, version string) (int64, err
 	if errors.Is(err, sql.ErrNoRows) {
 		err = fmt.Errorf("record the run: %w", ErrSchema)
 	}
+	if err == nil {
+		db.giveSigns(id)
+	}
 	return id, db.explainSchema(ctx, err)
+}
+
+// signEvery is how often a run that lives says so.
+const signEvery = time.Minute
+
+// giveSigns renews seen_at of a run until it ends, also after its context has ended. An
+// error does not matter: the next sign follows.
+func (db *DB) giveSigns(run int64) {
+	ctx, end := context.WithCancel(context.Background())
+	db.living.mu.Lock()
+	defer db.living.mu.Unlock()
+	db.living.runs[run] = end
+	go func() {
+		tick := time.NewTicker(cmp.Or(db.cfg.signEvery, signEvery))
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				_, _ = db.pool.ExecContext(ctx, db.sql(`UPDATE noggin_schema.runs SET seen_at = now() WHERE id = $1 AND finished_at IS NULL`), run)
+			}
+		}
+	}()
+}
+
+// living are the runs of this program that have not ended, with what ends their signs of
+// life.
+type living struct {
+	mu   sync.Mutex
+	runs map[int64]context.CancelFunc
+}
+
+func (l *living) end(run int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if end, ok := l.runs[run]; ok {
+		end()
+		delete(l.runs, run)
+	}
+}
+
+func (l *living) endAll() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, end := range l.runs {
+		end()
+	}
+	clear(l.runs)
 }
 
 // FinishRun records the end of a run. summary is the JSON document that the command
 // prints. message says why the run ended early, or is "".
 func (db *DB) FinishRun(ctx context.Context, id int64, exitCode int, message string, summary any) error {
+	db.living.end(id)
 	doc, err := json.Marshal(summary)
 	if err != nil {
 		return fmt.Errorf("encode the run's summary: %w", err)
