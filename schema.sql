@@ -1124,7 +1124,7 @@ WITH totals AS (
     FROM totals t, later
 )
 SELECT t.pending, due.retries AS due_retries, t.pending + due.retries AS due, t.retries - due.retries AS later, later.next_at,
-       least((SELECT coalesce(csv_imported_at, created_at) FROM noggin_schema.noggin_data
+       least((SELECT greatest(coalesce(csv_imported_at, created_at), updated_at) FROM noggin_schema.noggin_data -- an old record may have become pending again
               WHERE processing_status = 'pending' AND crash_count < 3 ORDER BY queue_order LIMIT 1),
              (SELECT next_retry_at FROM noggin_schema.noggin_data
               WHERE processing_status IN ('api_success', 'interrupted', 'partial', 'failed', 'api_failed')

@@ -37,3 +37,20 @@ func TestARunGivesSignsOfLifeUntilItEnds(t *testing.T) {
 		t.Errorf("%d runs live on after the database was closed: %v", len(db.living.runs), err)
 	}
 }
+
+func TestARecordThatIsPendingAgainWaitsSinceThen(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 1)
+	foreign(t, db, `UPDATE noggin_schema.noggin_data SET created_at = now() - interval '91 days', csv_imported_at = now() - interval '90 days', updated_at = now() - interval '90 days'`)
+	if q, err := db.QueueDepth(t.Context()); err != nil || q.OldestAt == nil || time.Since(*q.OldestAt) < 89*24*time.Hour {
+		t.Errorf("a record that waits since its import: %+v, %v", q, err)
+	}
+	foreign(t, db, `UPDATE noggin_schema.noggin_data SET processing_status = 'api_failed', permanently_failed = true`)
+	if n, err := db.ResetForRetry(t.Context(), 1, Selector{Permanent: true}); err != nil || n != 1 {
+		t.Fatal(n, err)
+	}
+	if q, err := db.QueueDepth(t.Context()); err != nil || q.OldestAt == nil || time.Since(*q.OldestAt) > time.Hour {
+		t.Errorf("a record that is pending again: %+v, %v", q, err)
+	}
+}
