@@ -159,13 +159,15 @@ type RunSummary struct {
 }
 
 // RunsThis returns the runs of a command that ended in this "day", "week" (from
-// Monday) or "month" of the site's time zone, the newest first.
+// Sunday, the day of the weekly jobs, so that one made up on Monday does not stand for the
+// next Sunday's) or "month" of the site's time zone, the newest first.
 func (db *DB) RunsThis(ctx context.Context, period, command string) ([]RunSummary, error) {
 	var runs []RunSummary
 	err := db.selectAll(ctx, "read the runs of "+command, &runs, `
 		SELECT id, host, finished_at, coalesce(exit_code, 1) AS exit_code, coalesce(summary, 'null') AS summary
-		FROM noggin_schema.runs
-		WHERE command = $1 AND started_at >= date_trunc($2, now()) - interval '1 day' AND finished_at >= date_trunc($2, now())
+		FROM noggin_schema.runs, LATERAL (SELECT CASE $2 WHEN 'week' THEN date_trunc('week', now() + interval '1 day') - interval '1 day'
+			ELSE date_trunc($2, now()) END AS at) AS begin
+		WHERE command = $1 AND started_at >= begin.at - interval '1 day' AND finished_at >= begin.at
 		ORDER BY started_at DESC LIMIT 100`, command, period)
 	return runs, err
 }

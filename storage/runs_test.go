@@ -38,6 +38,22 @@ func TestARunGivesSignsOfLifeUntilItEnds(t *testing.T) {
 	}
 }
 
+// The weekly jobs run on Sunday. One that is made up on Monday stands for the Sunday
+// before.
+func TestAWeekBeginsOnSunday(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	foreign(t, db, `
+		INSERT INTO noggin_schema.runs (command, host, pid, started_at, finished_at, exit_code)
+		SELECT 'copy verify', host, 1, sunday + at, sunday + at, 0
+		FROM (SELECT date_trunc('day', now()) - extract(dow FROM now()) * interval '1 day' AS sunday) AS s,
+			(VALUES ('before', interval '-1 second'), ('begin', '0'), ('long before', '-3 days')) AS r (host, at)`)
+	runs, err := db.RunsThis(t.Context(), "week", "copy verify")
+	if err != nil || len(runs) != 1 || runs[0].Host != "begin" {
+		t.Errorf("the runs of this week are %+v, %v", runs, err)
+	}
+}
+
 func TestARecordThatIsPendingAgainWaitsSinceThen(t *testing.T) {
 	t.Parallel()
 	db := testDB(t)
