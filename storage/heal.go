@@ -122,6 +122,12 @@ func (db *DB) Payloads(ctx context.Context, tips []string) (map[string][]byte, e
 	return payloads, err
 }
 
+// MarkStale marks a record, so that healing writes its columns and its text report again.
+func (db *DB) MarkStale(ctx context.Context, tip string) error {
+	return db.change(ctx, "mark a record to be healed", `
+		UPDATE noggin_schema.noggin_data SET names_stale = true WHERE tip = $1 AND NOT names_stale`, tip)
+}
+
 // Healed is a healed record.
 type Healed struct {
 	Record *StaleRecord

@@ -51,8 +51,8 @@ func (f *Finder) Look(stored storage.Stored, refs map[string]forms.AttachmentRef
 // HasReport tells whether the record's text report was there: --adopt reads it.
 func (d *Folder) HasReport() bool { return d.listed != nil }
 
-// maxReportRead is the most that is read of a text report.
-const maxReportRead = 16 << 20
+// MaxReportRead is the most that is read of a text report.
+const MaxReportRead = 16 << 20
 
 // fileOnDisk is a file that may belong to an attachment: after a restore of the database,
 // or when the replaced service downloaded it.
@@ -140,7 +140,7 @@ func (f *Finder) readReport(folder, name string) (tip string, found map[string]f
 		return "", nil, files.OwnFault(err)
 	}
 	defer files.Release(report)
-	tip, found = readReportFiles(io.LimitReader(report, maxReportRead), folder)
+	tip, found = readReportFiles(io.LimitReader(report, MaxReportRead), folder)
 	return tip, found, nil
 }
 

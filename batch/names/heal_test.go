@@ -248,6 +248,39 @@ func TestAHealerThatDiesAnywhereIsFinishedByTheNext(t *testing.T) {
 	}
 }
 
+// The record changes before the next healer comes.
+func TestAReportThatADeadHealerRenewedIsKeptWhenItsRecordChanges(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewMirror(t, apitest.Options{Records: 1, Forms: []string{"LCD"}, Photos: apitest.None})
+	m.ImportAll()
+	m.MustRun(process.Options{UntilEmpty: true})
+	recorded := m.Value(`SELECT report_hash_sha256 FROM noggin_schema.noggin_data`)
+	importWorld(m)
+	batch, err := m.DB.ClaimStale(t.Context(), 5, "", 1, time.Minute)
+	if err != nil || len(batch.Records) != 1 {
+		t.Fatalf("claimed %d, %v", len(batch.Records), err)
+	}
+	if err := healerOf(m).Renew(t.Context(), batch); err != nil {
+		t.Fatal(err)
+	}
+	renewed, err := batchtest.HashFile(filepath.Join(m.Output, *batch.Records[0].ReportPath))
+	if err != nil || renewed == recorded {
+		t.Fatalf("the renewed report has SHA-256 %s, as before; %v", renewed, err)
+	}
+	m.Execute(`UPDATE noggin_schema.noggin_data SET claim_expires_at = now() - interval '1 second'`)
+	m.Server.Edit(m.Server.Record(0).Tip, apitest.Edit{Set: map[string]any{"jobNumber": "J-77"}})
+	if s := m.MustRun(process.Options{Selector: m.Only(0)}); s.Changed != 1 {
+		t.Fatalf("summary %+v\n%s", s, m.Logged)
+	}
+	former := strings.Fields(m.Value(`SELECT coalesce(string_agg(concat_ws(' ', kind, 'v' || first_version, hash_sha256, replace(path, ' ', '*')), ' '), '') FROM noggin_schema.former_files`))
+	if len(former) != 4 || former[0] != "report" || former[1] != "v1" || former[2] != renewed {
+		t.Fatalf("the former files are %q, want the report that was on disk\n%s", former, m.Logged)
+	}
+	if sum, err := batchtest.HashFile(filepath.Join(m.Output, strings.ReplaceAll(former[3], "*", " "))); err != nil || sum != renewed {
+		t.Errorf("the former report has SHA-256 %s, %v", sum, err)
+	}
+}
+
 func TestRecordsInTheHandsOfARunThatLivesAreLeftToIt(t *testing.T) {
 	t.Parallel()
 	m := batchtest.NewMirror(t, healWorld())

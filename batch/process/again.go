@@ -13,8 +13,6 @@ import (
 	"noggin/batch/files"
 	"noggin/batch/forms"
 	"noggin/batch/gate"
-	"noggin/batch/search"
-	"noggin/batch/textreport"
 	"noggin/storage"
 )
 
@@ -104,114 +102,6 @@ func (w *work) fallBack(ctx context.Context, err error) (done bool) {
 		return false
 	}
 	return true
-}
-
-// writeReport writes the text report, after the report of a former version got a name of
-// its own.
-func (w *work) writeReport(ctx context.Context) error {
-	if err := w.keepUnknownReport(ctx); err != nil {
-		return err
-	}
-	if err := w.keepFormerReport(); err != nil {
-		return err
-	}
-	w.result.Document = search.Document(w.form, w.record, w.stored)
-	report, err := textreport.WriteFile(w.folder, w.form, w.record, w.stored)
-	if err == nil {
-		w.result.ReportPath, w.result.ReportSize, w.result.ReportHash = &report.Path, &report.Size, &report.SHA256
-	}
-	return err
-}
-
-// keepFormerReport copies the text report of a former version, so that the new one may
-// take its place. A copy that a killed run made is used.
-func (w *work) keepFormerReport() error {
-	m := w.stored.Marks
-	if m.ReportPath == nil || m.ReportSHA256 == nil || m.ReportSize == nil || m.ReportShows == m.Version {
-		return nil
-	}
-	former := storage.FormerFile{
-		RecordTip: w.claim.Tip, FirstVersion: m.ReportShows, LastVersion: m.ReportShows,
-		Size: *m.ReportSize, SHA256: *m.ReportSHA256,
-	}
-	if m.ReportStored { // it is only in an archive, under the name of the current one
-		former.Path = w.formerReport(1)
-		w.result.FormerReport = &former
-		return nil
-	}
-	var err error
-	if former.Path, err = w.copyReport(1, former.Size, former.SHA256); err != nil || former.Path == "" {
-		return err
-	}
-	w.result.FormerReport = &former
-	return w.folder.Touch()
-}
-
-// keepUnknownReport copies a text report that is neither the recorded one nor the one that
-// the record gets: with --adopt it may be of a version that a restored database does not
-// know. Of a record that has no recorded one, it must name the record.
-func (w *work) keepUnknownReport(ctx context.Context) error {
-	m, at := w.stored.Marks, textreport.Path(w.stored)
-	recorded := m.ReportPath != nil || w.onDisk != nil && w.onDisk.HasReport()
-	if !w.run.opts.Adopt || !recorded || m.ReportStored || w.result.ReportPath != nil {
-		return nil
-	}
-	report, _, err := w.run.output.Open(at)
-	if err != nil {
-		return files.OwnFault(err) // keepFormerReport tells any other fault
-	}
-	defer files.Release(report)
-	size, sum, err := w.run.output.Digest(ctx, at, report)
-	if err != nil {
-		return err
-	}
-	if sum == storage.ValueOf(m.ReportSHA256) {
-		return nil
-	}
-	if next, err := textreport.SHA256(w.form, w.record, w.stored); err != nil || sum == next {
-		return err
-	}
-	kept, err := w.copyReport(2, size, sum) // the first name is that of the recorded one
-	if err != nil || kept == "" {
-		return err
-	}
-	w.result.Found = append(w.result.Found, storage.FoundFile{
-		Path: kept, RecordTip: w.claim.Tip, Kind: "report", Version: m.ReportShows, LastVersion: m.ReportShows, Size: size, SHA256: sum,
-	})
-	return w.folder.Touch()
-}
-
-// formerReport is the nth path for a copy of the text report that is on disk.
-func (w *work) formerReport(n int) string {
-	at := textreport.Path(w.stored)
-	return path.Join(path.Dir(at), forms.FormerReportName(path.Base(at), w.stored.ReportShows, n))
-}
-
-// copyReport copies the text report that is on disk, of that size and SHA-256, to the first
-// path from the nth on that nothing else has, and returns the path. Other reports may be of
-// a database that was lost, or in an archive. A copy that a killed run made is used. A
-// report that cannot be kept is told, and has no path.
-func (w *work) copyReport(n int, size int64, sum string) (kept string, err error) {
-	for ; n < 100; n++ {
-		kept = w.formerReport(n)
-		err = w.run.output.Verify(kept, size, sum)
-		missing := errors.Is(err, files.ErrMissing)
-		if errors.Is(err, files.ErrDiffers) || missing && slices.Contains(w.stored.Taken, path.Base(kept)) {
-			continue
-		}
-		if missing {
-			err = w.folder.CopyExactly(textreport.Path(w.stored), size, sum, path.Base(kept))
-		}
-		if !errors.Is(err, files.ErrObstacle) {
-			break
-		}
-	}
-	if errors.Is(err, files.ErrMissing) || errors.Is(err, files.ErrDiffers) || errors.Is(err, files.ErrObstacle) {
-		w.run.log.Warn("the text report of the former version is not on disk as recorded; it cannot be kept", "tip", w.claim.Tip, "path", textreport.Path(w.stored),
-			"run_id", w.run.id, "error", err)
-		return "", nil
-	}
-	return kept, err
 }
 
 // compareOne compares the bytes of an attachment that is whole with those that the API

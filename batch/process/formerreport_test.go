@@ -3,8 +3,10 @@ package process_test
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"noggin/api/apitest"
 	"noggin/batch/batchtest"
@@ -31,4 +33,43 @@ func TestTheReportOfALaterVersionIsKeptWhenAFormerOneIsCurrentAgain(t *testing.T
 		}
 	}
 	t.Errorf("no file has the answers of version 2\n%s", m.Logged)
+}
+
+// A run is frozen while it downloads. Another one takes the record over and mirrors a later
+// version; then the first one goes on.
+func TestTheReportOfARunThatLostItsClaimDoesNotStay(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewComplete(t, batchtest.PhotoWorld(1, 1))
+	tip := m.Server.Record(0).Tip
+	m.Server.Edit(tip, apitest.Edit{Set: map[string]any{"jobNumber": "J-2"}, Add: []string{"attachments"}})
+	held := make(chan struct{})
+	m.Server.AddFault(apitest.Fault{Kind: "delay", On: apitest.OnMedia, Held: held, Until: 2}) // the frozen run's second request
+	m.Server.ResetStats()
+	frozen := make(chan process.Summary)
+	go func() {
+		s, err := m.Run(t.Context(), process.Options{Selector: m.Only(0)})
+		if err != nil {
+			t.Error(err)
+		}
+		frozen <- s
+	}()
+	for m.MediaRequests() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	m.Execute(`UPDATE noggin_schema.noggin_data SET claim_expires_at = now() - interval '1 second'`)
+	m.Server.Edit(tip, apitest.Edit{Set: map[string]any{"jobNumber": "J-3"}})
+	if s := m.MustRun(process.Options{Selector: m.Only(0)}); s.Changed != 1 || s.Complete != 1 {
+		t.Errorf("the new owner: %+v\n%s", s, m.Logged)
+	}
+	close(held)
+	if s := <-frozen; s.Lost != 1 {
+		t.Errorf("the frozen run: %+v\n%s", s, m.Logged)
+	}
+	at, recorded := m.Value(`SELECT report_path FROM noggin_schema.noggin_data`), m.Value(`SELECT report_hash_sha256 FROM noggin_schema.noggin_data`)
+	if sum, err := batchtest.HashFile(filepath.Join(m.Output, at)); err != nil || sum != recorded {
+		t.Errorf("the text report is not the recorded one: %v\n%s", err, m.Logged)
+	}
+	if state := m.Value(recordState); !strings.HasPrefix(state, "complete v3 ") {
+		t.Errorf("the record is %s", state)
+	}
 }

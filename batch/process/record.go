@@ -247,6 +247,11 @@ func (w *work) conclude(ctx context.Context, err error) {
 	switch {
 	case errors.Is(err, storage.ErrLost):
 		w.run.log.Warn("the claim was lost: another run or an operator has this record now", "tip", w.claim.Tip, "run_id", w.run.id)
+		if w.result.ReportPath != nil { // it may stand in the place of the new owner's
+			if err := w.run.db.MarkStale(context.WithoutCancel(ctx), w.claim.Tip); err != nil {
+				w.run.log.Warn("the text report may be of another version than the record; `noggin validate files` finds it", "tip", w.claim.Tip, "run_id", w.run.id, "error", err)
+			}
+		}
 		w.run.count(func(s *Summary) { s.Lost++ })
 		return
 	case err != nil:
