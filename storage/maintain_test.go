@@ -255,15 +255,35 @@ func TestAPauseHoldsUntilItsTimeOrResume(t *testing.T) {
 	if p, err := db.Pause(t.Context(), time.Hour, "longer"); err != nil || p.Until == nil || p.Reason != "longer" || !paused() {
 		t.Errorf("%+v, %v", p, err)
 	}
+	ended := func() *time.Time {
+		t.Helper()
+		s, err := db.Standing(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.PauseEnded
+	}
+	if at := ended(); at != nil {
+		t.Errorf("a pause that holds ended at %s", at)
+	}
 	foreign(t, db, `UPDATE noggin_schema.pause SET paused_until = now() - interval '1 second'`)
 	if paused() {
 		t.Error("its time is over")
+	}
+	if at := ended(); at == nil || time.Since(*at) > time.Minute {
+		t.Errorf("a pause whose time is over ended at %v", at)
 	}
 	if p, err := db.Resume(t.Context()); err != nil || p == nil || p.Reason != "longer" || paused() {
 		t.Errorf("%+v, %v", p, err)
 	}
 	if p, err := db.Resume(t.Context()); err != nil || p != nil {
 		t.Errorf("%+v, %v", p, err)
+	}
+	foreign(t, db, `INSERT INTO noggin_schema.runs (command, host, pid, started_at, finished_at, exit_code, summary) VALUES
+		('maintain resume', 'x', 1, now() - interval '1 hour', now() - interval '1 hour', 0, '{"was_paused": true}'),
+		('maintain resume', 'x', 1, now(), now(), 0, '{"was_paused": false}')`)
+	if at := ended(); at == nil || time.Since(*at).Round(time.Minute) != time.Hour {
+		t.Errorf("a pause that was resumed an hour ago ended at %v", at)
 	}
 }
 

@@ -18,6 +18,7 @@ type Standing struct {
 	Paused      bool       `db:"paused"`
 	PauseReason string     `db:"pause_reason"`
 	PausedUntil *time.Time `db:"pause_until"` // nil: until `noggin maintain resume`
+	PauseEnded  *time.Time `db:"pause_ended"` // when the last pause ended; nil: none did
 	Now         time.Time  `db:"now"`         // the server's clock
 	Due         bool       `db:"due"`         // at least one record can be claimed
 	HealNeeded  bool       `db:"heal_needed"` // a record refers to a changed name, or was not checked since an upgrade
@@ -36,6 +37,8 @@ func (db *DB) Standing(ctx context.Context) (Standing, error) {
 		SELECT (SELECT coalesce(max(version), 0) FROM noggin_schema.schema_version) AS version,
 		       (SELECT coalesce(max(oldest_program), 0) FROM noggin_schema.schema_version) AS oldest_program,
 		       `+known+` AS known, p.id IS NOT NULL AS paused, coalesce(p.reason, '') AS pause_reason, p.paused_until AS pause_until,
+		       greatest((SELECT e.paused_until FROM noggin_schema.pause e WHERE e.paused_until <= now()),
+		                (SELECT r.finished_at FROM noggin_schema.runs r WHERE r.command = 'maintain resume' AND r.summary ->> 'was_paused' = 'true' ORDER BY r.started_at DESC LIMIT 1)) AS pause_ended,
 		       now() AS now, `+circuitColumns+`,
 		       EXISTS (SELECT FROM noggin_schema.noggin_data d WHERE `+dueFresh+` AND `+unclaimed+`)
 		       OR EXISTS (SELECT FROM noggin_schema.noggin_data d WHERE `+dueRetry+` AND `+unclaimed+`)

@@ -181,12 +181,12 @@ func judgeActivity(v *Vitals) Flag {
 	last := v.lastActivity()
 	all, _, _ := v.Records()
 	switch {
-	case all == 0 || last == nil && (v.Queue.OldestAt == nil || v.Now.Sub(*v.Queue.OldestAt) < queuePatience): // the first run may be about to start
+	case all == 0 || v.Standing.Paused || last == nil && (v.Queue.OldestAt == nil || v.since(*v.Queue.OldestAt) < queuePatience): // the first run may be about to start
 		return Flag{}
 	case last == nil:
 		return red("no_activity", DueText(v.Queue.Due, v.Queue.DueAtLeast)+" due, and no run of `noggin process` ever succeeded",
 			"start it: `sudo systemctl enable --now noggin.target`, or `noggin process` by hand")
-	case v.Now.Sub(*last) > inactiveAfter:
+	case v.since(*last) > inactiveAfter:
 		return red("no_activity", "no activity in 24 hours; the last was on "+last.In(v.Now.Location()).Format(minuteLayout),
 			"`systemctl status noggin-process.service`, `systemctl list-timers 'noggin-*'`; `sudo systemctl start noggin.target` starts the timers")
 	}
@@ -269,7 +269,7 @@ func judgeQueue(v *Vitals) Flag {
 	switch {
 	case v.Standing.Paused: // judgePause tells of it
 		return Flag{}
-	case v.Queue.Due > 0 && v.Queue.OldestAt != nil && v.Now.Sub(*v.Queue.OldestAt) > queuePatience && (v.DueHourAgo == nil || v.Queue.Due >= *v.DueHourAgo):
+	case v.Queue.Due > 0 && v.Queue.OldestAt != nil && v.since(*v.Queue.OldestAt) > queuePatience && (v.DueHourAgo == nil || v.Queue.Due >= *v.DueHourAgo):
 		what := DueText(v.Queue.Due, v.Queue.DueAtLeast) + " due, the oldest for " + duration(v.Now.Sub(*v.Queue.OldestAt))
 		if v.Queue.DueAtLeast {
 			what += "; too many to tell whether the number falls"

@@ -75,6 +75,21 @@ func TestRedFlagsAreRaisedAtTheManualsLimits(t *testing.T) {
 			v.Runs[0].StartedAt = v.Runs[0].SeenAt
 		}, nil},
 		{"nothing for a day", func(v *Vitals) { v.Done = processed(ago(25 * time.Hour)) }, []string{"red/no_activity"}},
+		{"paused for two days", func(v *Vitals) {
+			pause(v, "moving the disks")
+			v.Done, v.Activity = processed(ago(49*time.Hour)), ago(49*time.Hour)
+		}, []string{"yellow/paused"}},
+		{"resumed a minute ago", func(v *Vitals) {
+			v.Standing.PauseEnded, v.Done, v.Activity = ago(time.Minute), processed(ago(49*time.Hour)), nil
+			v.Queue.Due, v.Queue.OldestAt, v.DueHourAgo = 300, ago(48*time.Hour), n(300)
+		}, nil},
+		{"resumed, and nothing for a day", func(v *Vitals) {
+			v.Standing.PauseEnded, v.Done = ago(25*time.Hour), processed(ago(49*time.Hour))
+		}, []string{"red/no_activity"}},
+		{"resumed, and the queue stands", func(v *Vitals) {
+			v.Standing.PauseEnded, v.Queue.Due, v.Queue.OldestAt, v.DueHourAgo = ago(61*time.Minute), 300, ago(48*time.Hour), n(300)
+		}, []string{"red/queue_standing"}},
+		{"a pause of before", func(v *Vitals) { v.Standing.PauseEnded, v.Done = ago(49*time.Hour), processed(ago(25*time.Hour)) }, []string{"red/no_activity"}},
 		{"never ran", func(v *Vitals) {
 			v.Done, v.Activity, v.Queue.Due, v.Queue.OldestAt, v.DueHourAgo = nil, nil, 9, ago(2*time.Hour), n(10)
 		}, []string{"red/no_activity"}},

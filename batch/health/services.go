@@ -142,7 +142,7 @@ func judgeSilence(v *Vitals) Flag {
 	}
 	interval := time.Duration(rhythm.Seconds * float64(time.Second))
 	silent := v.Now.Sub(*rhythm.LastSign)
-	if silent <= max(missedIntervals*interval, leastSilence) {
+	if v.since(*rhythm.LastSign) <= max(missedIntervals*interval, leastSilence) {
 		return Flag{}
 	}
 	return red("process_silent", "no run of `noggin process` for "+duration(silent)+"; it used to run every "+duration(interval),

@@ -73,6 +73,10 @@ func TestAStoppedServiceIsRed(t *testing.T) {
 		{"process is silent for three intervals", func(v *Vitals) { v.Rhythm = every5m(15 * time.Minute) }, ""},
 		{"process is silent for longer", func(v *Vitals) { v.Rhythm = every5m(16 * time.Minute) }, "process_silent"},
 		{"a pause", func(v *Vitals) { v.Rhythm, v.Standing.Paused = every5m(16*time.Minute), true }, ""},
+		{"resumed a minute ago", func(v *Vitals) { v.Rhythm, v.Standing.PauseEnded = every5m(48*time.Hour), new(now.Add(-time.Minute)) }, ""},
+		{"resumed, and silent since", func(v *Vitals) {
+			v.Rhythm, v.Standing.PauseEnded = every5m(48*time.Hour), new(now.Add(-16*time.Minute))
+		}, "process_silent"},
 		{"the circuit is open", func(v *Vitals) { v.Rhythm, v.Standing.State = every5m(16*time.Minute), storage.CircuitOpen }, "circuit_open"},
 		{"runs by hand", func(v *Vitals) { v.Rhythm = every5m(time.Hour); v.Rhythm.Runs = 3 }, ""},
 	} {

@@ -125,6 +125,15 @@ func (v *Vitals) compare(samples []storage.Sample) {
 	}
 }
 
+// since is how long ago at was, without a pause that ended after it: nothing could happen
+// then.
+func (v *Vitals) since(at time.Time) time.Duration {
+	if end := v.Standing.PauseEnded; end != nil && end.After(at) {
+		at = *end
+	}
+	return v.Now.Sub(at)
+}
+
 // Records counts all records, the permanently failed ones, and all that failed.
 func (v *Vitals) Records() (all, permanentlyFailed, failed int64) {
 	for _, t := range v.Totals {
