@@ -94,11 +94,49 @@ func TestATargetThatIsFullEndsTheRunAndCountsAgainstNoFile(t *testing.T) {
 	w := newWorld(t, 2)
 	r := w.runner()
 	r.to = full{r.to}
-	if err := r.copyDue(t.Context(), time.Time{}); !errors.Is(err, place.ErrAway) || r.summary.Count != 0 {
+	if err := r.copyDue(t.Context()); !errors.Is(err, place.ErrAway) || r.summary.Count != 0 {
 		t.Errorf("%+v, %v", r.summary, err)
 	}
 	if n := w.Value(`SELECT count(*) FROM noggin_schema.copies_due WHERE failures = 0 AND due_at <= now()`); n != "6" {
 		t.Errorf("%s files are due, want 6", n)
+	}
+}
+
+// stuck is a target to which nothing arrives.
+type stuck struct{ target }
+
+func (stuck) Put(ctx context.Context, _ place.Object, _ place.PutOptions, _ io.Reader) (place.Stored, error) {
+	<-ctx.Done()
+	return place.Stored{}, fmt.Errorf("%w: %w", place.ErrAway, ctx.Err())
+}
+
+func TestAFileThatDoesNotArriveInTimeIsToldAndTheOthersStayDue(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	r := w.runner()
+	w.Execute(`UPDATE noggin_schema.attachments SET file_path = file_path`)
+	good := r.to
+	copyNext := func(limit int) {
+		t.Helper()
+		due, err := w.DB.ClaimCopies(t.Context(), r.id, limit, lease)
+		if err != nil || len(due) != limit {
+			t.Fatal(due, err)
+		}
+		recorded, err := r.copyBatch(t.Context(), due, func() error { return nil })
+		batchtest.Must(t, err, recorded())
+	}
+	const state = `SELECT count(*) || ' due, ' || coalesce(sum(failures), 0) || ' failed, ' || count(*) FILTER (WHERE problem LIKE '%--max-time%') || ' told, ' ||
+		count(*) FILTER (WHERE due_at <= now()) || ' at once' FROM noggin_schema.copies_due`
+	r.to, r.until, r.end = stuck{good}, time.Now().Add(time.Hour), time.Now().Add(50*time.Millisecond)
+	copyNext(1)
+	if got := w.Value(state); got != "2 due, 1 failed, 1 told, 1 at once" || r.summary.Count != 1 {
+		t.Errorf("after a file that did not arrive: %s, %+v", got, r.summary)
+	}
+	// Its turn comes after the time is over.
+	r.to, r.until, r.end = good, time.Now().Add(-time.Second), time.Now().Add(time.Hour)
+	copyNext(1)
+	if got := w.Value(state); got != "2 due, 1 failed, 1 told, 1 at once" || r.summary.Copied != 0 {
+		t.Errorf("after the time was over: %s, %+v", got, r.summary)
 	}
 }
 

@@ -48,11 +48,13 @@ type runner struct {
 	to      target
 	output  *files.Output
 	shelf   *shelf.Shelf
+	until   time.Time // no file begins after it; zero: no limit
+	end     time.Time // no file is under way after it; zero: no limit
 	summary RunSummary
 }
 
-// Run copies what is due until nothing is, or until maxTime is over; 0: no limit. It
-// registers the target at its first run. Errors: [place.ErrAway], [place.ErrNoLock].
+// Run copies what is due until nothing is, or until maxTime is over; 0: no limit. What began
+// before has as much time again to arrive. It registers the target at its first run. Errors: [place.ErrAway], [place.ErrNoLock].
 func (c *Copier) Run(ctx context.Context, run int64, maxTime time.Duration) (RunSummary, error) {
 	r := &runner{Copier: c, summary: RunSummary{RunID: run, Target: c.Config.url(), Problems: Problems{First: []Problem{}}}}
 	if err := r.open(ctx); err != nil {
@@ -69,14 +71,14 @@ func (c *Copier) Run(ctx context.Context, run int64, maxTime time.Duration) (Run
 	if err := r.to.Sweep(time.Now()); err != nil {
 		return r.summary, err
 	}
-	var until time.Time
 	if maxTime > 0 {
-		until = time.Now().Add(maxTime)
+		r.until = time.Now().Add(maxTime)
+		r.end = r.until.Add(maxTime)
 	}
 	if err := r.copyLog(ctx); err != nil {
 		return r.summary, err
 	}
-	if err := r.copyDue(ctx, until); err != nil {
+	if err := r.copyDue(ctx); err != nil {
 		return r.summary, err
 	}
 	return r.summary, r.removeObsolete(ctx)
@@ -125,9 +127,10 @@ func (r *runner) open(ctx context.Context) (err error) {
 	return nil
 }
 
-// copyDue copies until nothing is due and the walk is at its end. While a batch is copied,
+// copyDue copies until nothing is due and the walk is at its end, or begins with nothing more
+// after r.until. While a batch is copied,
 // the one before is flushed and recorded.
-func (r *runner) copyDue(ctx context.Context, until time.Time) (err error) {
+func (r *runner) copyDue(ctx context.Context) (err error) {
 	recorded := func() error { return nil } // waits for the batch before
 	defer func() {
 		if failed := recorded(); err == nil {
@@ -139,7 +142,7 @@ func (r *runner) copyDue(ctx context.Context, until time.Time) (err error) {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if !until.IsZero() && time.Now().After(until) {
+		if r.over() {
 			r.summary.More = true
 			return nil
 		}
@@ -174,6 +177,12 @@ func (r *runner) copyDue(ctx context.Context, until time.Time) (err error) {
 	}
 }
 
+// over tells whether nothing more may begin.
+func (r *runner) over() bool { return !r.until.IsZero() && time.Now().After(r.until) }
+
+// errTooSlow says that a file did not arrive in time.
+var errTooSlow = errors.New("it did not arrive within the time that --max-time gives: `noggin copy run` without it has no limit")
+
 // result is what became of a due file.
 type result struct {
 	due    storage.DueCopy
@@ -181,6 +190,7 @@ type result struct {
 	gone   bool
 	failed string // why the file could not be copied
 	later  bool   // it is not written to its end yet
+	unsent bool   // the time was over before its turn
 	err    error  // ends the run
 }
 
@@ -195,6 +205,12 @@ func (r *runner) copyBatch(ctx context.Context, due []storage.DueCopy, before fu
 	}
 	working, cancel := context.WithCancel(ctx)
 	defer cancel()
+	sending := working
+	if !r.end.IsZero() {
+		var stop context.CancelFunc
+		sending, stop = context.WithDeadlineCause(working, r.end, errTooSlow)
+		defer stop()
+	}
 	results := make([]result, len(due))
 	for i := range due {
 		results[i].due = due[i]
@@ -206,7 +222,13 @@ func (r *runner) copyBatch(ctx context.Context, due []storage.DueCopy, before fu
 			one.err = context.Cause(working)
 			return
 		}
-		r.copyOne(working, one, known)
+		if one.unsent = r.over(); one.unsent {
+			return
+		}
+		r.copyOne(sending, one, known)
+		if one.err != nil && working.Err() == nil && errors.Is(context.Cause(sending), errTooSlow) {
+			one.err, one.copied, one.failed = nil, nil, errTooSlow.Error()
+		}
 		if one.err != nil {
 			cancel()
 			return
@@ -246,6 +268,8 @@ func (r *runner) record(ctx context.Context, results []result) error {
 			if ended == nil || errors.Is(ended, context.Canceled) {
 				ended = one.err
 			}
+		case one.unsent:
+			back = append(back, one.due.CopyKey)
 		case one.later: // its lease ends soon
 		case one.gone:
 			gone = append(gone, one.due)

@@ -23,7 +23,7 @@ A file is hashed while it is read, and counts as copied only if it has the SHA-2
 that the database has: a damaged original never becomes a copy. Any number of hosts
 may copy at the same time. A run that is killed loses nothing.`,
 		Flags: []cli.Flag{
-			cmdline.DurationFlag("max-time", "begin with nothing more after `DURATION`, such as 50m", 1),
+			cmdline.DurationFlag("max-time", "begin with nothing more after `DURATION`, such as 50m; what is under way has as long again", 1),
 			cmdline.FormatFlag(show.Text, show.JSON),
 		},
 		Action: func(c *cli.Context) error {
