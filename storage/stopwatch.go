@@ -68,3 +68,9 @@ func (w *Stopwatch) Stop() {
 	w.timer.Stop()
 	w.timer = nil
 }
+
+// Since returns how long ago t was. Unlike [time.Since], it counts the time for which the
+// host was suspended, when the monotonic clock stands still: leases end all the same.
+func Since(t time.Time) time.Duration {
+	return max(time.Since(t), time.Since(t.Round(0)))
+}

@@ -195,7 +195,7 @@ func (w *healing) batch(ctx context.Context, deadline time.Time, batch storage.S
 	writing, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	healed, err := w.renew(writing, batch)
-	cutShort := writing.Err() != nil
+	cutShort := over(writing)
 	done, saveErr := w.DB.SaveHealed(context.WithoutCancel(ctx), w.Run, batch.Names, healed)
 	p := pass{healed: done}
 	w.mu.Lock()
@@ -259,6 +259,9 @@ func (w *healing) readAnswers(ctx context.Context, names storage.Names, healed [
 	for range min(w.Concurrency, len(group)) {
 		workers.Go(func() {
 			for i := range next {
+				if over(ctx) {
+					continue
+				}
 				if err := w.readAnswer(&healed[i], payloads[healed[i].Record.Tip], names); err != nil {
 					w.fail(healed[i].Record, err)
 				}
@@ -266,14 +269,18 @@ func (w *healing) readAnswers(ctx context.Context, names storage.Names, healed [
 		})
 	}
 	for _, i := range group {
-		if ctx.Err() != nil {
-			break
-		}
 		next <- i
 	}
 	close(next)
 	workers.Wait()
 	return nil
+}
+
+// over tells whether a batch may write no more: its context has ended, or would have if the
+// host had not been suspended, when no timer runs.
+func over(ctx context.Context) bool {
+	end, limited := ctx.Deadline()
+	return ctx.Err() != nil || limited && storage.Since(end) >= 0
 }
 
 // readAnswer makes the words of a record, and writes its report if it has one and the

@@ -2,6 +2,7 @@ package names_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"noggin/batch/names"
 	"noggin/batch/process"
 	"noggin/storage"
+	"noggin/storage/storagetest"
 )
 
 // importWorld imports the names of every entity of the simulated world.
@@ -279,6 +281,26 @@ func TestAReportThatADeadHealerRenewedIsKeptWhenItsRecordChanges(t *testing.T) {
 	if sum, err := batchtest.HashFile(filepath.Join(m.Output, strings.ReplaceAll(former[3], "*", " "))); err != nil || sum != renewed {
 		t.Errorf("the former report has SHA-256 %s, %v", sum, err)
 	}
+}
+
+// Its lease has ended, and another run may have written newer reports.
+func TestAHealerWhoseHostWasSuspendedWritesNoReport(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewMirror(t, healWorld())
+	m.ImportAll()
+	m.MustRun(process.Options{UntilEmpty: true})
+	importWorld(m)
+	before := reportsOf(m)
+	batch, err := m.DB.ClaimStale(t.Context(), 5, "", 9, time.Minute)
+	if err != nil || len(batch.Records) != 9 {
+		t.Fatalf("claimed %d, %v", len(batch.Records), err)
+	}
+	ctx, cancel := context.WithDeadline(t.Context(), storagetest.BeforeSuspension(time.Hour).Add(time.Minute))
+	defer cancel()
+	if err := healerOf(m).Renew(ctx, batch); err != nil {
+		t.Fatal(err)
+	}
+	sameReports(t, reportsOf(m), before)
 }
 
 func TestRecordsInTheHandsOfARunThatLivesAreLeftToIt(t *testing.T) {

@@ -77,7 +77,7 @@ func (r *run) makeSure(ctx context.Context) (context.Context, error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if h.requests.Err() != nil && time.Since(h.renewed) >= r.processor.Processing.ClaimLease+r.db.RetryFor() {
+	if h.requests.Err() != nil && storage.Since(h.renewed) >= r.processor.Processing.ClaimLease+r.db.RetryFor() {
 		return nil, fmt.Errorf("renew the claim: %w: %w", storage.ErrUnavailable, storage.ErrBusy)
 	}
 	return h.requests, nil
@@ -96,7 +96,7 @@ func (r *run) endLapsed() (lapsed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, h := range r.hands {
-		if time.Since(h.renewed) >= lease-lease/5 {
+		if storage.Since(h.renewed) >= lease-lease/5 {
 			h.lapse()
 			lapsed = true
 		}

@@ -120,3 +120,13 @@ func TestProxyHoldsAStatementBackUntilResumed(t *testing.T) {
 		t.Errorf("the statement after resuming: %v", err)
 	}
 }
+
+func TestOnlyTheWallClockGoesOnWhileAHostIsSuspended(t *testing.T) {
+	before := BeforeSuspension(time.Hour)
+	if mono := time.Since(before); mono < 0 || mono > time.Minute {
+		t.Errorf("the monotonic clock went on for %s", mono)
+	}
+	if wall := time.Since(before.Round(0)); wall < time.Hour || wall > time.Hour+time.Minute {
+		t.Errorf("the wall clock went on for %s", wall)
+	}
+}
