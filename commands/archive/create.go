@@ -124,11 +124,11 @@ func adoptUnknown(tips []string) []string {
 	if len(tips) == 0 {
 		return nil
 	}
-	var named strings.Builder
+	var named []string
 	for _, tip := range tips[:min(len(tips), 10)] {
-		named.WriteString(" --tip " + files.ShellQuoted(tip))
+		named = append(named, files.ShellQuoted(tip))
 	}
-	return []string{"`noggin process --adopt" + named.String() + "` records unknown files that a killed run left; move other ones elsewhere"}
+	return []string{"`noggin process --adopt --tip " + strings.Join(named, " --tip ") + "` records unknown files that a killed run left; move other ones elsewhere"}
 }
 
 // sameVolume warns where archives relieve nothing.
