@@ -62,6 +62,32 @@ func (db *DB) UncopiedRecords(ctx context.Context, files []File, place CopyPlace
 	return tips, err
 }
 
+// KeysOfCopies returns those of the keys that have a row in the target, also an obsolete
+// one.
+func (db *DB) KeysOfCopies(ctx context.Context, target int64, keys []CopyKey) (copied []CopyKey, err error) {
+	doc, err := json.Marshal(append([]CopyKey{}, keys...))
+	if err != nil {
+		return nil, err
+	}
+	err = db.tx(ctx, "look for rows of copies", func(tx *sqlx.Tx) error {
+		copied = nil
+		if err := planForLookups(ctx, tx); err != nil {
+			return err
+		}
+		return tx.SelectContext(ctx, &copied, db.sql(`
+			SELECT c.path, c.hash_sha256 FROM jsonb_to_recordset($2::jsonb) AS v (path text, sha256 text)
+			JOIN noggin_schema.copies c ON c.target_id = $1 AND c.path = v.path AND c.hash_sha256 = v.sha256`), target, string(doc))
+	})
+	return copied, err
+}
+
+// TipsOfFolders returns the tips of the records whose folders these are.
+func (db *DB) TipsOfFolders(ctx context.Context, folders []string) (tips []string, err error) {
+	err = db.selectAll(ctx, "look for the records of folders", &tips, `
+		SELECT tip FROM noggin_schema.noggin_data WHERE folder = ANY($1::text[])`, pq.Array(folders))
+	return tips, err
+}
+
 // CheckedCopy is a copy that a verification looked at.
 type CheckedCopy struct {
 	CopyKey

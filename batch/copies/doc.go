@@ -26,5 +26,6 @@
 //   - Any number of hosts share the work by leases. A file that two hosts copy is copied once.
 //   - A run that is killed leaves due rows, which are due again when their lease ends.
 //   - A target that is away ends the run and counts against no file.
-//   - Restoring replaces nothing, and writes only content with the recorded SHA-256.
+//   - Restoring replaces nothing, and writes only content with the recorded SHA-256. Only on
+//     demand it believes the SHA-256 in a key of which the database knows nothing.
 package copies

@@ -21,6 +21,8 @@ type RestoreOptions struct {
 	// LostArchives are the names of archives that are lost though their folder may only be
 	// not mounted, or another host has seen them; [AllArchives]: of all such.
 	LostArchives []string
+	// AddUnknown also restores files of which the database has no row.
+	AddUnknown bool
 }
 
 // RestoreSummary is what `copy restore` did.
@@ -31,6 +33,7 @@ type RestoreSummary struct {
 	Records      int64    `json:"records"` // looked at
 	Files        int64    `json:"files"`   // restored
 	Bytes        int64    `json:"bytes"`
+	Unknown      int64    `json:"unknown"` // there now, and without a row in the database
 	AlreadyThere int64    `json:"already_there"`
 	InArchives   int64    `json:"in_archives"` // left there: their archive is whole
 	Unseen       []Unseen `json:"unseen"`      // what was left in archives that are not seen here
@@ -122,6 +125,9 @@ func (r *restorer) restore(ctx context.Context) error {
 	after := ""
 	for {
 		tips, err := r.DB.SelectedTips(ctx, r.opts.Selector, after, restorePage)
+		if err == nil && len(tips) == 0 && r.opts.AddUnknown {
+			return r.addUnknown(ctx)
+		}
 		if err != nil || len(tips) == 0 {
 			return err
 		}

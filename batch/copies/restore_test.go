@@ -13,8 +13,11 @@ import (
 	"testing"
 	"time"
 
+	"noggin/api/apitest"
 	"noggin/batch/archive"
 	"noggin/batch/batchtest"
+	"noggin/batch/files"
+	"noggin/batch/process"
 	"noggin/storage"
 )
 
@@ -136,6 +139,54 @@ func TestACopyThatARestoreMissesIsKnownToBeMissing(t *testing.T) {
 	}
 	if lost, err := archiver.Lose(t.Context(), name, "no disk"); err != nil || lost.Files != 3 {
 		t.Errorf("without any: %+v, %v", lost, err)
+	}
+}
+
+// What was copied after the backup of the database is in the target only.
+func TestFilesThatTheDatabaseDoesNotKnowComeBackOnDemand(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2)
+	w.run()
+	photo := w.Server.Record(0).Attachments[0].Tip
+	w.Server.Edit(w.Server.Record(0).Tip, apitest.Edit{Remove: []string{photo}, Add: []string{"attachments"}})
+	if s := w.MustRun(process.Options{Refresh: true, UntilEmpty: true}); s.Changed != 1 {
+		t.Fatalf("%+v", s)
+	}
+	w.run()
+	before := tree(t, w.Output)
+	former := w.Value(`SELECT string_agg(path || hash_sha256, ' ' ORDER BY path) FROM noggin_schema.former_files`)
+	if len(before) < 8 || former == "" {
+		t.Fatalf("%v, former: %s", before, former)
+	}
+	// The restored database knows neither the former files nor a record that came later.
+	w.Execute(`DELETE FROM noggin_schema.copies WHERE record_tip IN (SELECT record_tip FROM noggin_schema.former_files)
+		AND (path, hash_sha256) IN (SELECT path, hash_sha256 FROM noggin_schema.former_files)`)
+	w.Execute(`DELETE FROM noggin_schema.former_files`)
+	later := "2025/03/2025-03-09 LCD-000099/LCD-000099_20250309_photo_001.jpg"
+	sum := sha256.Sum256([]byte("later"))
+	before[later] = hex.EncodeToString(sum[:])
+	copied := filepath.Join(w.target, "files", later+"."+before[later])
+	batchtest.Must(t, os.MkdirAll(filepath.Dir(copied), 0o755), os.WriteFile(copied, []byte("later"), 0o644))
+	entries, err := os.ReadDir(w.Output)
+	batchtest.Must(t, err)
+	for _, entry := range entries {
+		if entry.Name() != files.MarkerName {
+			batchtest.Must(t, os.RemoveAll(filepath.Join(w.Output, entry.Name())))
+		}
+	}
+	if r, err := w.copier.Restore(t.Context(), RestoreOptions{}); err != nil || r.Files != 6 || r.Unknown != 0 {
+		t.Errorf("the known ones: %+v, %v", r, err)
+	}
+	r, err := w.copier.Restore(t.Context(), RestoreOptions{AddUnknown: true})
+	if err != nil || r.Count != 0 || r.Unknown != int64(len(before)-6) || r.AlreadyThere != 6 {
+		t.Errorf("the unknown ones: %+v, %v", r, err)
+	}
+	if after := tree(t, w.Output); !reflect.DeepEqual(after, before) {
+		t.Errorf("restored are\n%v, want\n%v", after, before)
+	}
+	w.MustRun(process.Options{Adopt: true, Refresh: true, UntilEmpty: true})
+	if again := w.Value(`SELECT string_agg(path || hash_sha256, ' ' ORDER BY path) FROM noggin_schema.former_files`); again != former {
+		t.Errorf("former files are %s, want %s", again, former)
 	}
 }
 

@@ -29,12 +29,14 @@ func restoreCommand(open *session.Opener) *cli.Command {
 is whole stay in it; where it is missing, or was found damaged, they come back too, and
 the database is told so. They also stay in an archive that only another host sees, or
 whose folder is not mounted here; with --lost-archive they come back all the same. Every file is compared with the hash in the database, and
-nothing is overwritten. --backup fetches a backup of the database; the newest is one
+nothing is overwritten. With --add-unknown files come back too that were copied after the
+backup from which the database was restored, and that it does not know. --backup fetches a backup of the database; the newest is one
 whose time is not ahead. --checkpoints fetches the leaves and checkpoints of
 ` + "`noggin seal`" + `. Both need no database.`,
 		Flags: append(session.SelectorFlags(selectorFlags...),
 			&cli.StringFlag{Name: "to", Usage: "restore below the folder `DIR`, also what is in archives", TakesFile: true},
 			&cli.StringSliceFlag{Name: "lost-archive", Usage: "the archive `NAME`, which is not seen here, is lost (repeatable; all: all such)"},
+			&cli.BoolFlag{Name: "add-unknown", Usage: "also bring files that the database does not know; only where nobody else can write into the target"},
 			&cli.StringFlag{Name: "backup", Usage: "fetch the database backup `NAME`, or the newest, into --to or [paths] backups"},
 			&cli.BoolFlag{Name: "checkpoints", Usage: "fetch all leaves and checkpoints into --to or [paths] checkpoints"},
 			session.WaitFlag(),
@@ -58,12 +60,15 @@ func restoreFiles(open *session.Opener, c *cli.Context) error {
 		return err
 	}
 	defer s.Close()
-	opts := copies.RestoreOptions{To: c.String("to"), LostArchives: c.StringSlice("lost-archive")}
+	opts := copies.RestoreOptions{To: c.String("to"), LostArchives: c.StringSlice("lost-archive"), AddUnknown: c.Bool("add-unknown")}
 	if opts.To != "" && len(opts.LostArchives) > 0 {
 		return cmdline.Usagef("--lost-archive cannot be combined with --to, which also brings what is in archives")
 	}
 	if opts.Selector, err = s.Selector(c); err != nil {
 		return err
+	}
+	if i := slices.IndexFunc(selectorFlags, c.IsSet); opts.AddUnknown && i >= 0 {
+		return cmdline.Usagef("--add-unknown cannot be combined with --%s: what the database does not know belongs to no record", selectorFlags[i])
 	}
 	copier, bar, err := newCopier(s, c)
 	if err != nil {
@@ -125,6 +130,9 @@ func printRestored(s copies.RestoreSummary, out show.Output) error {
 	if s.InArchives > 0 {
 		fmt.Fprintf(&b, "archives  %s left in archives\n", health.Plural(int(s.InArchives), "file"))
 	}
+	if s.Unknown > 0 {
+		fmt.Fprintf(&b, "unknown   %s that the database does not know: `noggin process --adopt --refresh` adopts those of records\n", health.Plural(int(s.Unknown), "file"))
+	}
 	for _, u := range s.Unseen {
 		fmt.Fprintf(&b, "archives  %s left in %s: %s\n", health.Plural(u.Files, "file"), u.Name, show.Printable(u.Why))
 	}
@@ -139,7 +147,7 @@ func restoreState(open *session.Opener, c *cli.Context) error {
 	if c.Bool("checkpoints") {
 		flag = "checkpoints"
 	}
-	others := append([]string{"backup", "lost-archive"}, selectorFlags...)
+	others := append([]string{"backup", "lost-archive", "add-unknown"}, selectorFlags...)
 	if i := slices.IndexFunc(others, func(other string) bool { return other != flag && c.IsSet(other) }); i >= 0 {
 		return cmdline.Usagef("--%s cannot be combined with --%s", flag, others[i])
 	}

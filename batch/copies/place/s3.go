@@ -306,7 +306,10 @@ func (s *S3) Remove(ctx context.Context, o Object, version string) error {
 
 // List calls each with every object below the folder.
 func (s *S3) List(ctx context.Context, folder string, each func(Found) error) error {
-	ctx, cancel := context.WithCancel(context.WithValue(ctx, pagesLeft{}, new(mostPages)))
+	if ctx.Value(pagesLeft{}) == nil {
+		ctx = context.WithValue(ctx, pagesLeft{}, new(mostPages))
+	}
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	for info := range s.core.Client.ListObjects(ctx, s.bucket, minio.ListObjectsOptions{Prefix: s.prefix + folder + "/", Recursive: true}) {
 		if info.Err != nil {

@@ -131,7 +131,12 @@ type pagesLeft struct{}
 // mostPages of a thousand keys are more than all backups that there ever were.
 const mostPages = 1000
 
-var errEndless = fmt.Errorf("%w: the listing does not end after %d pages", ErrAway, mostPages)
+// WithLongListing lets one listing be as long as that of all files of a large mirror.
+func WithLongListing(ctx context.Context) context.Context {
+	return context.WithValue(ctx, pagesLeft{}, new(100*mostPages))
+}
+
+var errEndless = fmt.Errorf("%w: the listing does not end", ErrAway)
 
 func (b bounded) RoundTrip(request *http.Request) (*http.Response, error) {
 	if left, is := request.Context().Value(pagesLeft{}).(*int); is {
