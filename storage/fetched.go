@@ -97,11 +97,19 @@ func (db *DB) NeverImported(ctx context.Context) (exports []FetchedExport, err e
 }
 
 // ImportedOnServer returns the next exports of the source, in the order of their ids,
-// that are imported and may still be on its server.
+// that are imported and may still be on its server. Where backups are made, they are in
+// one, and in one that has a copy where there is a second place: a lost disk takes nothing
+// that the server has no more. After eight days an export waits no longer.
 func (db *DB) ImportedOnServer(ctx context.Context, source string, after int64, limit int) (files []RemoteFile, err error) {
 	err = db.selectAll(ctx, "list imported exports", &files, `
 		SELECT id, path, size_bytes, modified_at FROM noggin_schema.fetched_exports
 		WHERE source = $1 AND id > $2 AND imported_at IS NOT NULL AND deleted_at IS NULL AND fetched_at IS NOT NULL
+		  AND (imported_at < now() - interval '8 days'
+			OR NOT EXISTS (SELECT FROM noggin_schema.backups b WHERE b.taken_at > now() - interval '8 days')
+			OR EXISTS (SELECT FROM noggin_schema.backups b WHERE b.taken_at BETWEEN imported_at AND now() AND b.removed_at IS NULL
+			   AND (NOT EXISTS (SELECT FROM noggin_schema.copy_targets) OR EXISTS (SELECT FROM noggin_schema.copy_targets t
+				JOIN noggin_schema.copies c ON c.target_id = t.id AND c.path = b.path AND c.hash_sha256 = b.hash_sha256
+				WHERE c.obsolete_at IS NULL AND c.problem IS NULL))))
 		ORDER BY id LIMIT $3`, source, after, limit)
 	return files, err
 }

@@ -17,8 +17,8 @@
 //   - A file appears in the input folder whole, under a name of its own, and on the
 //     disk. It replaces nothing and has the time of modification of the server.
 //   - A killed run loses nothing: what it had not finished is fetched again.
-//   - A file is deleted on its server only after all its rows are in the database, and
-//     only if it is still the one that was fetched.
+//   - A file is deleted on its server only after all its rows are in the database and,
+//     where backups are made, in a backup, and only if it is still the one that was fetched.
 //   - A file that was fetched and that nobody imported is told of, as it may be lost.
 //   - Nothing that a server says leads out of the folder on either side. Symbolic links
 //     are not followed.

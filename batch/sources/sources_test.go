@@ -590,6 +590,50 @@ func TestAFolderOf100000FilesIsListedInLittleMemory(t *testing.T) {
 	}
 }
 
+// A lost disk takes the database and the processed files: what is in no backup stays on
+// the server.
+func TestADeletionWaitsForABackup(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.source.After = afterDelete
+	s.server.Put("a.csv", "tip\na\n")
+	r := s.fetched(1)
+	clean := func(what string, want ...string) {
+		t.Helper()
+		if err := s.Clean(t.Context(), s.source, &r); err != nil || r.Err() != nil {
+			t.Error(what, err, r.Err())
+		}
+		s.wantServer(want...)
+	}
+	execute := func(statement string) {
+		t.Helper()
+		if _, err := s.sql.Exec(statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	backup := func(name string, age time.Duration) {
+		t.Helper()
+		if err := s.DB.RecordBackup(t.Context(), strings.Repeat(name, 64), "/backups/"+name, 1, time.Now().Add(-age)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	backup("a", 2*time.Hour)
+	execute(`UPDATE noggin_schema.fetched_exports SET imported_at = now() - interval '1 hour'`)
+	clean("the backup is older than the import", "a.csv")
+	execute(`INSERT INTO noggin_schema.copy_targets (url, endpoint) VALUES ('/second', '')`)
+	backup("b", time.Minute)
+	clean("the backup has no copy", "a.csv")
+	execute(`INSERT INTO noggin_schema.copies (target_id, path, hash_sha256, size_bytes, kind, record_tip, version_id)
+		SELECT t.id, b.path, b.hash_sha256, 1, 'backup', '', '' FROM noggin_schema.copy_targets t, noggin_schema.backups b WHERE b.path = '/backups/b'`)
+	clean("the backup has a copy")
+	s.server.Put("c.csv", "tip\nc\n")
+	r = s.fetched(1)
+	execute(`UPDATE noggin_schema.fetched_exports SET imported_at = now() WHERE imported_at IS NULL`)
+	clean("imported after the backup", "c.csv")
+	execute(`UPDATE noggin_schema.backups SET taken_at = taken_at - interval '9 days'`)
+	clean("no backup is made any more")
+}
+
 func TestAnExportThatNobodyImportedIsTold(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
