@@ -114,7 +114,7 @@ func (w *work) note(a *storage.Attachment, d *storage.Download, err error) {
 			kind = apiErr.Kind
 		}
 		if w.attachmentFailed(err); kind == api.KindBadReference {
-			w.badReferences = append(w.badReferences, badReference{a.Tip, err})
+			w.badReferences, w.firstBad = append(w.badReferences, a.Tip), cmp.Or(w.firstBad, err)
 		} else {
 			w.fail(a.Tip, kind, err)
 		}
@@ -127,31 +127,22 @@ func (w *work) note(a *storage.Attachment, d *storage.Download, err error) {
 	w.result.Downloads = append(w.result.Downloads, *d)
 }
 
-// badReference is a media reference that cannot be used.
-type badReference struct {
-	attachmentTip string
-	err           error
-}
-
 // failReferences notes all references that cannot be used as one failure: an answer may
 // hold tens of thousands.
 func (w *work) failReferences() {
 	switch bad := w.badReferences; {
 	case len(bad) == 1:
-		w.fail(bad[0].attachmentTip, api.KindBadReference, bad[0].err)
+		w.fail(bad[0], api.KindBadReference, w.firstBad)
 	case len(bad) > 1:
-		w.fail("", api.KindBadReference, fmt.Errorf("%d media references cannot be used, first: %w", len(bad), bad[0].err))
+		w.fail("", api.KindBadReference, fmt.Errorf("%d media references cannot be used, first: %w", len(bad), w.firstBad))
 	}
 }
 
 // isThere tells whether the file of a complete attachment is in its place: on disk, or in
 // an archive. An error says nothing about the file: it is a fault of our own.
 func (w *work) isThere(a *storage.Attachment) (bool, error) {
-	if a.ArchiveID != nil {
-		return true, nil
-	}
-	if a.Path == nil || a.Size == nil || a.SHA256 == nil {
-		return false, nil
+	if a.ArchiveID != nil || a.Path == nil || a.Size == nil || a.SHA256 == nil {
+		return a.ArchiveID != nil, nil
 	}
 	err := w.run.output.Verify(*a.Path, *a.Size, *a.SHA256)
 	switch {

@@ -89,15 +89,12 @@ func (p *Processor) fetchNames(ctx context.Context, run int64, limit time.Durati
 	if !p.Names.Fetch || ctx.Err() != nil || limit > 0 && left <= 0 {
 		return 0
 	}
-	if limit == 0 {
-		left = 0
-	}
 	waiting, err := p.DB.AskableHashes(ctx, "", names.AskAgain, 1)
 	if err != nil || len(waiting) == 0 {
 		return 0
 	}
-	summary, err := p.FetchNames(ctx, NamesRequest{Run: run, Limit: namesPerRun, MaxTime: left})
-	if paused := (*PausedError)(nil); err != nil && !errors.As(err, &paused) && ctx.Err() == nil {
+	summary, err := p.FetchNames(ctx, NamesRequest{Run: run, Limit: namesPerRun, MaxTime: max(left, 0)})
+	if err != nil && !isPaused(err) && ctx.Err() == nil {
 		p.Log.Warn("not every name could be fetched; a later run asks again", "named", summary.Named, "run_id", run, "error", err)
 	}
 	return summary.Named

@@ -63,7 +63,8 @@ type work struct {
 	onDisk   *adopt.Folder // nil until the answer is stored
 
 	mu             sync.Mutex // of the result, while attachments are downloaded
-	badReferences  []badReference
+	badReferences  []string   // tips of attachments whose references cannot be used
+	firstBad       error      // of these
 	failedRequests []failedRequest
 	unsure         []string // tips of attachments that could not be compared
 }
