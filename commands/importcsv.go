@@ -41,7 +41,7 @@ Examples:
   noggin import-csv --object-type SO tips.csv
   psql -Atc "$QUERY" | noggin import-csv -`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "object-type", Usage: "the `CODE` of the form of files that do not tell it, such as SO"},
+			cmdline.NotEmpty(&cli.StringFlag{Name: "object-type", Usage: "the `CODE` of the form of files that do not tell it, such as SO"}),
 			&cli.BoolFlag{Name: "update", Usage: "fill in the expected inspection id and date of known records that lack them"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "read everything, change and move nothing"},
 			&cli.BoolFlag{Name: "no-fetch", Usage: "do not fetch from the SFTP servers of [[import.source]]"},
@@ -58,9 +58,6 @@ Examples:
 			opts := importcsv.Options{Files: c.Args().Slice(), Stdin: c.App.Reader, Update: c.Bool("update"), DryRun: c.Bool("dry-run"), Wait: c.Duration("wait")}
 			if c.IsSet("wait") && len(opts.Files) > 0 {
 				return cmdline.Usagef("--wait applies only to the files of [paths] input: named files are read at once")
-			}
-			if err := cmdline.NotEmpty(c, "object-type"); err != nil {
-				return err
 			}
 			if code := c.String("object-type"); code != "" {
 				form, ok := s.Types.ByCode(code)

@@ -146,7 +146,7 @@ checkpoints, and prints the public key. An existing key stays: then only the pub
 is printed. Whoever has the secret key can sign another log, so keep it off other hosts'
 disks and backups; whoever has the public key can check.`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "name", Usage: "call the key and its log `NAME`, such as example.com/inspections (default: after this host)"},
+			cmdline.NotEmpty(&cli.StringFlag{Name: "name", Usage: "call the key and its log `NAME`, such as example.com/inspections (default: after this host)"}),
 			cmdline.FormatFlag(show.Text, show.JSON),
 		},
 		Action: func(c *cli.Context) error {

@@ -37,8 +37,7 @@ func (db *DB) BringTimesBack(ctx context.Context, lease time.Duration, askAgain 
 		// An asking that failed is repeated within 29 hours.
 		if err := db.exec(ctx, tx, []any{seconds(askAgain)}, `
 			UPDATE noggin_schema.refreshes r SET version_at = f.version_at,
-				asked_at = CASE WHEN r.asked_at > now() THEN now() ELSE r.asked_at END,
-				missing_since = CASE WHEN r.missing_since > now() THEN now() ELSE r.missing_since END,
+				`+back("asked_at")+`, `+back("missing_since")+`,
 				due_at = CASE WHEN f.daily THEN now() + (r.due_at - r.asked_at) ELSE coalesce(next.due_at, CASE WHEN r.due_at > now() THEN now() ELSE r.due_at END) END,
 				step = CASE WHEN f.daily THEN r.step ELSE coalesce(next.step, 0) END
 			FROM (SELECT o.record_tip, least(o.version_at, now()) AS version_at, coalesce(o.asked_at > now() AND o.due_at < o.asked_at + interval '29 hours', false) AS daily

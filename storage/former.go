@@ -11,7 +11,8 @@ import (
 // planAttachments makes the attachments of the records those that their answers name. An
 // attachment that is named no longer becomes a former file, or goes if it never had one. Of
 // one without a file, or whose file was lost, the record keeps number and tip. One that is
-// named again comes back with its file and number. One that is named in another field than before moves to it and keeps its file.
+// named again comes back with its file and number. One that is named in another field than
+// before moves to it and keeps its file.
 // Attachments of the replaced service get their field here, too; their files are left to
 // the run, which looks at them first.
 func (db *DB) planAttachments(ctx context.Context, tx *sqlx.Tx, answers []Answer) error {

@@ -69,7 +69,7 @@ func (a *Archiver) lost(ctx context.Context, name string) (storage.Archive, erro
 		for i, c := range copied {
 			where[i] = health.Plural(c.Files, "of its files has|of its files have") + " a copy in " + c.Target
 		}
-		err = fmt.Errorf("forget %s: %s: run `noggin copy restore --lost-archive %s` first; of a second place that is gone: `noggin copy forget %s`", archive.Name, strings.Join(where, ", "), archive.Name, copied[0].Target)
+		err = fmt.Errorf("forget %s: %s: run `noggin copy restore --lost-archive %s` first; of a second place that is gone: `noggin copy forget %s`", archive.Name, strings.Join(where, ", "), archive.Name, files.ShellQuoted(copied[0].Target))
 	}
 	return archive, err
 }

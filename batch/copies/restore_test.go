@@ -21,6 +21,17 @@ import (
 	"noggin/storage"
 )
 
+// archived archives three records, whose nine files leave the disk.
+func (w *world) archived() (*archive.Archiver, archive.CreateSummary) {
+	w.T.Helper()
+	archiver := &archive.Archiver{DB: w.DB, Paths: w.paths, ClaimLease: w.Processing.ClaimLease, Log: w.Log}
+	made, err := archiver.Create(w.T.Context(), archive.CreateOptions{Before: "2026-01-01"})
+	if err != nil || len(made.Archives) != 1 || made.FilesRemoved != 9 {
+		w.T.Fatal(made, err)
+	}
+	return archiver, made
+}
+
 // Once an archive is not whole, its files come back from the second place.
 func TestFilesOfADamagedArchiveComeBack(t *testing.T) {
 	t.Parallel()
@@ -33,11 +44,7 @@ func TestFilesOfADamagedArchiveComeBack(t *testing.T) {
 			w := newWorld(t, 3)
 			w.run()
 			before := tree(t, w.Output)
-			archiver := &archive.Archiver{DB: w.DB, Paths: w.paths, ClaimLease: w.Processing.ClaimLease, Log: w.Log}
-			made, err := archiver.Create(t.Context(), archive.CreateOptions{Before: "2026-01-01"})
-			if err != nil || len(made.Archives) != 1 || made.FilesRemoved != 9 {
-				t.Fatal(made, err)
-			}
+			archiver, made := w.archived()
 			at := made.Archives[0].Path
 			content, err := os.ReadFile(at)
 			batchtest.Must(t, err, os.Chmod(at, 0o644), os.WriteFile(at, damage(content), 0o644))
@@ -79,11 +86,7 @@ func TestFilesStayInAnArchiveThatIsNotSeenHere(t *testing.T) {
 			w := newWorld(t, 3)
 			w.run()
 			before := tree(t, w.Output)
-			archiver := &archive.Archiver{DB: w.DB, Paths: w.paths, ClaimLease: w.Processing.ClaimLease, Log: w.Log}
-			made, err := archiver.Create(t.Context(), archive.CreateOptions{Before: "2026-01-01"})
-			if err != nil || len(made.Archives) != 1 || made.FilesRemoved != 9 {
-				t.Fatal(made, err)
-			}
+			_, made := w.archived()
 			lost := RestoreOptions{LostArchives: []string{AllArchives}}
 			if r, err := w.copier.Restore(t.Context(), lost); err != nil || r.InArchives != 9 || r.Files != 0 {
 				t.Errorf("one that is there, and said to be lost: %+v, %v", r, err)

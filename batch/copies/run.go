@@ -54,7 +54,8 @@ type runner struct {
 }
 
 // Run copies what is due until nothing is, or until maxTime is over; 0: no limit. What began
-// before has as much time again to arrive. It registers the target at its first run. Errors: [place.ErrAway], [place.ErrNoLock].
+// before has as much time again to arrive. Run registers the target when it first runs.
+// Errors: [place.ErrAway], [place.ErrNoLock].
 func (c *Copier) Run(ctx context.Context, run int64, maxTime time.Duration) (RunSummary, error) {
 	r := &runner{Copier: c, summary: RunSummary{RunID: run, Target: c.Config.url(), Problems: Problems{First: []Problem{}}}}
 	if err := r.open(ctx); err != nil {
@@ -127,9 +128,8 @@ func (r *runner) open(ctx context.Context) (err error) {
 	return nil
 }
 
-// copyDue copies until nothing is due and the walk is at its end, or begins with nothing more
-// after r.until. While a batch is copied,
-// the one before is flushed and recorded.
+// copyDue copies until nothing is due and the walk is at its end, or until r.until. While a
+// batch is copied, the one before is flushed and recorded.
 func (r *runner) copyDue(ctx context.Context) (err error) {
 	recorded := func() error { return nil } // waits for the batch before
 	defer func() {

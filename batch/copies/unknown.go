@@ -6,7 +6,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"sync/atomic"
 
 	"noggin/batch/copies/place"
 	"noggin/batch/files"
@@ -66,7 +65,7 @@ func (r *restorer) addFolder(ctx context.Context, dir string, unknown []storage.
 			return err
 		}
 		if there {
-			atomic.AddInt64(&r.summary.Unknown, 1)
+			r.count(&r.summary.Unknown)
 		}
 	}
 	return folder.Sync()

@@ -252,9 +252,7 @@ func TestVolumeWithoutRightToWrite(t *testing.T) {
 		cannotWrite(t, o, syscall.EROFS, "read-only")
 	})
 	t.Run("another user's", func(t *testing.T) {
-		if os.Getuid() == 0 {
-			t.Skip("root may write everywhere")
-		}
+		withoutRights(t)
 		o := newOutput(t)
 		keep(t, o, "2025/09/a", "a.jpg", "whole")
 		tmp := filepath.Join(o.Name(), TempFolder)

@@ -29,10 +29,10 @@ reported and left alone; of unknown files, process --adopt records those that a
 killed process left. A run that is killed loses nothing: the next one carries on
 where it was.`,
 		Flags: append([]cli.Flag{
-			&cli.StringFlag{Name: "older-than", Usage: "inspections of more than `AGE` ago: 2y, 18m, 90d (default: 2y)"},
-			&cli.StringFlag{Name: "before", Usage: "inspections before `DATE`, such as 2024-07-01"},
-			&cli.StringFlag{Name: "until-free", Usage: "oldest months first, until `PERCENT` of the output volume are free (up to last month, unless --older-than or --before says otherwise)"},
-			&cli.StringFlag{Name: "to", Usage: "write to the folder `DIR`, which has to be there (default: [paths] archive)", TakesFile: true},
+			cmdline.NotEmpty(&cli.StringFlag{Name: "older-than", Usage: "inspections of more than `AGE` ago: 2y, 18m, 90d (default: 2y)"}),
+			cmdline.NotEmpty(&cli.StringFlag{Name: "before", Usage: "inspections before `DATE`, such as 2024-07-01"}),
+			cmdline.NotEmpty(&cli.StringFlag{Name: "until-free", Usage: "oldest months first, until `PERCENT` of the output volume are free (up to last month, unless --older-than or --before says otherwise)"}),
+			cmdline.NotEmpty(&cli.StringFlag{Name: "to", Usage: "write to the folder `DIR`, which has to be there (default: [paths] archive)", TakesFile: true}),
 			&cli.BoolFlag{Name: "keep", Usage: "stop before anything is removed; a later run without it carries on"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "show what would be archived and do nothing"},
 			session.WaitFlag(),
@@ -61,10 +61,7 @@ where it was.`,
 
 func createOptions(c *cli.Context, s *session.Session) (archive.CreateOptions, error) {
 	opts := archive.CreateOptions{To: c.String("to"), Keep: c.Bool("keep"), DryRun: c.Bool("dry-run")}
-	err := cmdline.NotEmpty(c, "to", "until-free", "older-than", "before")
-	if err != nil {
-		return opts, err
-	}
+	var err error
 	if opts.Selector, err = s.Selector(c); err != nil {
 		return opts, err
 	}

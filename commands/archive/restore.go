@@ -23,7 +23,7 @@ func restoreCommand(open *session.Opener) *cli.Command {
 in the way, both stay as they are. --in-place puts the files back into the output
 folder and undoes the archiving in the database too.`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "to", Usage: "restore below the folder `DIR`", TakesFile: true},
+			cmdline.NotEmpty(&cli.StringFlag{Name: "to", Usage: "restore below the folder `DIR`", TakesFile: true}),
 			&cli.BoolFlag{Name: "in-place", Usage: "restore into the output folder"},
 			session.WaitFlag(),
 			cmdline.FormatFlag(show.Text, show.JSON),

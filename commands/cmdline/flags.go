@@ -76,20 +76,21 @@ func NumberFlag(name, usage string, least, value int, defaultText string) cli.Fl
 	}}
 }
 
-// NotEmpty returns an error if one of the flags is given without a value, as by a variable of
-// the shell that is not set. It would count as not given, and so choose everything.
-func NotEmpty(c *cli.Context, flags ...string) error {
-	for _, name := range flags {
-		if c.IsSet(name) && c.String(name) == "" {
-			return Usagef("--%s \"\": the value is empty", name)
+// NotEmpty makes a flag refuse an empty value, as a variable of the shell that is not set
+// gives. It would count as not given, and so choose everything.
+func NotEmpty(flag *cli.StringFlag) cli.Flag {
+	flag.Action = func(_ *cli.Context, given string) error {
+		if given == "" {
+			return Usagef("--%s \"\": the value is empty", flag.Name)
 		}
+		return nil
 	}
-	return nil
+	return flag
 }
 
 // PartFlag chooses a share of things, so that successive runs look at all of them.
 func PartFlag(things, remark string) cli.Flag {
-	return &cli.StringFlag{Name: "part", Usage: "only the share `K/N` of the " + things + ", such as 3/12; day/30: today's share of 30" + remark}
+	return NotEmpty(&cli.StringFlag{Name: "part", Usage: "only the share `K/N` of the " + things + ", such as 3/12; day/30: today's share of 30" + remark})
 }
 
 // Part reads --part; without it both are 0.
@@ -97,7 +98,7 @@ func Part(c *cli.Context, now time.Time) (part, parts int, err error) {
 	if given := c.String("part"); given != "" {
 		return parsePart(given, now)
 	}
-	return 0, 0, NotEmpty(c, "part")
+	return 0, 0, nil
 }
 
 // parsePart reads "3/12", or "day/12" for the share of the day: a different share

@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"noggin/batch/archive/format"
 	"noggin/batch/copies"
 	"noggin/batch/health"
 	"noggin/commands/cmdline"
@@ -28,24 +29,22 @@ func restoreCommand(open *session.Opener) *cli.Command {
 		Description: `Without --to, the missing files come back into the output folder. Files whose archive
 is whole stay in it; where it is missing, or was found damaged, they come back too, and
 the database is told so. They also stay in an archive that only another host sees, or
-whose folder is not mounted here; with --lost-archive they come back all the same. Every file is compared with the hash in the database, and
-nothing is overwritten. With --add-unknown files come back too that were copied after the
-backup from which the database was restored, and that it does not know. --backup fetches a backup of the database; the newest is one
-whose time is not ahead. --checkpoints fetches the leaves and checkpoints of
-` + "`noggin seal`" + `. Both need no database.`,
+whose folder is not mounted here; with --lost-archive they come back all the same. Every
+file is compared with the hash in the database, and nothing is overwritten. With
+--add-unknown files come back too that were copied after the backup from which the
+database was restored, and that it does not know. --backup fetches a backup of the
+database; the newest is one whose time is not ahead. --checkpoints fetches the leaves and
+checkpoints of ` + "`noggin seal`" + `. Both need no database.`,
 		Flags: append(session.SelectorFlags(selectorFlags...),
-			&cli.StringFlag{Name: "to", Usage: "restore below the folder `DIR`, also what is in archives", TakesFile: true},
+			cmdline.NotEmpty(&cli.StringFlag{Name: "to", Usage: "restore below the folder `DIR`, also what is in archives", TakesFile: true}),
 			&cli.StringSliceFlag{Name: "lost-archive", Usage: "the archive `NAME`, which is not seen here, is lost (repeatable; all: all such)"},
 			&cli.BoolFlag{Name: "add-unknown", Usage: "also bring files that the database does not know; only where nobody else can write into the target"},
-			&cli.StringFlag{Name: "backup", Usage: "fetch the database backup `NAME`, or the newest, into --to or [paths] backups"},
+			cmdline.NotEmpty(&cli.StringFlag{Name: "backup", Usage: "fetch the database backup `NAME`, or the newest, into --to or [paths] backups"}),
 			&cli.BoolFlag{Name: "checkpoints", Usage: "fetch all leaves and checkpoints into --to or [paths] checkpoints"},
 			session.WaitFlag(),
 			cmdline.FormatFlag(show.Text, show.JSON),
 		),
 		Action: func(c *cli.Context) error {
-			if err := cmdline.NotEmpty(c, "to", "backup"); err != nil {
-				return err
-			}
 			if !c.IsSet("backup") && !c.Bool("checkpoints") {
 				return restoreFiles(open, c)
 			}
@@ -107,7 +106,7 @@ func notMounted(unseen []copies.Unseen) error {
 	first := ""
 	for _, u := range unseen {
 		if u.Away {
-			left, first = left+u.Files, cmp.Or(first, strings.TrimSuffix(u.Name, ".tar.zst"))
+			left, first = left+u.Files, cmp.Or(first, strings.TrimSuffix(u.Name, format.Ext))
 		}
 	}
 	if left == 0 {

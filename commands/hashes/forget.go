@@ -22,7 +22,7 @@ func forgetCommand(open *session.Opener) *cli.Command {
 hashes are unknown again, until the right names are imported. TYPE may be all. The
 history keeps what was taken back.`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "from", Usage: "every name whose source is `FILE`"},
+			cmdline.NotEmpty(&cli.StringFlag{Name: "from", Usage: "every name whose source is `FILE`"}),
 			&cli.BoolFlag{Name: "dry-run", Usage: "show how many names would go, and from how many records"},
 			cmdline.FormatFlag(show.Text, show.JSON),
 		},

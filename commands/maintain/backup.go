@@ -22,7 +22,7 @@ it, a manifest with its hash and what it holds. The last backup of each of
 
 A folder that has lost all its backups is refused: its volume may not be mounted.`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "to", Usage: "write into `DIR` instead, and delete no old backup", TakesFile: true},
+			cmdline.NotEmpty(&cli.StringFlag{Name: "to", Usage: "write into `DIR` instead, and delete no old backup", TakesFile: true}),
 			&cli.BoolFlag{Name: "once", Usage: "do nothing when a host has made today's backup already"},
 			session.WaitFlag(), cmdline.FormatFlag(show.Text, show.JSON),
 		},

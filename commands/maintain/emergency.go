@@ -29,9 +29,9 @@ that the rotation does not keep, errors older than three months, archiving old r
 process and import-csv are paused meanwhile.`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "yes", Usage: "do it (default: only show what would be done)"},
-			&cli.StringFlag{Name: "target", Usage: "stop when less than `PERCENT` of the volume are used", Value: "75%"},
-			&cli.StringFlag{Name: "older-than", Usage: "archive inspections of more than `AGE` ago: 2y, 18m, 90d", Value: "1y"},
-			&cli.StringFlag{Name: "archive-to", Usage: "write archives to the folder `DIR`, on another volume (default: [paths] archive)", TakesFile: true},
+			cmdline.NotEmpty(&cli.StringFlag{Name: "target", Usage: "stop when less than `PERCENT` of the volume are used", Value: "75%"}),
+			cmdline.NotEmpty(&cli.StringFlag{Name: "older-than", Usage: "archive inspections of more than `AGE` ago: 2y, 18m, 90d", Value: "1y"}),
+			cmdline.NotEmpty(&cli.StringFlag{Name: "archive-to", Usage: "write archives to the folder `DIR`, on another volume (default: [paths] archive)", TakesFile: true}),
 			&cli.BoolFlag{Name: "vacuum-full", Usage: "rewrite the table of errors, where its volume has room for that; nobody can use the table meanwhile"},
 			session.WaitFlag(), cmdline.FormatFlag(show.Text, show.JSON),
 		},

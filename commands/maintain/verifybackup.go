@@ -27,7 +27,7 @@ A dump can hold any SQL. So only one is restored that this database recorded whe
 it was made. For another, --sha256 says what its SHA-256 must be: not from the
 manifest beside it, but from where nobody else can write.`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "sha256", Usage: "restore FILE although this database did not record it, if its SHA-256 is `HEX`"},
+			cmdline.NotEmpty(&cli.StringFlag{Name: "sha256", Usage: "restore FILE although this database did not record it, if its SHA-256 is `HEX`"}),
 			session.WaitFlag(), cmdline.FormatFlag(show.Text, show.JSON),
 		},
 		Action: func(c *cli.Context) error {

@@ -29,7 +29,7 @@ manual's targets. --save also writes daily_report_YYYYMMDD.txt into [paths] repo
 in the place of an earlier one of that day; without --date yesterday's too, where it
 is missing (the host was down that evening) and noggin ran that day.`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "date", Usage: "the `DAY`: " + cmdline.WhenWords, Value: "today"},
+			cmdline.NotEmpty(&cli.StringFlag{Name: "date", Usage: "the `DAY`: " + cmdline.WhenWords, Value: "today"}),
 			&cli.BoolFlag{Name: "save", Usage: "also write it to [paths] reports"},
 		},
 	}, func(ctx context.Context, c *cli.Context, r *reporter) error {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"noggin/commands/cmdline"
 	"noggin/commands/session"
 	"noggin/commands/show"
 	"noggin/storage"
@@ -19,7 +20,7 @@ also while its failures are not counted, as the API is the cause. ` + "`noggin r
 --permanent also the permanently failed), ` + "`noggin skip --permanent --reason TEXT`" + ` accepts them as they are.`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "permanent", Usage: "only permanently failed records"},
-			&cli.StringFlag{Name: "object-type", Usage: "only records of the form `CODE`, such as LCD"},
+			cmdline.NotEmpty(&cli.StringFlag{Name: "object-type", Usage: "only records of the form `CODE`, such as LCD"}),
 			limitFlag(20),
 		},
 	}, func(ctx context.Context, c *cli.Context, r *reporter) error {

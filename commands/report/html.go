@@ -62,7 +62,7 @@ func htmlCommand(open *session.Opener) *cli.Command {
 		Description: `The page needs no network and no script. It is replaced in one step, so that a
 web server may serve it. Without --output it is noggin.html in [paths] reports; - is stdout.`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "output", Usage: "write to `FILE`", DefaultText: "noggin.html in [paths] reports", TakesFile: true},
+			cmdline.NotEmpty(&cli.StringFlag{Name: "output", Usage: "write to `FILE`", DefaultText: "noggin.html in [paths] reports", TakesFile: true}),
 			daysFlag(30),
 		},
 		Action: reporting(open, func(ctx context.Context, c *cli.Context, r *reporter) error {

@@ -23,7 +23,7 @@ func metricsCommand(open *session.Opener) *cli.Command {
 		Usage: "write what an alert needs as a Prometheus textfile",
 		Description: `For node_exporter's textfile collector, which on Debian reads
 /var/lib/prometheus/node-exporter/*.prom. The file is replaced in one step.`,
-		Flags: []cli.Flag{&cli.StringFlag{Name: "output", Usage: "write to `FILE.prom`; -: stdout, as without it", TakesFile: true}},
+		Flags: []cli.Flag{cmdline.NotEmpty(&cli.StringFlag{Name: "output", Usage: "write to `FILE.prom`; -: stdout, as without it", TakesFile: true})},
 		Action: reporting(open, func(ctx context.Context, c *cli.Context, r *reporter) error {
 			path := c.String("output")
 			if path == "-" {

@@ -132,7 +132,7 @@ func limitOf(c *cli.Context, out show.Output) int {
 
 // sinceFlag is how far back a report looks.
 func sinceFlag(since string) cli.Flag {
-	return &cli.StringFlag{Name: "since", Usage: "since `WHEN`: " + cmdline.WhenWords, Value: since}
+	return cmdline.NotEmpty(&cli.StringFlag{Name: "since", Usage: "since `WHEN`: " + cmdline.WhenWords, Value: since})
 }
 
 func (r *reporter) since(c *cli.Context) (time.Time, error) {

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"noggin/batch/health"
+	"noggin/commands/cmdline"
 	"noggin/commands/session"
 	"noggin/commands/show"
 	"noggin/storage"
@@ -20,7 +21,7 @@ func runsCommand(open *session.Opener) *cli.Command {
 		Name:  "runs",
 		Usage: "runs of the commands: when, how long, how they ended",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "command", Usage: "only runs of `COMMAND`, such as process, maintain or \"maintain backup\""},
+			cmdline.NotEmpty(&cli.StringFlag{Name: "command", Usage: "only runs of `COMMAND`, such as process, maintain or \"maintain backup\""}),
 			&cli.BoolFlag{Name: "failed", Usage: "only those that did not end with 0"},
 			sinceFlag("7d"), limitFlag(30),
 		},

@@ -26,11 +26,11 @@ func SelectorFlags(names ...string) []cli.Flag {
 	var flags []cli.Flag
 	for _, flag := range []cli.Flag{
 		&cli.StringSliceFlag{Name: "tip", Usage: "only the record `TIP`: its tip, the first 8 or more of 64 digits, or its inspection id (repeatable)"},
-		&cli.StringFlag{Name: "object-type", Usage: "only records of the form `CODE`, such as LCD"},
+		cmdline.NotEmpty(&cli.StringFlag{Name: "object-type", Usage: "only records of the form `CODE`, such as LCD"}),
 		&cli.StringSliceFlag{Name: "status", Usage: "only records with `STATUS` (repeatable): " + strings.Join(StatusWords(), ", ")},
-		&cli.StringFlag{Name: "since", Usage: "only records whose status changed since `WHEN`: " + cmdline.WhenWords},
+		cmdline.NotEmpty(&cli.StringFlag{Name: "since", Usage: "only records whose status changed since `WHEN`: " + cmdline.WhenWords}),
 		&cli.BoolFlag{Name: "permanent", Usage: "only permanently failed records"},
-		&cli.StringFlag{Name: "error-type", Usage: "only records with an error of `KIND`, such as not_found"},
+		cmdline.NotEmpty(&cli.StringFlag{Name: "error-type", Usage: "only records with an error of `KIND`, such as not_found"}),
 		&cli.BoolFlag{Name: "unknown-hashes", Usage: "only records with a name that is not known"},
 		&cli.StringFlag{Name: "from", Usage: "only inspections of `DAY` and later: " + cmdline.WhenWords},
 		&cli.StringFlag{Name: "until", Usage: "only inspections of `DAY` and earlier"},
@@ -121,9 +121,6 @@ func selector(c *cli.Context, types *forms.ObjectTypes, now time.Time, find func
 		Permanent:     c.Bool("permanent"),
 		ErrorType:     c.String("error-type"),
 		UnknownHashes: c.Bool("unknown-hashes"),
-	}
-	if err := cmdline.NotEmpty(c, "object-type", "since", "error-type"); err != nil {
-		return s, err
 	}
 	if known := errorTypes(); s.ErrorType != "" && !slices.Contains(known, s.ErrorType) {
 		err := cmdline.Usagef("--error-type %s: allowed are %s", show.Quoted(s.ErrorType), strings.Join(known, ", "))

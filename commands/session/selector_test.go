@@ -24,18 +24,16 @@ func parseSelector(t *testing.T, line string) (storage.Selector, error) {
 	}
 	now := time.Date(2025, 10, 22, 12, 0, 0, 0, time.FixedZone("AWST", 8*3600))
 	var got storage.Selector
-	var selectErr error
 	app := &cli.App{
 		Flags: SelectorFlags(allSelectorFlags...),
-		Action: func(c *cli.Context) error {
-			got, selectErr = selector(c, forms, now, newTip)
-			return nil
+		Action: func(c *cli.Context) (err error) {
+			got, err = selector(c, forms, now, newTip)
+			return err
 		},
+		ExitErrHandler: func(*cli.Context, error) {},
 	}
-	if err := app.Run(append([]string{"noggin"}, strings.Split(line, "|")...)); err != nil {
-		t.Fatal(err)
-	}
-	return got, selectErr
+	err = app.Run(append([]string{"noggin"}, strings.Split(line, "|")...))
+	return got, err
 }
 
 func TestTheSelectorReadsItsFlags(t *testing.T) {

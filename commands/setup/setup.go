@@ -38,7 +38,7 @@ Examples:
   noggin setup               # as root, such as with sudo
   noggin setup --dry-run     # tries the answers, writes nothing`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "token-file", Usage: "write the token to `FILE` (default: the one that the configuration names, else token beside it)", TakesFile: true},
+			cmdline.NotEmpty(&cli.StringFlag{Name: "token-file", Usage: "write the token to `FILE` (default: the one that the configuration names, else token beside it)", TakesFile: true}),
 			&cli.BoolFlag{Name: "dry-run", Usage: "try the answers and write nothing"},
 			cmdline.FormatFlag(show.Text, show.JSON),
 		},

@@ -50,16 +50,13 @@ Examples:
 }
 
 func publicKeyFlag() cli.Flag {
-	return &cli.StringFlag{Name: "public-key", Usage: "trust only this key: `KEY|FILE`, as seal init printed it", TakesFile: true}
+	return cmdline.NotEmpty(&cli.StringFlag{Name: "public-key", Usage: "trust only this key: `KEY|FILE`, as seal init printed it", TakesFile: true})
 }
 
 // publicKey reads --public-key: the key itself, or a file with it. An empty one would trust
 // any key.
 func publicKey(c *cli.Context) (string, error) {
 	given := c.String("public-key")
-	if err := cmdline.NotEmpty(c, "public-key"); err != nil {
-		return "", err
-	}
 	f, _, err := files.OpenNamed(c.Context, given)
 	if err != nil {
 		return given, context.Cause(c.Context) // it is the key itself, or none

@@ -89,10 +89,10 @@ Examples:
 			&cli.BoolFlag{Name: "fix", Usage: "mend what can be mended safely (data, files)"},
 			&cli.BoolFlag{Name: "strict", Usage: "end with 3 for warnings too"},
 			&cli.BoolFlag{Name: "once", Usage: "leave out data and files where a run of today with --once, on any host, has looked at them"},
-			&cli.StringFlag{Name: "token-file", Usage: "test the token in `FILE` instead of the configured one (api)"},
+			cmdline.NotEmpty(&cli.StringFlag{Name: "token-file", Usage: "test the token in `FILE` instead of the configured one (api)"}),
 			&cli.BoolFlag{Name: "deep", Usage: "read every file and compare its hash (files)"},
 			cmdline.PartFlag("files", " (files)"),
-			&cli.StringFlag{Name: "root", Usage: "compare the copy in `DIR`, such as a backup, instead of the output folder (files)"},
+			cmdline.NotEmpty(&cli.StringFlag{Name: "root", Usage: "compare the copy in `DIR`, such as a backup, instead of the output folder (files)"}),
 			cmdline.FormatFlag(show.Text, show.JSON),
 		},
 		Subcommands: []*cli.Command{bagCommand(open), evidenceCommand(open)},
@@ -110,9 +110,6 @@ func parseOptions(c *cli.Context) (options, error) {
 	opts := options{
 		areas: c.Args().Slice(), fix: c.Bool("fix"), strict: c.Bool("strict"), once: c.Bool("once"), tokenFile: c.String("token-file"),
 		files: validate.FileOptions{Root: c.String("root"), Deep: c.Bool("deep")},
-	}
-	if err := cmdline.NotEmpty(c, "token-file", "root"); err != nil {
-		return opts, err
 	}
 	for _, area := range opts.areas {
 		if area != areaAll && !slices.Contains(allAreas, area) {
