@@ -202,7 +202,7 @@ func TestALockedRowHoldsUpItsRecordAlone(t *testing.T) {
 	m := batchtest.NewQueue(t, batchtest.PhotoWorld(40, 1))
 	const retryFor = 3 * time.Second
 	impatient(m, retryFor)
-	m.Processing.ClaimLease = time.Second // renewals meet the lock too
+	m.Processing.ClaimLease = 2 * time.Second // the lock outlives it, and renewals meet it too
 	o := newOperator(m)
 	tip := m.Server.Record(3).Tip
 	acted := lockRow(m, o, tip, func() {})
