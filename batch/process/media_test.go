@@ -219,6 +219,15 @@ func TestASuspectIsAskedForAgainAndTheWholeFileIsKeptBesideIt(t *testing.T) {
 	// The rules of an older noggin found it broken.
 	m.Execute(`UPDATE noggin_schema.attachments SET attachment_validation_status = 'suspect'`)
 	ask("complete valid", 2)
+	// In an archive it stays as it is: its file is not on disk.
+	m.Execute(`INSERT INTO noggin_schema.archives (name, path, month) VALUES ('a', '/a', '2025-01');
+		UPDATE noggin_schema.attachments SET attachment_validation_status = 'suspect', archive_id = (SELECT max(id) FROM noggin_schema.archives);
+		UPDATE noggin_schema.noggin_data SET archived = true`)
+	batchtest.Must(t, os.Remove(filepath.Join(m.Output, m.Value(`SELECT file_path FROM noggin_schema.attachments`))))
+	ask("complete suspect", 1)
+	if n := m.Value(`SELECT count(*) FROM noggin_schema.attachments WHERE archive_id IS NOT NULL`); n != "1" {
+		t.Error("a file that is in an archive is recorded as on disk")
+	}
 }
 
 func TestAPageThatAnOlderNogginKeptGivesItsPlaceAndStaysAsEvidence(t *testing.T) {
