@@ -154,6 +154,26 @@ func TestAFormerReportTakesTheFirstNameThatNothingElseHas(t *testing.T) {
 	if got := m.Value(`SELECT path FROM noggin_schema.former_files`); filepath.Base(got) != filepath.Base(name)+"-3.txt" {
 		t.Errorf("the former report is recorded as %q\n%s", got, m.Logged)
 	}
+	// The name of one that is in an archive does not return, though a restored database takes
+	// the report for that of the same version.
+	m.Execute(`INSERT INTO noggin_schema.archives (name, path, month) VALUES ('a', '/a', '2025-01');
+		UPDATE noggin_schema.former_files SET archive_id = (SELECT max(id) FROM noggin_schema.archives);
+		UPDATE noggin_schema.noggin_data SET report_version = 1, archived = true`)
+	batchtest.Must(t, os.Remove(name+"-3.txt"))
+	if former, err = os.ReadFile(report); err != nil {
+		t.Fatal(err)
+	}
+	m.Server.Edit(m.Server.Record(0).Tip, apitest.Edit{Set: map[string]any{"jobNumber": "J-78"}})
+	m.PassDays("2")
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Changed != 1 || s.Complete != 1 {
+		t.Errorf("summary %+v\n%s", s, m.Logged)
+	}
+	if got, err := os.ReadFile(name + "-4.txt"); err != nil || !bytes.Equal(got, former) {
+		t.Errorf("the second former report: %v", err)
+	}
+	if n := m.Value(`SELECT count(DISTINCT hash_sha256) || ' ' || count(archive_id) FROM noggin_schema.former_files`); n != "2 1" {
+		t.Errorf("former reports, and those in an archive: %s, want 2 1", n)
+	}
 }
 
 func TestAPhotographThatMovesToAnotherQuestionIsShownThere(t *testing.T) {
