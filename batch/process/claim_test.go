@@ -123,6 +123,28 @@ func TestRetriesTakeAtMostHalfOfABatch(t *testing.T) {
 	}
 }
 
+// Records that kill runs are done each alone: their crash takes no other record with it.
+func TestARecordThatCrashedRunsIsDoneAlone(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewQueue(t, plainWorld(3))
+	m.Execute(`UPDATE noggin_schema.noggin_data SET crash_count = 3 WHERE tip <> '` + m.Server.Record(0).Tip + `'`)
+	const delay = 200 * time.Millisecond
+	m.Server.AddFault(apitest.Fault{Kind: "delay", Delay: delay})
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 3 {
+		t.Errorf("summary %+v\n%s", s, m.Logged)
+	}
+	log := m.Server.Log()
+	slices.SortFunc(log, func(a, b apitest.Entry) int { return a.Start.Compare(b.Start) })
+	if len(log) != 3 || log[0].Record != m.Server.Record(0).Tip {
+		t.Fatalf("requests: %+v", log)
+	}
+	for i, e := range log[1:] {
+		if e.Start.Sub(log[i].Start) < delay {
+			t.Errorf("%s, which crashed runs, was asked for while %s was in hand", e.Record, log[i].Record)
+		}
+	}
+}
+
 // behindProxy puts a proxy between the mirror and its database.
 func behindProxy(m *batchtest.Mirror) *storagetest.Proxy {
 	m.T.Helper()
