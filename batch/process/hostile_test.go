@@ -53,6 +53,21 @@ func TestReferencesThatAreNotOursAreFailedAttachments(t *testing.T) {
 		t.Errorf("files: %v", photographs)
 	}
 	checkFence()
+	// Beside a failure that may pass they do not take its time from the record.
+	counted := func(want string) {
+		t.Helper()
+		m.MakeDue()
+		m.MustRun(process.Options{UntilEmpty: true})
+		if got := m.Value(`SELECT concat_ws(' ', processing_status, retry_count, permanently_failed) FROM noggin_schema.noggin_data`); got != want {
+			t.Errorf("the record is %s, want %s\n%s", got, want, m.Logged)
+		}
+	}
+	m.Retry.MaxAttempts = 2
+	added := m.Server.Edit(m.Server.Record(0).Tip, apitest.Edit{Add: []string{"attachments"}}).Attachments[2].Tip
+	passing := m.Server.AddFault(apitest.Fault{Status: 503, On: apitest.OnMedia, Tips: []string{added}})
+	counted("partial 2 f")
+	m.Server.RemoveFault(passing)
+	counted("partial 3 t")
 }
 
 func TestEachHostileReferenceFailsAloneAndIsAskedOfNobody(t *testing.T) {
