@@ -143,16 +143,14 @@ func TestATipOfAnAssumedFormIsTriedAsTheOthers(t *testing.T) {
 	}
 }
 
-// onWarning calls a function with each warning before the run goes on.
-type onWarning struct {
+// onMessage calls a function with each message before the run goes on.
+type onMessage struct {
 	slog.Handler
 	call func(message string)
 }
 
-func (h onWarning) Handle(ctx context.Context, r slog.Record) error {
-	if r.Level == slog.LevelWarn {
-		h.call(r.Message)
-	}
+func (h onMessage) Handle(ctx context.Context, r slog.Record) error {
+	h.call(r.Message)
 	return h.Handler.Handle(ctx, r)
 }
 
@@ -165,9 +163,9 @@ func TestAFileWhoseFolderCouldNotBeFlushedIsNotRecorded(t *testing.T) {
 	// Another file has the name, so the photograph gets a new one. Its folder is gone then.
 	batchtest.Must(t, os.WriteFile(filepath.Join(m.Output, before), []byte("another"), 0o600))
 	m.Execute(`UPDATE noggin_schema.noggin_data SET processing_status = 'interrupted', next_retry_at = now()`)
-	removed := false
-	m.Log = slog.New(onWarning{m.Log.Handler(), func(message string) {
-		if strings.HasPrefix(message, "another file has this attachment's name") {
+	removed, when := false, "another file has this attachment's name"
+	m.Log = slog.New(onMessage{m.Log.Handler(), func(message string) {
+		if strings.HasPrefix(message, when) {
 			removed = true
 			batchtest.Must(t, os.RemoveAll(filepath.Join(m.Output, strings.Split(before, "/")[0])))
 		}
@@ -177,6 +175,25 @@ func TestAFileWhoseFolderCouldNotBeFlushedIsNotRecorded(t *testing.T) {
 	}
 	if after := m.Value(recorded); after != before {
 		t.Errorf("%s is recorded, which is not on disk", after)
+	}
+	// Now the report of a former version, suspect bytes, and an attachment that only a former
+	// version names are in the folder.
+	record := m.Server.Record(0)
+	dropped := m.Server.Edit(record.Tip, apitest.Edit{Add: []string{"attachments"}}).Attachments[1].Tip
+	m.MakeDue()
+	if s := m.MustRun(process.Options{Selector: m.Only(0)}); s.Complete != 1 {
+		t.Errorf("summary %+v\n%s", s, m.Logged)
+	}
+	batchtest.Must(t, os.Remove(filepath.Join(m.Output, m.Value(`SELECT file_path FROM noggin_schema.attachments WHERE attachment_tip = '`+dropped+`'`))))
+	m.Execute(`UPDATE noggin_schema.attachments SET attachment_status = 'failed', file_path = NULL, file_hash_sha256 = NULL WHERE attachment_tip = '` + dropped + `'`)
+	m.Server.Edit(record.Tip, apitest.Edit{Set: map[string]any{"jobNumber": "J-77"}, Remove: []string{dropped}})
+	m.Server.AddFault(apitest.Fault{Kind: "cut-picture", Tips: []string{record.Attachments[0].Tip}})
+	removed, when = false, "an attachment of a former version is kept"
+	if _, err := m.TryRun(process.Options{Refresh: true, Media: true, UntilEmpty: true}); !files.IsDiskError(err) || !removed {
+		t.Errorf("error %v, the folder was removed: %v\n%s", err, removed, m.Logged)
+	}
+	if former := m.Value(`SELECT coalesce(string_agg(kind || ' ' || path, ', ' ORDER BY kind), '') FROM noggin_schema.former_files`); former != "" {
+		t.Errorf("%s are recorded, which are not on disk", former)
 	}
 }
 
