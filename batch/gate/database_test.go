@@ -16,20 +16,28 @@ import (
 func sharedGate(t *testing.T) (g *Gate, stopped func() error) {
 	t.Helper()
 	g, stopped = bareGate(t)
-	cfg := storage.DefaultConfig()
-	cfg.URL = storagetest.Database(t)
-	db, err := storage.Open(cfg, "test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
 	schema, err := os.ReadFile("../../schema.sql")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.Init(t.Context(), string(schema), storage.InitOptions{}); err != nil {
+	open := func(url string) (*storage.DB, error) {
+		cfg := storage.DefaultConfig()
+		cfg.URL = url
+		return storage.Open(cfg, "test")
+	}
+	db, err := open(storagetest.Prepared(t, string(schema), func(url string) error {
+		db, err := open(url)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = db.Close() }()
+		_, err = db.Init(context.Background(), string(schema), storage.InitOptions{})
+		return err
+	}))
+	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = db.Close() })
 	g.run.ID, g.run.DB, g.run.Standing, g.witness.now = 7, db, db.Standing, time.Now
 	return g, stopped
 }
@@ -200,6 +208,20 @@ func TestAProbeIsTakenFromTheSharedCircuit(t *testing.T) {
 		if got := g.breaker.state().ProbesLeased; got != test.leased {
 			t.Errorf("%s: %d probes are taken", name, got)
 		}
+	}
+}
+
+// The places of other runs come after those that a run reserves.
+func TestARunReservesPlacesForASecondAtMost(t *testing.T) {
+	t.Parallel()
+	g, _ := sharedGate(t)
+	r := rateLimit{db: g.run.DB, perSecond: 2}
+	r.waiting.Add(20)
+	if _, err := r.place(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if wait, err := g.run.DB.ReserveRequests(t.Context(), 1, r.perSecond); err != nil || wait > time.Second {
+		t.Errorf("another run's request waits %s, %v", wait, err)
 	}
 }
 
