@@ -285,6 +285,16 @@ func TestAFlippedBitInAnArchiveIsFoundAndKeepsEverything(t *testing.T) {
 	if again := s.mustCreate(CreateOptions{Before: "2026-01-01", Keep: true}); len(again.Archives) != 0 {
 		t.Errorf("what is kept was archived again: %+v", again)
 	}
+	// A run that would take only some of its records removes none of them.
+	for _, some := range []CreateOptions{
+		{Before: "2025-03-01"},
+		{Before: "2026-01-01", Selector: storage.Selector{ObjectType: "SO"}},
+		{Before: "2026-01-01", Selector: storage.Selector{Entities: [][]string{{strings.Repeat("e", 64)}}}},
+	} {
+		if summary := s.mustCreate(some); len(summary.Archives) != 0 || summary.FilesRemoved != 0 || !maps.Equal(s.onDisk(), s.originals) {
+			t.Fatalf("%+v concludes the kept archive of everything: %+v", some, summary)
+		}
+	}
 	archive := kept.Archives[0]
 	for _, at := range []int64{20, archive.SizeBytes / 2, archive.SizeBytes - 30, archive.SizeBytes - 4} {
 		flipBit(t, archive.Path, at)
