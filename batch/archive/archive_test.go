@@ -634,17 +634,32 @@ func (s *shelf) forgetArchives() {
 	s.exec(`DELETE FROM archives`)
 }
 
-func TestASecondArchiveRunIsToldWhoHoldsTheLock(t *testing.T) {
+func TestASecondArchiveRunIsToldWhoHoldsTheLockAndLeavesWhatTheFirstWrites(t *testing.T) {
 	t.Parallel()
 	s := newShelf(t, apitest.Options{Records: 1, Photos: apitest.None})
 	unlock, err := s.DB.Lock(t.Context(), "maintain vacuum")
 	batchtest.Must(t, err)
-	defer unlock()
 	if _, err := s.create(everything); !errors.Is(err, storage.ErrLocked) || !strings.Contains(err.Error(), "maintain vacuum") {
 		t.Errorf("error %v", err)
 	}
 	if dry, err := s.create(CreateOptions{Before: "2026-01-01", DryRun: true}); err != nil || len(dry.Archives) != 1 || dry.Archives[0].Records != 1 {
 		t.Errorf("a dry run needs no lock: %+v, %v", dry, err)
+	}
+	unlock()
+	// The first lost the lock with its connection, and still writes.
+	s.dieAt("begun")
+	var at string
+	batchtest.Must(t, s.sql.QueryRowContext(t.Context(), `SELECT path FROM archives WHERE state = 'writing'`).Scan(&at))
+	writing, err := files.CreatePartial(at, files.FileMode)
+	batchtest.Must(t, err)
+	second := s.mustCreate(everything)
+	if _, err := os.Lstat(at + files.PartialExt); err != nil || second.RecordsRemoved != 1 || s.scalar(`SELECT count(*) FROM archives WHERE state = 'writing'`) != 1 {
+		t.Errorf("while the first writes: %+v, %v", second, err)
+	}
+	batchtest.Must(t, writing.Close())
+	s.mustCreate(everything)
+	if left := glob(filepath.Join(s.Paths.Archive, "*"+files.PartialExt)); len(left) != 0 || s.scalar(`SELECT count(*) FROM archives WHERE state = 'writing'`) != 0 {
+		t.Errorf("left behind when it is gone: %v", left)
 	}
 }
 
