@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -59,6 +60,16 @@ func TestALostArchiveEndsItsAlarmAndItsLossStaysRecorded(t *testing.T) {
 	if _, err := s.Forget(t.Context(), "noggin-2025-03"); err == nil {
 		t.Error("it was forgotten with the files in it")
 	}
+	// Another host sees it.
+	s.exec(`UPDATE archives SET host = 'another', seen_at = now()`)
+	if lost, err := s.Lose(t.Context(), "noggin-2025-03", "x"); err == nil || !strings.Contains(err.Error(), "the host another saw it") {
+		t.Fatalf("given up while another host sees it: %+v, %v", lost, err)
+	}
+	s.exec(`UPDATE archives SET seen_at = now() - interval '27 hours'`)
+	if held, _, err := s.Losing(t.Context(), "noggin-2025-03"); err != nil || held == 0 {
+		t.Errorf("a day later: %d files, %v", held, err)
+	}
+	s.exec(`UPDATE archives SET host = $1, seen_at = NULL`, s.DB.Host())
 	formers := s.scalar(`SELECT count(*) FROM former_files WHERE archive_id IS NOT NULL`)
 	lost, err := s.Lose(t.Context(), "noggin-2025-03", "the disk died")
 	if err != nil || formers == 0 || lost.Former != formers || lost.Files != 9 || lost.Records != 3 || lost.Queued != 3 || lost.Busy != 0 {
