@@ -196,6 +196,23 @@ func TestARestoredBackupIsCompletedFromTheKeptLeaves(t *testing.T) {
 			t.Errorf("after the restore of %s the checkpoint is %s", name, note)
 		}
 	}
+	// Leaves that a killed run left, before a restore after which the log goes another way,
+	// are none of the kept ones.
+	s.backUp()
+	s.edit(1)
+	if !s.kill("leaves") {
+		t.Fatal("no run reaches the leaves")
+	}
+	s.restore()
+	s.edit(2)
+	other := s.seal()
+	if aside := "example.com_inspections/" + leavesName(9, 10) + setAsideSuffix; !slices.Contains(s.published(), aside) {
+		t.Errorf("published are %q, without %s", s.published(), aside)
+	}
+	s.Execute(`TRUNCATE noggin_schema.` + strings.Join(sealTables, `, noggin_schema.`))
+	if got := s.seal(); got.Restored != other.Size || got.Root != other.Root {
+		t.Errorf("completed beside leaves of a killed run: %+v, want %+v", got, other)
+	}
 }
 
 func TestWithoutTheKeptLeavesANewLogBeginsOpenly(t *testing.T) {
