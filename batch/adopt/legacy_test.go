@@ -189,10 +189,14 @@ func TestFilesOfTheReplacedServiceThatAreNotWhatItKnewAreFetchedAgain(t *testing
 			row.path, row.filename, row.hash = "2025/09/same/photo.jpg", "photo.jpg", nil
 			return path.Dir(file) + "/photo " + row.tip + ".jpg"
 		}, true},
+		"moved, all of one name and size": {func(_ *batchtest.Mirror, row *legacyRow, _ string) string {
+			row.path, row.filename, row.hash = "2025/09/"+row.tip+"/photo.jpg", "photo.jpg", nil
+			return "old/" + row.tip + "/photo.jpg"
+		}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := batchtest.NewMirror(t, apitest.Options{Records: 1, Forms: []string{"LCD"}, Photos: apitest.Fixed(2), Log: true, MediaBytes: apitest.Range{Min: 500, Max: 4000}})
+			m := batchtest.NewMirror(t, apitest.Options{Records: 1, Forms: []string{"LCD"}, Photos: apitest.Fixed(2), Log: true, MediaBytes: apitest.Fixed(2000)})
 			m.ImportAll()
 			photos := m.MustRun(process.Options{UntilEmpty: true}).AttachmentsDownloaded
 			becomeReplaced(m, func(_ int, row *legacyRow, file string) string { return c.change(m, row, file) })
