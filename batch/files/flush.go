@@ -1,6 +1,11 @@
 package files
 
-import "os"
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+)
 
 // A flushPoint is a place where a file, or the entries of a folder, are put on disk.
 type flushPoint string
@@ -29,5 +34,38 @@ func flush(at flushPoint, f *os.File) error {
 	if isLeftOut(at) {
 		return nil
 	}
-	return f.Sync()
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	watched.Lock()
+	defer watched.Unlock()
+	for dir, flushed := range watched.folders {
+		if path := filepath.Clean(f.Name()); path == dir || strings.HasPrefix(path, dir+"/") {
+			flushed(string(at), path)
+		}
+	}
+	return nil
+}
+
+// watched holds what tests watch, by folder. It is empty outside of tests.
+var watched struct {
+	sync.Mutex
+	folders map[string]func(point, path string)
+}
+
+// WatchFlushes lets a test see what is flushed, and when: until stop, flushed is called
+// after each flush of dir or of what lies below it, and never twice at once. flushed may
+// neither flush nor stop.
+func WatchFlushes(dir string, flushed func(point, path string)) (stop func()) {
+	watched.Lock()
+	defer watched.Unlock()
+	if watched.folders == nil {
+		watched.folders = map[string]func(point, path string){}
+	}
+	watched.folders[dir] = flushed
+	return func() {
+		watched.Lock()
+		defer watched.Unlock()
+		delete(watched.folders, dir)
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -144,5 +145,112 @@ func TestAStagedNameThatIsNotFlushedIsAnError(t *testing.T) {
 		if !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s of a folder that is missing: %v", name, err)
 		}
+	}
+}
+
+// watch does the work and lists what it flushes below dir, in order: each flush point with
+// the path, and between them "+path" and "-path" where one of paths has come or gone.
+func watch(t *testing.T, dir string, paths []string, work func() error) (events []string) {
+	t.Helper()
+	was := map[string]bool{}
+	look := func() {
+		for _, path := range paths {
+			_, err := os.Lstat(filepath.Join(dir, path))
+			switch there := err == nil; {
+			case there && !was[path]:
+				events = append(events, "+"+path)
+			case !there && was[path]:
+				events = append(events, "-"+path)
+			}
+			was[path] = err == nil
+		}
+	}
+	look()
+	events = nil
+	stop := WatchFlushes(dir, func(point, path string) {
+		look()
+		path, _ = filepath.Rel(dir, path)
+		if strings.HasSuffix(path, stagedSuffix) {
+			path = "unnamed"
+		}
+		events = append(events, point+" "+path)
+	})
+	err := work()
+	stop()
+	look()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return events
+}
+
+func TestWhatIsFlushedBeforeAndAfterANameIsGiven(t *testing.T) {
+	t.Parallel()
+	o := newOutput(t)
+	at := func(name string) string { return filepath.Join(o.Name(), name) }
+	in := func(dir string, do func(*Folder) error) error {
+		folder := o.Folder(dir)
+		defer folder.Close()
+		return errors.Join(do(folder), folder.Sync())
+	}
+	begun := func(f *TempFile, err error) *TempFile {
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(f.Discard)
+		if _, err := io.WriteString(f, "content"); err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	// Each finds what the ones before it left.
+	for _, test := range []struct {
+		name  string
+		paths string // that come or go
+		work  func() error
+		want  string
+	}{
+		{"Keep", "2025/a/1.jpg", func() error {
+			return in("2025/a", func(f *Folder) error { _, err := f.Keep(begun(o.Temp()), "1.jpg", "a1b2c3d4"); return err })
+		}, "attachment unnamed, +2025/a/1.jpg, folder 2025/a, folder's entry 2025, folder's entry ."},
+		{"Keep of what is there", "2025/a/1.jpg", func() error {
+			return in("2025/a", func(f *Folder) error { _, err := f.Keep(begun(o.Temp()), "1.jpg", "a1b2c3d4"); return err })
+		}, "attachment unnamed, adopted file 2025/a/1.jpg, folder 2025/a"},
+		{"KeepExactly of what is there", "2025/a/1.jpg", func() error {
+			return in("2025/a", func(f *Folder) error { _, err := f.KeepExactly(begun(o.Temp()), "1.jpg"); return err })
+		}, "restored file unnamed, adopted file 2025/a/1.jpg, folder 2025/a"},
+		{"Replace by the same", "2025/a/1.jpg", func() error {
+			return in("2025/a", func(f *Folder) error { _, _, err := f.Replace("1.jpg", writeText("content", nil)); return err })
+		}, "report unnamed, adopted file 2025/a/1.jpg, folder 2025/a"},
+		{"Move", "2025/b/2.jpg 2025/a", func() error {
+			return in("2025/b", func(f *Folder) error {
+				_, err := f.Move("2025/a/1.jpg", int64(len("content")), sumOf("content"), "2.jpg", "a1b2c3d4")
+				return err
+			})
+		}, "+2025/b/2.jpg, folder 2025/b, folder's entry 2025, folder's entry ., -2025/a, removal 2025"},
+		{"WriteNew", "a.csv", func() error { return WriteNew(at("a.csv"), FileMode, writeText("content", nil)) }, "staged file unnamed, +a.csv, staged name ."},
+		{"Place of what is there", "a.csv", func() error {
+			to, err := begun(Stage(o.Name(), FileMode)).Place("a.csv")
+			if err == nil && to != at("a.csv") {
+				t.Errorf("placed as %s", to)
+			}
+			return err
+		}, "staged file unnamed, adopted file a.csv, staged name ."},
+		{"HashFile", "a.csv", func() error { _, _, err := HashFile(t.Context(), at("a.csv")); return err }, "hashed file a.csv"},
+		{"NamePartial", "b.dump b.dump.partial", func() error {
+			f, err := CreatePartial(at("b.dump"), FileMode)
+			if err != nil {
+				return err
+			}
+			return errors.Join(FlushPartial(at("b.dump"), f), f.Close(), NamePartial(at("b.dump")))
+		}, "+b.dump.partial, partial file b.dump.partial, +b.dump, -b.dump.partial, final name ."},
+		{"FlushFinal", "b.dump", func() error { return FlushFinal(at("b.dump")) }, "final name ."},
+	} {
+		if got := strings.Join(watch(t, o.Name(), strings.Fields(test.paths), test.work), ", "); got != test.want {
+			t.Errorf("%s:\n%s\nwant\n%s", test.name, got, test.want)
+		}
+	}
+	if slices.ContainsFunc(namesIn(t, o.Name()), IsStaged) {
+		t.Error("a staged file is left")
 	}
 }
