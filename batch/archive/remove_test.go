@@ -157,7 +157,14 @@ func TestAFileThatChangedSinceItsRunWasKilledStays(t *testing.T) {
 func TestAnArchiveIsNotDoneWhileAFileOfItIsOnDisk(t *testing.T) {
 	t.Parallel()
 	s := newShelf(t, threeDays)
+	s.dieAt("named")
+	var flushed []string // before the first original is removed
+	stop := files.WatchFlushes(s.Paths.Archive, func(point, _ string) { flushed = append(flushed, point) })
 	s.dieAt("marked")
+	stop()
+	if !slices.Equal(flushed, []string{"final name"}) {
+		t.Errorf("before the originals of an archive are removed that a killed run named, flushed is %q", flushed)
+	}
 	release := s.takeFirst()
 	if summary := s.mustCreate(everything); summary.Busy != 1 || len(s.onDisk()) == 0 || s.scalar(`SELECT count(*) FROM archives WHERE state = 'removing'`) != 1 {
 		t.Errorf("beside another run: %+v", summary)

@@ -144,7 +144,17 @@ func TestImportTakesTheInputFolderOldestFirst(t *testing.T) {
 	if err := os.Chtimes(b.path("b.CSV"), older, older); err != nil {
 		t.Fatal(err)
 	}
+	var flushed []string // after each move: the new name, and then that the old one is gone
+	stop := files.WatchFlushes(b.Paths.Input, func(_, path string) {
+		moved, _ := filepath.Glob(b.path("processed/*"))
+		path, _ = filepath.Rel(b.Paths.Input, path)
+		flushed = append(flushed, fmt.Sprintf("%s with %d moved", path, len(moved)))
+	})
 	summary := b.run(Options{})
+	stop()
+	if want := []string{"processed with 1 moved", ". with 1 moved", "processed with 2 moved", ". with 2 moved"}; !slices.Equal(flushed, want) {
+		t.Errorf("flushed are %q, want %q", flushed, want)
+	}
 	if got, want := outcomes(summary), "b.CSV imported LCD rows=1 new=1 known=0 rejected=0\na.csv imported SO rows=2 new=1 known=1 rejected=0"; got != want {
 		t.Errorf("%s\nwant\n%s", got, want)
 	}

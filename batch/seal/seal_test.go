@@ -114,9 +114,20 @@ func TestAKilledRunIsFinishedByTheNext(t *testing.T) {
 		if !s.kill(step) {
 			t.Fatalf("no run reaches %s", step)
 		}
+		last, before := "", "" // what is flushed last, and what was when the checkpoint is handed over
+		stop := files.WatchFlushes(s.sealer.Checkpoints, func(_, path string) { last = path })
+		s.sealer.step = func(reached string) {
+			if reached == "checkpoint" {
+				before = last
+			}
+		}
 		got := s.seal()
+		stop()
 		if got.Size != size || !got.Complete() {
 			t.Errorf("after a kill at %s: %+v", step, got)
+		}
+		if before != filepath.Dir(got.Checkpoint) {
+			t.Errorf("after a kill at %s the checkpoint is handed over before its name is on disk; flushed last is %q", step, before)
 		}
 		if text := read(t, filepath.Join(outbox, checkpointName(size))); text != read(t, got.Checkpoint) {
 			t.Errorf("after a kill at %s the outbox has %s", step, text)
