@@ -423,7 +423,8 @@ func makeOne(t *testing.T, x *Exporter, o Options, read storage.ExportRecord) En
 	return e
 }
 
-// Healing writes the text reports of many records, and then their hashes.
+// Healing writes the text reports of many records, and then their hashes. So does the end
+// of an edit.
 func TestATextReportThatIsWrittenAnewMeanwhileIsNoForgery(t *testing.T) {
 	t.Parallel()
 	m, x := newMirror(t, apitest.Options{Records: 1, Forms: []string{"LCD"}, Photos: apitest.Fixed(1), MediaBytes: apitest.Range{Min: 2000, Max: 3000}})
@@ -459,6 +460,13 @@ func TestATextReportThatIsWrittenAnewMeanwhileIsNoForgery(t *testing.T) {
 	write("names of today")
 	record("names of today")
 	check("both are new", makeOne(t, x, Options{}, stale), 1, "")
+
+	m.Execute("UPDATE noggin_data SET version = 2, processing_status = 'api_success'")
+	stale = read()
+	write("the edit")
+	record("the edit")
+	m.Execute("UPDATE noggin_data SET report_version = 2, processing_status = 'complete'")
+	check("an edit ends", makeOne(t, x, Options{}, stale), 1, "")
 
 	stale = read()
 	claim()

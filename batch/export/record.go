@@ -330,7 +330,7 @@ func (m *making) copy(ctx context.Context, f storage.File, content io.Reader) er
 		if errors.Is(err, errTarget) {
 			return err
 		}
-		if errors.Is(err, errDiffers) && f.Former == "" && f.AttachmentTip == "" { // a text report, which is written anew at times
+		if errors.Is(err, errDiffers) && f.Path == storage.ValueOf(m.record.Stored.ReportPath) { // the text report, which is written anew at times
 			m.moved = true
 			if m.record.Claimed {
 				err = errClaimed
