@@ -192,6 +192,9 @@ func (r *restorer) restoreRecords(ctx context.Context, tips []string) error {
 	if len(missed) == 0 || !r.known {
 		return nil
 	}
+	if err := r.to.Check(ctx); err != nil { // a proxy in the place of a server has no object at all
+		return err
+	}
 	return r.DB.SaveChecked(ctx, r.id, missed)
 }
 

@@ -5,17 +5,21 @@ import (
 	"encoding/hex"
 	"errors"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"noggin/api/apitest"
 	"noggin/batch/archive"
 	"noggin/batch/batchtest"
+	"noggin/batch/copies/place"
 	"noggin/batch/files"
 	"noggin/batch/process"
 	"noggin/storage"
@@ -142,6 +146,65 @@ func TestACopyThatARestoreMissesIsKnownToBeMissing(t *testing.T) {
 	}
 	if lost, err := archiver.Lose(t.Context(), name, "no disk"); err != nil || lost.Files != 3 {
 		t.Errorf("without any: %+v, %v", lost, err)
+	}
+}
+
+// A download that breaks off, or a proxy that answers in the place of the server, says nothing
+// about a copy.
+func TestACopyThatARestoreCannotReadIsBelievedInStill(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		restored func(RestoreSummary, error) bool
+		object   http.HandlerFunc
+		bucket   int // the answer to the second look for it
+	}{
+		"a cut connection": {
+			func(r RestoreSummary, err error) bool { return err == nil && r.Count == 3 && r.Files == 0 },
+			func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Length", "2000")
+				w.Header().Set("Last-Modified", "Mon, 02 Jan 2006 15:04:05 GMT")
+				_, _ = w.Write([]byte("begun"))
+			}, http.StatusOK,
+		},
+		"a proxy": {
+			func(_ RestoreSummary, err error) bool { return errors.Is(err, place.ErrAway) },
+			func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }, http.StatusNotFound,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, 1)
+			w.run()
+			archiver := &archive.Archiver{DB: w.DB, Paths: w.paths, ClaimLease: w.Processing.ClaimLease, Log: w.Log}
+			made, err := archiver.Create(t.Context(), archive.CreateOptions{Before: "2026-01-01"})
+			if err != nil || len(made.Archives) != 1 {
+				t.Fatal(made, err)
+			}
+			lost := made.Archives[0].Name
+			batchtest.Must(t, os.Remove(made.Archives[0].Path))
+			var looks atomic.Int64
+			server := httptest.NewServer(http.HandlerFunc(func(answer http.ResponseWriter, request *http.Request) {
+				switch {
+				case request.Method != http.MethodHead:
+					test.object(answer, request)
+				case looks.Add(1) > 1:
+					answer.WriteHeader(test.bucket)
+				}
+			}))
+			t.Cleanup(server.Close)
+			w.copier.Config.To, w.copier.Config.Endpoint = "s3://copies/mirror", server.URL
+			w.copier.Keys = place.Keys{ID: "id", Secret: "secret"}
+			w.Execute(`UPDATE noggin_schema.copy_targets SET url = 's3://copies/mirror', endpoint = '` + server.URL + `'`)
+			if r, err := w.copier.Restore(t.Context(), RestoreOptions{LostArchives: []string{lost}}); !test.restored(r, err) || looks.Load() < 2 {
+				t.Errorf("%d looks for the bucket, %+v, %v", looks.Load(), r, err)
+			}
+			if n := w.Value(`SELECT count(*) FROM noggin_schema.copies WHERE problem IS NOT NULL`); n != "0" {
+				t.Errorf("%s copies are known to have a problem", n)
+			}
+			if _, err := archiver.Lose(t.Context(), lost, "no disk"); err == nil || !strings.Contains(err.Error(), "3 of its files have a copy") {
+				t.Errorf("%v", err)
+			}
+		})
 	}
 }
 

@@ -19,6 +19,8 @@ import (
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+
+	"noggin/batch/files"
 )
 
 // lying opens a bucket on a server of the test's own.
@@ -257,5 +259,48 @@ func TestNothingIsLookedForOnAServerThatIsAway(t *testing.T) {
 	}
 	if asked[http.MethodHead] > 0 || asked[http.MethodPut] != mostTries {
 		t.Errorf("asked %v", asked)
+	}
+}
+
+// A server that is restarted ends the connection in the midst of an object.
+func TestAContentThatBreaksOffIsNoShortOne(t *testing.T) {
+	t.Parallel()
+	content := bytes.Repeat([]byte("photo"), 1000)
+	o := objectOf("files/a.jpg", content)
+	s := lying(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Last-Modified", "Mon, 02 Jan 2006 15:04:05 GMT")
+		w.Header().Set("Content-Length", strconv.Itoa(len(content)))
+		_, _ = w.Write(content[:len(content)/2])
+	})
+	for name, read := range map[string]func(io.Reader) error{
+		"copied":   func(back io.Reader) error { return CopyChecked(io.Discard, o, back) },
+		"compared": func(back io.Reader) error { return Compare(t.Context(), o, back) },
+	} {
+		back, err := s.Read(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := read(back); !errors.Is(err, ErrAway) || errors.Is(err, files.ErrDiffers) {
+			t.Errorf("%s: %v", name, err)
+		}
+		files.Release(back)
+	}
+}
+
+func TestALargeObjectThatIsTooLongDiffers(t *testing.T) {
+	t.Parallel()
+	content := make([]byte, mostAnswer)
+	o := objectOf("files/a.pdf", content)
+	s := lying(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Last-Modified", "Mon, 02 Jan 2006 15:04:05 GMT")
+		_, _ = w.Write(append(content[:len(content):len(content)], "and more"...))
+	})
+	back, err := s.Read(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer files.Release(back)
+	if err := CopyChecked(io.Discard, o, back); !errors.Is(err, files.ErrDiffers) || errors.Is(err, ErrAway) {
+		t.Error(err)
 	}
 }

@@ -235,7 +235,7 @@ func (s *S3) looksLike(ctx context.Context, o Object, opts PutOptions) error {
 }
 
 func (s *S3) readBack(ctx context.Context, o Object) error {
-	content, err := s.Read(ctx, o)
+	content, err := s.open(ctx, o) // try repeats the reading if the content breaks off
 	if err != nil {
 		return err
 	}
@@ -275,8 +275,17 @@ func (s *S3) Look(ctx context.Context, o Object) error {
 	})
 }
 
-// Read opens the object. The error is [files.ErrMissing] if there is none.
-func (s *S3) Read(ctx context.Context, o Object) (content io.ReadCloser, err error) {
+// Read opens the object. The error is [files.ErrMissing] if there is none. A content that
+// breaks off is [ErrAway].
+func (s *S3) Read(ctx context.Context, o Object) (io.ReadCloser, error) {
+	content, err := s.open(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return body{content, func(err error) error { return s.classify(ctx, err) }}, nil
+}
+
+func (s *S3) open(ctx context.Context, o Object) (content io.ReadCloser, err error) {
 	ctx = context.WithValue(ctx, objectSize{}, o.Size)
 	err = s.try(ctx, func() (err error) {
 		content, _, _, err = s.core.GetObject(ctx, s.bucket, s.prefix+o.Key, minio.GetObjectOptions{})

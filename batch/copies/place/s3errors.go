@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"time"
@@ -91,6 +92,21 @@ func (s *S3) classify(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %s", ErrAway, said)
 }
 
+// body is the content of an object. It classifies the errors of its connection: a content
+// that breaks off has not ended, though [io.ErrUnexpectedEOF] looks like it.
+type body struct {
+	io.ReadCloser
+	classify func(error) error
+}
+
+func (b body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if !errors.Is(err, io.EOF) {
+		err = b.classify(err)
+	}
+	return n, err
+}
+
 // idleTime is the default of [S3Config.Idle].
 const idleTime = time.Minute
 
@@ -147,7 +163,7 @@ func (b bounded) RoundTrip(request *http.Request) (*http.Response, error) {
 	answer, err := b.inner.RoundTrip(request)
 	if err == nil {
 		size, _ := request.Context().Value(objectSize{}).(int64)
-		answer.Body = http.MaxBytesReader(nil, answer.Body, max(mostAnswer, size))
+		answer.Body = http.MaxBytesReader(nil, answer.Body, max(mostAnswer, size+1)) // the byte more shows that it is too long
 	}
 	return answer, err
 }

@@ -99,6 +99,7 @@ func (s *source) fill() {
 		err = fmt.Errorf("%w: more than %d bytes", files.ErrDiffers, s.object.Size)
 	case err == nil:
 		return
+	case errors.Is(err, ErrAway): // it broke off, see body
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		if err = s.digest.compare(s.object); err == nil {
 			s.ready, s.held, s.err = append(append(make([]byte, 0, len(s.ready)+n), s.ready...), read...), nil, io.EOF
