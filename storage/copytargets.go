@@ -34,8 +34,20 @@ type CopyTarget struct {
 
 // CopyPlace is where a target is. Without a URL it is any target.
 type CopyPlace struct {
-	URL, Endpoint string
+	URL      string `db:"url"`
+	Endpoint string `db:"endpoint"`
 }
+
+// Name is the target as people name it.
+func (p CopyPlace) Name() string {
+	if p.Endpoint == "" {
+		return p.URL
+	}
+	return p.URL + " at " + p.Endpoint
+}
+
+// Name is the target as people name it.
+func (t CopyTarget) Name() string { return CopyPlace{t.URL, t.Endpoint}.Name() }
 
 // maxDueCounted bounds what a look at the targets reads.
 const maxDueCounted = "100001"

@@ -29,17 +29,17 @@ func filesInArchive(all bool) string {
 
 // CopiedTo counts files that have a copy in a target.
 type CopiedTo struct {
-	Target string `db:"url"`
-	Files  int64  `db:"files"`
+	CopyPlace
+	Files int64 `db:"files"`
 }
 
 // CopiedOfArchive counts the files of the archive that have a copy, for each target that
 // has any.
 func (db *DB) CopiedOfArchive(ctx context.Context, archive int64) (copied []CopiedTo, err error) {
 	err = db.selectAll(ctx, "look for copies of the archive's files", &copied, `
-		SELECT t.url, count(*) AS files FROM `+filesInArchive(true)+` AS f CROSS JOIN noggin_schema.copy_targets t
+		SELECT t.url, t.endpoint, count(*) AS files FROM `+filesInArchive(true)+` AS f CROSS JOIN noggin_schema.copy_targets t
 		JOIN noggin_schema.copies c ON c.target_id = t.id AND c.path = f.path AND c.hash_sha256 = lower(f.hash)
-		WHERE c.obsolete_at IS NULL AND c.problem IS NULL GROUP BY t.id, t.url ORDER BY t.id`, archive)
+		WHERE c.obsolete_at IS NULL AND c.problem IS NULL GROUP BY t.id, t.url, t.endpoint ORDER BY t.id`, archive)
 	return copied, err
 }
 

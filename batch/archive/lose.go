@@ -65,11 +65,12 @@ func (a *Archiver) lost(ctx context.Context, name string) (storage.Archive, erro
 	}
 	copied, err := a.DB.CopiedOfArchive(ctx, archive.ID)
 	if err == nil && len(copied) > 0 {
-		where := make([]string, len(copied))
+		where, forget := make([]string, len(copied)), make([]string, len(copied))
 		for i, c := range copied {
-			where[i] = health.Plural(c.Files, "of its files has|of its files have") + " a copy in " + c.Target
+			where[i] = health.Plural(c.Files, "of its files has|of its files have") + " a copy in " + c.Name()
+			forget[i] = fmt.Sprintf("`noggin copy forget %s`", files.ShellQuoted(c.Name()))
 		}
-		err = fmt.Errorf("forget %s: %s: run `noggin copy restore --lost-archive %s` first; of a second place that is gone: `noggin copy forget %s`", archive.Name, strings.Join(where, ", "), archive.Name, files.ShellQuoted(copied[0].Target))
+		err = fmt.Errorf("forget %s: %s: run `noggin copy restore --lost-archive %s` first; of a second place that is gone: %s", archive.Name, strings.Join(where, ", "), archive.Name, strings.Join(forget, " or "))
 	}
 	return archive, err
 }

@@ -201,8 +201,16 @@ func TestACopyThatARestoreCannotReadIsBelievedInStill(t *testing.T) {
 			if n := w.Value(`SELECT count(*) FROM noggin_schema.copies WHERE problem IS NOT NULL`); n != "0" {
 				t.Errorf("%s copies are known to have a problem", n)
 			}
-			if _, err := archiver.Lose(t.Context(), lost, "no disk"); err == nil || !strings.Contains(err.Error(), "3 of its files have a copy") {
-				t.Errorf("%v", err)
+			w.Execute(`INSERT INTO noggin_schema.copy_targets (url, endpoint) VALUES ('/usb disk', '');
+				INSERT INTO noggin_schema.copies SELECT (jsonb_populate_record(c, jsonb_build_object('target_id', t.id))).*
+				FROM noggin_schema.copies c, noggin_schema.copy_targets t WHERE t.url = '/usb disk'`)
+			bucket := "s3://copies/mirror at " + server.URL
+			_, err = archiver.Lose(t.Context(), lost, "no disk")
+			if want := "3 of its files have a copy in " + bucket + ", 3 of its files have a copy in /usb disk: run"; err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%v, want %s", err, want)
+			}
+			if want := "`noggin copy forget '" + bucket + "'` or `noggin copy forget '/usb disk'`"; err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%v, want %s", err, want)
 			}
 		})
 	}

@@ -18,14 +18,6 @@ type Copies struct {
 	Percent float64 `json:"percent"`
 }
 
-// Name is the target as people name it.
-func (c Copies) Name() string {
-	if c.Endpoint == "" {
-		return c.URL
-	}
-	return c.URL + " at " + c.Endpoint
-}
-
 const (
 	copiesPatience = 26 * time.Hour // a file may wait for its copy so long
 	// VerifiedPatience is how old the verification of a copy may be. Each is verified every week.
