@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -213,6 +214,23 @@ func TestACopyThatARestoreCannotReadIsBelievedInStill(t *testing.T) {
 				t.Errorf("%v, want %s", err, want)
 			}
 		})
+	}
+}
+
+// A text report that was written anew after the backup of the database has the name of the
+// one that the backup knows.
+func TestAnUnknownCopyOfAKnownFileNeedsNothingMoved(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	w.run()
+	report := w.Value(`SELECT report_path FROM noggin_schema.noggin_data`)
+	batchtest.Must(t, os.WriteFile(filepath.Join(w.target, "files", report)+fmt.Sprintf(".%x", sha256.Sum256([]byte("later"))), []byte("later"), 0o644))
+	for _, there := range []int64{3, 2} {
+		r, err := w.copier.Restore(t.Context(), RestoreOptions{AddUnknown: true})
+		if err != nil || r.AlreadyThere != there || r.Unknown != 0 || r.Count != 1 || r.First[0].Path != report || !strings.Contains(r.First[0].What, "need not be moved") {
+			t.Errorf("%+v, %v", r, err)
+		}
+		batchtest.Must(t, os.Remove(filepath.Join(w.Output, report)))
 	}
 }
 

@@ -51,6 +51,7 @@ func (r *restorer) addPage(ctx context.Context, page []storage.File) error {
 			}
 		}
 	})
+	r.missed = nil // the database has no rows of them
 	r.report(Progress{Phase: "restoring", Done: r.summary.Files, Bytes: r.summary.Bytes})
 	return context.Cause(working)
 }
@@ -97,16 +98,24 @@ func (r *restorer) unknownOf(ctx context.Context, page []storage.File) (map[stri
 	for _, key := range copied {
 		known[object(storage.CopyFormer, key, 0).Key] = true
 	}
+	at := map[string]storage.File{} // by path
 	for _, of := range records {
 		for _, f := range of {
+			at[f.Path] = f
 			known[object(storage.CopyFormer, storage.CopyKey{Path: f.Path, SHA256: strings.ToLower(f.SHA256)}, 0).Key] = true
 		}
 	}
 	unknown := map[string][]storage.File{}
 	for i, f := range page {
-		if dir := path.Dir(f.Path); !known[object(storage.CopyFormer, keys[i], 0).Key] {
-			unknown[dir] = append(unknown[dir], f)
+		if known[object(storage.CopyFormer, keys[i], 0).Key] {
+			continue
 		}
+		if other, is := at[f.Path]; is && r.output.Verify(f.Path, other.Size, other.SHA256) == nil {
+			r.problem(f.Path, "the file here is the one in the database, and need not be moved; the target has another one too, which stays there")
+			continue
+		}
+		dir := path.Dir(f.Path)
+		unknown[dir] = append(unknown[dir], f)
 	}
 	return unknown, nil
 }
