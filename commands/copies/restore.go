@@ -94,7 +94,7 @@ func restoreFiles(open *session.Opener, c *cli.Context) error {
 	if errors.Is(err, storage.ErrNoArchive) {
 		return cmdline.WithCode(cmdline.ExitUsage, cmdline.Hint(err, "`noggin archive list` has the names"))
 	}
-	if err != nil && summary.Records == 0 {
+	if err != nil && summary.Records+summary.Files+summary.AlreadyThere+int64(summary.Count) == 0 { // nothing was done
 		return err
 	}
 	return errors.Join(err, printRestored(summary, cmdline.Output(c)))
