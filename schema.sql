@@ -558,7 +558,7 @@ CREATE TABLE IF NOT EXISTS noggin_schema.fetched_exports (
     begun_at    timestamptz NOT NULL DEFAULT now(),
     fetched_at  timestamptz, -- null: its host died, and the next run fetches it
     imported_at timestamptz,
-    deleted_at  timestamptz, -- when it was no longer on the server
+    deleted_at  timestamptz, -- when it was no longer on the server; without imported_at: when it was found unusable
     UNIQUE (source, path, size_bytes, modified_at)
 );
 CREATE INDEX IF NOT EXISTS fetched_exports_content ON noggin_schema.fetched_exports (sha256)

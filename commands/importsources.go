@@ -53,7 +53,7 @@ func newImportRun(s *session.Session, importer *importcsv.Importer, opts importc
 		}
 	}
 	importer.ImportNames = r.importNames
-	importer.Imported = s.DB.ImportedContent
+	importer.Imported, importer.Unusable = s.DB.ImportedContent, s.DB.UnusableContent
 	return r
 }
 

@@ -47,7 +47,7 @@ func (db *DB) BeginFetch(ctx context.Context, source, kind string, file RemoteFi
 		INSERT INTO noggin_schema.fetched_exports (source, path, size_bytes, modified_at, kind, host)
 		VALUES ($1, $2, $3, to_timestamp($4::bigint), $5, $6)
 		ON CONFLICT (source, path, size_bytes, modified_at) DO UPDATE
-		SET kind = excluded.kind, host = excluded.host, begun_at = now(), sha256 = NULL, imported_at = NULL
+		SET kind = excluded.kind, host = excluded.host, begun_at = now(), sha256 = NULL, imported_at = NULL, deleted_at = NULL
 		WHERE fetched_exports.fetched_at IS NULL
 		RETURNING id`, source, file.Path, file.Size, file.Modified.Unix(), kind, db.host)
 	if len(ids) > 0 {
@@ -76,7 +76,15 @@ func (db *DB) DropFetch(ctx context.Context, id int64) error {
 // database. It does not matter which host fetched the file, or whether a person copied it.
 func (db *DB) ImportedContent(ctx context.Context, kind, sha256 string) error {
 	return db.change(ctx, "note an imported export", `
-		UPDATE noggin_schema.fetched_exports SET imported_at = now() WHERE sha256 = $2 AND kind = $1 AND imported_at IS NULL`, kind, sha256)
+		UPDATE noggin_schema.fetched_exports SET imported_at = now(), deleted_at = NULL WHERE sha256 = $2 AND kind = $1 AND imported_at IS NULL`, kind, sha256)
+}
+
+// UnusableContent notes that no row of a file of this kind and content can be used, so that
+// nobody takes it for lost. It stays on its server.
+func (db *DB) UnusableContent(ctx context.Context, kind, sha256 string) error {
+	return db.change(ctx, "note an unusable export", `
+		UPDATE noggin_schema.fetched_exports SET deleted_at = now()
+		WHERE sha256 = $2 AND kind = $1 AND imported_at IS NULL AND deleted_at IS NULL`, kind, sha256)
 }
 
 // FetchedExport is an export that a host fetched.
@@ -86,12 +94,12 @@ type FetchedExport struct {
 }
 
 // NeverImported returns exports that were fetched more than a day and less than nine days
-// ago, and that nobody imported: they could not be used, or are lost. It returns at most
+// ago, and of which no import has seen the content: they may be lost. It returns at most
 // 1,000, the latest first.
 func (db *DB) NeverImported(ctx context.Context) (exports []FetchedExport, err error) {
 	err = db.selectAll(ctx, "look for exports that were not imported", &exports, `
 		SELECT path, host FROM noggin_schema.fetched_exports
-		WHERE imported_at IS NULL AND fetched_at BETWEEN now() - interval '9 days' AND now() - interval '1 day'
+		WHERE imported_at IS NULL AND deleted_at IS NULL AND fetched_at BETWEEN now() - interval '9 days' AND now() - interval '1 day'
 		ORDER BY fetched_at DESC, id LIMIT 1000`)
 	return exports, err
 }

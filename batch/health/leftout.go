@@ -5,7 +5,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 )
@@ -58,21 +57,22 @@ func judgeLeftOut(v *Vitals) Flag {
 	if n := len(l.Rejected); n > 0 {
 		what = append(what, "rows of "+Plural(int64(n), "export")+" were rejected ("+someNames(l.Rejected)+")")
 	}
+	if len(what) > 0 {
+		what = []string{"within the last week " + strings.Join(what, ", and ")}
+	}
 	remedy := fmt.Sprintf("look into %s: a .reason.txt says why a file could not be used, a .rejected.csv why a row; put what is corrected into [paths] input, and remove from the folder what is settled", l.Folder)
 	var lost []string
 	for _, export := range v.NeverImported {
-		if name := path.Base(export.Path); !slices.Contains(l.Unusable, name) {
-			lost = append(lost, name+" by the host "+export.Host)
-		}
+		lost = append(lost, path.Base(export.Path)+" by the host "+export.Host)
 	}
 	if n := len(lost); n > 0 {
 		what = append(what, Plural(int64(n), "export was|exports were")+" fetched and never imported ("+someNames(lost)+")")
-		remedy += "; what was fetched and never imported is in the input or error folder of its host, or lost: put it, from the server of its source, into [paths] input"
+		remedy += "; what was fetched and never imported is in the input folder of its host, or lost: put it, from the server of its source, into [paths] input"
 	}
 	if len(what) == 0 {
 		return Flag{}
 	}
-	return yellow("exports_left_out", "within the last week "+strings.Join(what, ", and "), remedy)
+	return yellow("exports_left_out", strings.Join(what, ", and "), remedy)
 }
 
 // someNames lists the first names.

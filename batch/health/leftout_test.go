@@ -39,7 +39,12 @@ func TestTheErrorFolderIsToldOfForAWeek(t *testing.T) {
 		t.Errorf("%+v", flag)
 	}
 	flag = judgeLeftOut(&Vitals{LeftOut: l, NeverImported: []storage.FetchedExport{{Path: "/outbox/day.csv", Host: "a"}, {Path: "/outbox/old upload.csv", Host: "a"}}})
-	if want := ", and 1 export was fetched and never imported (day.csv by the host a)"; !strings.HasSuffix(flag.What, want) || !strings.Contains(flag.Remedy, "from the server of its source") {
+	// Another export may have the name of one that could not be used.
+	if want := ", and 2 exports were fetched and never imported (day.csv by the host a, old upload.csv by the host a)"; !strings.HasSuffix(flag.What, want) || !strings.Contains(flag.Remedy, "from the server of its source") {
+		t.Errorf("%+v", flag)
+	}
+	flag = judgeLeftOut(&Vitals{NeverImported: []storage.FetchedExport{{Path: "/outbox/day.csv", Host: "a"}}}) // nine days are no week
+	if want := "1 export was fetched and never imported (day.csv by the host a)"; flag.What != want {
 		t.Errorf("%+v", flag)
 	}
 	if flag := judgeLeftOut(&Vitals{LeftOut: readLeftOut(filepath.Join(folder, "missing"), time.Now())}); flag.Severity != "" {

@@ -52,6 +52,9 @@ type Importer struct {
 	// Imported is told the content of each file whose rows are all in the database,
 	// before the file moves. It may be nil.
 	Imported func(ctx context.Context, kind, sha256 string) error
+	// Unusable is told the content of each file of the input folder that cannot be used,
+	// before the file moves. It may be nil.
+	Unusable func(ctx context.Context, kind, sha256 string) error
 
 	takes int // files that a run moves; 0: [takenFiles]
 	shown int // odd rows that the run has logged
@@ -228,10 +231,14 @@ func (m *Importer) readInbox(ctx context.Context, opts Options, found inboxFile,
 	case opts.DryRun:
 		return err
 	}
+	var toldErr error
 	if err == nil {
-		if err := r.imported(ctx); err != nil {
-			return err
-		}
+		toldErr = r.imported(ctx)
+	} else {
+		toldErr = r.unusable(ctx, file)
+	}
+	if toldErr != nil {
+		return toldErr
 	}
 	return r.move(found, info, err)
 }
@@ -366,4 +373,15 @@ func (r *rowImport) imported(ctx context.Context) error {
 		return nil
 	}
 	return r.Imported(ctx, r.result.Kind, hex.EncodeToString(r.content.Sum(nil)))
+}
+
+// unusable tells that the file cannot be used. rest is what was not read of it.
+func (r *rowImport) unusable(ctx context.Context, rest io.Reader) error {
+	if r.Unusable == nil {
+		return nil
+	}
+	if _, err := io.Copy(r.content, files.ContextReader{Context: ctx, Source: rest}); err != nil {
+		return err
+	}
+	return r.Unusable(ctx, r.result.Kind, hex.EncodeToString(r.content.Sum(nil)))
 }

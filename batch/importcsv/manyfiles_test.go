@@ -134,6 +134,42 @@ func TestWhatIsImportedIsToldByItsContentBeforeItMoves(t *testing.T) {
 	b.wantTree("processed/a.csv", "error/bad.csv", "error/bad.csv.reason.txt", "error/bad.csv.rejected.csv")
 }
 
+// Also of a file whose header is enough to refuse it.
+func TestWhatCannotBeUsedIsToldByItsContentBeforeItMoves(t *testing.T) {
+	t.Parallel()
+	b := newInbox(t)
+	var told []string
+	refused := errors.New("the database is away")
+	b.Unusable = func(_ context.Context, kind, sum string) error {
+		told = append(told, kind+" "+sum)
+		if len(told) == 1 {
+			return refused
+		}
+		return nil
+	}
+	var want []string
+	for name, text := range map[string]string{"rows.csv": unusable, "none.csv": "tip\n", "header.csv": strings.Repeat("name,colour\n", 100_000)} {
+		b.put(name, text)
+		want = append(want, fmt.Sprintf("tips %x", sha256.Sum256([]byte(text))))
+	}
+	if _, err := b.Run(t.Context(), Options{DryRun: true}); err != nil || len(told) > 0 {
+		t.Errorf("a dry run told %q, %v", told, err)
+	}
+	if _, err := b.Run(t.Context(), Options{}); !errors.Is(err, refused) {
+		t.Errorf("error %v", err)
+	}
+	b.wantTree("header.csv", "none.csv", "rows.csv")
+	if s := b.run(Options{}); s.Unusable != 3 {
+		t.Errorf("%+v", s)
+	}
+	told = told[1:]
+	slices.Sort(told)
+	slices.Sort(want)
+	if !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
+	}
+}
+
 func TestAFileThatComesJustBeforeTheMoveStays(t *testing.T) {
 	t.Parallel()
 	b := newInbox(t)

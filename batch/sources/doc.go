@@ -19,7 +19,7 @@
 //   - A killed run loses nothing: what it had not finished is fetched again.
 //   - A file is deleted on its server only after all its rows are in the database and,
 //     where backups are made, in a backup, and only if it is still the one that was fetched.
-//   - A file that was fetched and that nobody imported is told of, as it may be lost.
+//   - A file that was fetched and that no import has seen is told of, as it may be lost.
 //   - Nothing that a server says leads out of the folder on either side. Symbolic links
 //     are not followed.
 //   - A server that hangs or talks without end costs a bounded time and memory.

@@ -2,6 +2,7 @@ package sources
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -637,17 +638,32 @@ func TestADeletionWaitsForABackup(t *testing.T) {
 func TestAnExportThatNobodyImportedIsTold(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	for _, name := range []string{"a.csv", "b.csv", "c.csv", "d.csv"} {
+	for _, name := range []string{"a.csv", "b.csv", "c.csv", "d.csv", "e.csv"} {
 		s.server.Put(name, "tip\n"+name+"\n")
 	}
-	s.fetched(4)
-	for path, set := range map[string]string{"b.csv": "fetched_at = now() - interval '2 days'", "c.csv": "fetched_at = now() - interval '2 days', imported_at = now()", "d.csv": "fetched_at = now() - interval '30 days'"} {
+	r := s.fetched(5)
+	for path, set := range map[string]string{"b.csv": "fetched_at = now() - interval '2 days'", "c.csv": "fetched_at = now() - interval '2 days', imported_at = now()", "d.csv": "fetched_at = now() - interval '30 days'", "e.csv": "fetched_at = now() - interval '2 days'"} {
 		if _, err := s.sql.Exec(`UPDATE noggin_schema.fetched_exports SET `+set+` WHERE path LIKE '%/' || $1`, path); err != nil {
 			t.Fatal(err)
 		}
 	}
+	// An import refused one. It is not lost, and not deleted until it is imported.
+	unusable := fmt.Sprintf("%x", sha256.Sum256([]byte("tip\ne.csv\n")))
+	if err := s.DB.UnusableContent(t.Context(), KindTips, unusable); err != nil {
+		t.Fatal(err)
+	}
 	lost, err := s.DB.NeverImported(t.Context())
 	if err != nil || len(lost) != 1 || lost[0].Path != s.server.Folder+"/b.csv" || lost[0].Host != s.DB.Host() {
 		t.Errorf("%+v, %v", lost, err)
+	}
+	s.source.After = afterDelete
+	for _, want := range [][]string{{"a.csv", "b.csv", "d.csv", "e.csv"}, {"a.csv", "b.csv", "d.csv"}} {
+		if err := s.Clean(t.Context(), s.source, &r); err != nil || r.Err() != nil {
+			t.Error(err, r.Err())
+		}
+		s.wantServer(want...)
+		if err := s.DB.ImportedContent(t.Context(), KindTips, unusable); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
