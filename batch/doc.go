@@ -83,7 +83,7 @@
 //	search      the words by which inspections are found          → textreport forms
 //	health      vitals, red flags, advice, disk forecast          → watch files
 //	textreport  the text report of a record                       → forms
-//	csvfile     reading CSV files                                 → forms
+//	csvfile     reading and writing CSV files                     → forms
 //	  watch     whether archives are there; part of archive       → files
 //	files       the output folder, and every file written         → forms
 //	bag         writing and checking BagIt bags

@@ -1,5 +1,5 @@
 // Package csvfile reads the rows of CSV files as spreadsheets and other programs write
-// them, and guards cells against formulas.
+// them, writes rows, and guards cells against formulas.
 //
 //	bytes ─→ encoding, line ends ─→ separator ─→ header ─→ Next: row, *RowError or io.EOF
 //
@@ -13,5 +13,5 @@
 //   - Memory stays at a little over one row of the largest size.
 //   - [UnguardFormula] gives back exactly what [GuardFormula] was given.
 //
-// What a column means is decided in importcsv and names. Writers use encoding/csv.
+// What a column means is decided in importcsv and names.
 package csvfile
