@@ -58,7 +58,8 @@ func OpenTray(top, folder string) (*Tray, error) {
 // stepInto opens a folder of root that is no symbolic link.
 func stepInto(root *os.Root, name string, create bool) (*os.Root, error) {
 	if create {
-		if err := root.Mkdir(name, FolderMode); err != nil && !errors.Is(err, fs.ErrExist) {
+		// Its group may be that of uploaders.
+		if err := root.Mkdir(name, FolderMode&^othersWrite); err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, err
 		}
 	}
@@ -80,15 +81,23 @@ func stepInto(root *os.Root, name string, create bool) (*os.Root, error) {
 	return next, nil
 }
 
-// KeptFromOthers reports whether a folder in top belongs to this user, to root or to the
-// owner of top. Any other owner could exchange the files that are put into it.
-func KeptFromOthers(top string, folder fs.FileInfo) bool {
+// othersWrite are the bits of a mode by which others than the owner write.
+const othersWrite fs.FileMode = 0o022
+
+// KeptFromOthers returns an error unless a folder in top belongs to this user, to root or
+// to the owner of top, and only its owner writes into it. Anyone else could exchange the
+// files that are put into it.
+func KeptFromOthers(top, name string, folder fs.FileInfo) error {
 	owner := OwnerOf(folder)
-	if owner == 0 || int(owner) == os.Geteuid() {
-		return true
+	if owner != 0 && int(owner) != os.Geteuid() {
+		if info, err := os.Stat(top); err != nil || owner != OwnerOf(info) {
+			return fmt.Errorf("the folder %s belongs to %s, who could exchange the files in it: look at them, remove it, and noggin makes it anew", name, UserName(owner))
+		}
 	}
-	info, err := os.Stat(top)
-	return err == nil && owner == OwnerOf(info)
+	if folder.Mode()&othersWrite != 0 {
+		return fmt.Errorf("others than its owner may write into the folder %s and exchange the files in it: look at them, then `sudo chmod go-w %s`", name, ShellQuoted(name))
+	}
+	return nil
 }
 
 // Close closes the folder.
@@ -125,13 +134,14 @@ func (t *Tray) Remove(name string) error { return t.root.Remove(name) }
 // Sync flushes the names in the folder to disk.
 func (t *Tray) Sync() error { return flush(flushMoved, t.handle) }
 
-// Stage is [Stage] in this folder.
+// Stage is [Stage] in this folder. Only the owner may write the file: the group of the
+// folder may be that of uploaders.
 func (t *Tray) Stage(mode fs.FileMode) (*TempFile, error) {
 	root, err := t.root.OpenRoot(".")
 	if err != nil {
 		return nil, WrapDisk("open folder", t.name, err)
 	}
-	return stage(&Output{name: t.name, root: root, settled: map[string]struct{}{}}, mode)
+	return stage(&Output{name: t.name, root: root, settled: map[string]struct{}{}}, mode&^othersWrite)
 }
 
 // SweepStaged removes the staged files that killed runs left in the folder more than

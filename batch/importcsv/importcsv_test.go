@@ -777,7 +777,8 @@ func TestLinksInTheInputFolderLeadNothingElsewhere(t *testing.T) {
 	}
 }
 
-// What an uploader puts into a folder of names that is his own names nothing.
+// What an uploader puts into a folder of names that is his own, or that is open to him,
+// names nothing.
 func TestAFolderOfNamesThatSomebodyElseMadeIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
@@ -785,10 +786,13 @@ func TestAFolderOfNamesThatSomebodyElseMadeIsLeftAlone(t *testing.T) {
 	}
 	input := t.TempDir()
 	m := &Importer{Paths: files.Paths{Input: input}, Names: map[string]string{}}
-	for kind, owner := range map[string]int{"asset": 4711, "site": 0} {
+	for kind, made := range map[string]struct {
+		owner int
+		mode  os.FileMode
+	}{"asset": {4711, 0o755}, "site": {0, 0o755}, "group": {0, 0o775 | os.ModeSetgid}, "all": {0, 0o757}} {
 		folder := filepath.Join(input, "names-"+kind)
 		m.Names[kind] = folder
-		if err := errors.Join(os.Mkdir(folder, 0o777), os.WriteFile(filepath.Join(folder, kind+".csv"), nil, 0o600), os.Chown(folder, owner, -1)); err != nil {
+		if err := errors.Join(os.Mkdir(folder, 0o777), os.WriteFile(filepath.Join(folder, kind+".csv"), nil, 0o600), os.Chown(folder, made.owner, -1), os.Chmod(folder, made.mode)); err != nil {
 			t.Fatal(err)
 		}
 	}

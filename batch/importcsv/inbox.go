@@ -81,8 +81,8 @@ func inboxFiles(folder string) ([]inboxFile, error) {
 func (m *Importer) waiting() (all []inboxFile, err error) {
 	for _, kind := range slices.Sorted(maps.Keys(m.Names)) {
 		folder := m.Names[kind]
-		if info, err := os.Lstat(folder); err != nil || !info.IsDir() || !files.KeptFromOthers(m.Paths.Input, info) {
-			continue // nothing was ever fetched, or it is a link or another user's, which the fetch reports
+		if info, err := os.Lstat(folder); err != nil || !info.IsDir() || files.KeptFromOthers(m.Paths.Input, folder, info) != nil {
+			continue // nothing was ever fetched, or it is a link or open to others, which the fetch reports
 		}
 		found, err := inboxFiles(folder)
 		if err != nil {

@@ -141,16 +141,15 @@ func (f *Fetcher) fetch(ctx context.Context, s Source, r *Result) error {
 }
 
 // openTray opens the folder for files of a kind. A folder of names that somebody else made
-// is refused: whoever may upload tips must not name vehicles.
+// or may write into is refused: whoever may upload tips must not name vehicles.
 func (f *Fetcher) openTray(kind string) (*files.Tray, error) {
 	tray, err := files.OpenTray(f.Input, Folder(f.Input, kind))
 	if err != nil || kind == KindTips {
 		return tray, err
 	}
 	info, err := tray.Lstat(".")
-	if err == nil && !files.KeptFromOthers(f.Input, info) {
-		err = fmt.Errorf("the folder %s belongs to %s, who could exchange the names in it: look at its files, remove it, and noggin makes it anew",
-			tray.Name(), files.UserName(files.OwnerOf(info)))
+	if err == nil {
+		err = files.KeptFromOthers(f.Input, tray.Name(), info)
 	}
 	if err != nil {
 		files.Release(tray)

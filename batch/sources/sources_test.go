@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -16,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"noggin/batch/batchtest"
 	"noggin/batch/sources/sshdtest"
@@ -479,6 +482,35 @@ func TestAFolderOfNamesThatSomebodyElseMadeIsRefused(t *testing.T) {
 	// The owner of the input folder may change everything in it anyway.
 	if err := os.Chown(s.Input, 4711, -1); err != nil {
 		t.Fatal(err)
+	}
+	s.fetched(1)
+}
+
+// Under umask 002 the group of the input folder, that of uploaders, would write names.
+func TestAFolderOfNamesThatOthersMayWriteIntoIsRefused(t *testing.T) {
+	before := unix.Umask(0o002)
+	defer unix.Umask(before)
+	s := newSite(t)
+	s.source.Kind = KindAsset
+	s.server.Put("assets.csv", "nogginId,assetName\n")
+	s.fetched(1)
+	folder := filepath.Join(s.Input, "names-asset")
+	for _, name := range []string{folder, filepath.Join(folder, "assets.csv")} {
+		if info, err := os.Stat(name); err != nil || info.Mode()&0o022 != 0 {
+			t.Errorf("%v, %v", info.Mode(), err)
+		}
+	}
+	s.server.Put("more.csv", "nogginId,assetName\n")
+	for _, mode := range []os.FileMode{0o775, 0o775 | os.ModeSetgid, 0o757, 0o777 | os.ModeSticky} {
+		if err := os.Chmod(folder, mode); err != nil {
+			t.Fatal(err)
+		}
+		if r := s.fetch(); r.Err() == nil || !strings.Contains(r.Reason, "`sudo chmod go-w "+folder+"`") {
+			t.Errorf("%v: %v", mode, r.Err())
+		}
+	}
+	if out, err := exec.Command("chmod", "go-w", folder).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
 	}
 	s.fetched(1)
 }
