@@ -185,10 +185,10 @@ func judgeActivity(v *Vitals) Flag {
 		return Flag{}
 	case last == nil:
 		return red("no_activity", DueText(v.Queue.Due, v.Queue.DueAtLeast)+" due, and no run of `noggin process` ever succeeded",
-			"start it: `sudo systemctl enable --now noggin.target`, or `noggin process` by hand")
+			"start it: "+v.Services.unmask()+"`sudo systemctl enable --now noggin.target`, or `noggin process` by hand")
 	case v.since(*last) > inactiveAfter:
 		return red("no_activity", "no activity in 24 hours; the last was on "+last.In(v.Now.Location()).Format(minuteLayout),
-			"`systemctl status noggin-process.service`, `systemctl list-timers 'noggin-*'`; `sudo systemctl start noggin.target` starts the timers")
+			"`systemctl status noggin-process.service`, `systemctl list-timers 'noggin-*'`; "+v.Services.unmask()+"`sudo systemctl start noggin.target` starts the timers")
 	}
 	return Flag{}
 }

@@ -27,6 +27,7 @@ type Services struct {
 	Timers []Timer
 	Idle   []string // enabled timers and path units that are not active
 	Failed []string // units that failed
+	Masked bool     // noggin.target is masked, as a restore plan does
 }
 
 // ReadServices asks systemd, for a second at most.
@@ -46,7 +47,7 @@ func ReadServices(ctx context.Context) Services {
 	if timers == nil {
 		return Services{}
 	}
-	return parseServices(timers, ask("list-units", "--all"), ask("list-unit-files"))
+	return parseServices(timers, ask("list-units", "--all"), ask("list-unit-files", "noggin.target"))
 }
 
 // parseServices reads systemd's lists of timers, units and unit files. A list that is
@@ -82,6 +83,9 @@ func parseServices(timers, units, unitFiles []byte) (s Services) {
 		if starts := strings.HasSuffix(row.Unit, ".timer") || strings.HasSuffix(row.Unit, ".path"); starts && row.State == "enabled" {
 			enabled[row.Unit] = true
 		}
+		if row.Unit == "noggin.target" {
+			s.Masked = strings.HasPrefix(row.State, "masked")
+		}
 	}
 	idle := map[string]bool{}
 	for _, row := range timerRows {
@@ -115,12 +119,20 @@ func fromMicroseconds(n int64) *time.Time {
 	return new(time.UnixMicro(n))
 }
 
+// unmask stands before a command that starts noggin.target, where that needs it.
+func (s Services) unmask() string {
+	if !s.Masked {
+		return ""
+	}
+	return "once no restore plan is at work, `sudo systemctl unmask noggin.target`, then "
+}
+
 func judgeTimers(v *Vitals) Flag {
 	idle := v.Services.Idle
 	if len(idle) == 0 {
 		return Flag{}
 	}
-	remedy := "`sudo systemctl start noggin.target` starts them; one that is not wanted on this host: `sudo systemctl disable --now " + idle[0] + "`"
+	remedy := v.Services.unmask() + "`sudo systemctl start noggin.target` starts them; one that is not wanted on this host: `sudo systemctl disable --now " + idle[0] + "`"
 	return red("timers_stopped", Plural(int64(len(idle)), "timer")+" of noggin not active on this host: "+someOf(idle), remedy)
 }
 
@@ -146,7 +158,7 @@ func judgeSilence(v *Vitals) Flag {
 		return Flag{}
 	}
 	return red("process_silent", "no run of `noggin process` for "+duration(silent)+"; it used to run every "+duration(interval),
-		"`sudo systemctl start noggin.target` where its timer is stopped; `systemctl status noggin-process.timer noggin-process.service` says more")
+		v.Services.unmask()+"`sudo systemctl start noggin.target` where its timer is stopped; `systemctl status noggin-process.timer noggin-process.service` says more")
 }
 
 const (

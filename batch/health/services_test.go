@@ -1,6 +1,8 @@
 package health
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -53,6 +55,41 @@ func TestStoppedTimersAndFailedUnitsAreRead(t *testing.T) {
 	got := parseServices([]byte("["+process+"]"), nil, nil).Timers
 	if len(got) != 1 || got[0].Last != nil || got[0].Next.Unix() != 1761102000 || got[0].Unit != "noggin-process.timer" {
 		t.Errorf("a timer is read as %+v", got)
+	}
+}
+
+// A restore plan masks noggin.target, which then can be neither started nor enabled.
+func TestAMaskedTargetIsUnmaskedFirst(t *testing.T) {
+	bin := t.TempDir()
+	script := `#!/bin/sh
+case "$1 $*" in
+list-unit-files*noggin.target*) echo '[{"unit_file":"noggin.target","state":"'"$(cat "${0%/*}/state")"'"}]' ;;
+*) echo '[]' ;;
+esac
+`
+	if err := os.WriteFile(filepath.Join(bin, "systemctl"), []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	now := time.Date(2025, 10, 22, 7, 30, 0, 0, time.UTC)
+	long := now.Add(-48 * time.Hour)
+	for state, masked := range map[string]bool{"masked": true, "masked-runtime": true, "enabled": false, "disabled": false} {
+		if err := os.WriteFile(filepath.Join(bin, "state"), []byte(state), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		services := ReadServices(t.Context())
+		services.Idle = []string{"noggin-backup.timer"}
+		never := Vitals{Now: now, Services: services, Totals: []storage.RecordTotal{{Status: storage.StatusPending, Records: 1}}}
+		never.Queue.Due, never.Queue.OldestAt = 1, &long
+		silent := never
+		silent.Rhythm = storage.Rhythm{Runs: 23, Seconds: 300, LastSign: &long}
+		silent.Activity = &long
+		for _, flag := range []Flag{judgeTimers(&never), judgeActivity(&never), judgeSilence(&silent), judgeActivity(&silent)} {
+			unmask, start := strings.Index(flag.Remedy, "`sudo systemctl unmask noggin.target`"), strings.LastIndex(flag.Remedy, " noggin.target`")
+			if flag.Name == "" || start < 0 || (unmask >= 0) != masked || unmask > start {
+				t.Errorf("noggin.target is %s: %+v", state, flag)
+			}
+		}
 	}
 }
 

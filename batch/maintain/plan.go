@@ -133,6 +133,7 @@ func (p planner) secure() []PlanStep {
 				"Continue when a command fails because the database fails.",
 				"If the server is new: make role and database (README, \"Install it\", step 2) and run `" + p.noggin + " init-db` first.",
 				"The mask holds after a reboot too. Without systemd: move /etc/cron.d/noggin away.",
+				"To give up before a database is renamed: `sudo systemctl unmask noggin.target` and `sudo systemctl start noggin.target` on every host, and `" + p.noggin + " maintain resume`.",
 			},
 			Commands: []string{
 				p.noggin + ` maintain pause --reason "restoring the database"`,

@@ -73,3 +73,17 @@ func TestARestorePlanNamesNoRoleThatTheConfigurationDoesNot(t *testing.T) {
 		}
 	}
 }
+
+// A masked noggin.target can neither be started nor enabled.
+func TestARestorePlanSaysHowToGiveItUp(t *testing.T) {
+	t.Parallel()
+	m := newMaintenance(t, 1)
+	plan, err := PlanRestore(t.Context(), m.Paths, m.Database, mustBackup(t, m).Path(), "noggin", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if notes := strings.Join(plan.Steps[0].Notes, "\n"); !slices.Contains(plan.Steps[0].Commands, "systemctl mask noggin.target") ||
+		!strings.Contains(notes, "`sudo systemctl unmask noggin.target` and `sudo systemctl start noggin.target` on every host, and `noggin maintain resume`") {
+		t.Errorf("%+v", plan.Steps[0])
+	}
+}
