@@ -53,6 +53,7 @@ type planner struct {
 	paths    files.Paths
 	noggin   string   // the command, with --config if it is needed
 	exports  []string // of the environment variables of libpq
+	server   string   // those that name the server, for another user's shell
 	user     string   // shell-quoted role of the configuration, or ""
 	password bool     // the configuration has a password, which is not printed
 	programs string   // folder of PostgreSQL's programs
@@ -98,6 +99,7 @@ func PlanRestore(ctx context.Context, paths files.Paths, database storage.Config
 	}
 	for _, variable := range environ {
 		name, value, _ := strings.Cut(variable, "=")
+		export := "export " + name + "=" + files.ShellQuoted(value)
 		switch name {
 		case "PGPASSWORD":
 			p.password = true
@@ -108,11 +110,13 @@ func PlanRestore(ctx context.Context, paths files.Paths, database storage.Config
 				continue
 			}
 			p.user = files.ShellQuoted(value)
-		case "PGHOST", "PGHOSTADDR", "PGPORT", "PGPASSFILE", "PGSSLMODE", "PGSSLCERT", "PGSSLKEY", "PGSSLROOTCERT":
+		case "PGHOST", "PGHOSTADDR", "PGPORT":
+			p.server += export + "; "
+		case "PGPASSFILE", "PGSSLMODE", "PGSSLCERT", "PGSSLKEY", "PGSSLROOTCERT":
 		default:
 			continue
 		}
-		p.exports = append(p.exports, "export "+name+"="+files.ShellQuoted(value))
+		p.exports = append(p.exports, export)
 	}
 	steps := slices.Concat(p.secure(), p.restore(), p.closeGap())
 	for i, step := range steps {
@@ -198,15 +202,16 @@ func (p planner) restore() []PlanStep {
 			Title: "Put it in the place of the corrupt database",
 			Notes: append(other,
 				"No program may be connected to either database. If the message names other sessions, a noggin still runs.",
-				"The backup has the schema "+b.Schema+" alone. Other schemas, such as another noggin's, and the rights of other roles stay in the corrupt database.",
-				"As the user postgres, copy these schemas: pg_dump --exclude-schema="+b.Schema+" "+files.ShellQuoted(conninfo(aside))+" | psql "+files.ShellQuoted(conninfo(p.database)),
-				"The rights: \"A role that only reads\" in `man noggin-operations`.",
 				"The corrupt database stays as "+aside+"; drop it (dropdb) when you are sure."),
 			Commands: []string{rename(p.database, aside), rename(restored, p.database)},
 		},
 		{
 			Title: "Complete the schema, pause what was restored, and look at it",
 			Notes: []string{
+				"The backup has the schema " + b.Schema + " alone. Other schemas, such as another noggin's, and the rights of other roles stay in the corrupt database.",
+				"As the user postgres, copy these schemas: " + p.server + program("pg_dump") + " --exclude-schema=" + b.Schema + " " + files.ShellQuoted(conninfo(aside)) +
+					" | " + program("psql") + " " + files.ShellQuoted(conninfo(p.database)),
+				"The rights: \"A role that only reads\" in `man noggin-operations`.",
 				fmt.Sprintf("It should have %s.", health.Plural(b.Rows["noggin_data"], "record")),
 				"A backup has no statistics: without them, PostgreSQL reads whole tables where it needs a few rows.",
 			},

@@ -1,7 +1,10 @@
 package maintain
 
 import (
+	"database/sql"
+	"errors"
 	"net/url"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -86,4 +89,72 @@ func TestARestorePlanSaysHowToGiveItUp(t *testing.T) {
 		!strings.Contains(notes, "`sudo systemctl unmask noggin.target` and `sudo systemctl start noggin.target` on every host, and `noggin maintain resume`") {
 		t.Errorf("%+v", plan.Steps[0])
 	}
+}
+
+// The command that copies other schemas stands where it can run, and runs in the shell of
+// another user than the plan's other commands.
+func TestARestorePlanCopiesOtherSchemasOnceTheDatabasesAreRenamed(t *testing.T) {
+	t.Parallel()
+	m := newMaintenance(t, 1)
+	plan, err := PlanRestore(t.Context(), m.Paths, m.Database, mustBackup(t, m).Path(), "noggin", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var copying string
+	renames := 0
+	for _, step := range plan.Steps {
+		for _, note := range step.Notes {
+			if _, command, is := strings.Cut(note, "copy these schemas: "); is {
+				copying = command
+			}
+		}
+		for _, command := range step.Commands {
+			if strings.Contains(command, "ALTER DATABASE") {
+				if renames++; copying != "" {
+					t.Errorf("before the database is renamed: %s", copying)
+				}
+			}
+		}
+	}
+	_, aside, _ := strings.Cut(copying, "dbname='\\''")
+	aside, _, _ = strings.Cut(aside, "'")
+	if renames != 2 || !strings.Contains(aside, "_corrupt_") {
+		t.Fatalf("%d renames, other schemas: %q", renames, copying)
+	}
+	address, err := url.Parse(m.Database.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	here := testPool(t, address.String())
+	address.Path = "/" + aside
+	if _, err := here.Exec(`CREATE DATABASE "` + aside + `"`); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = here.Exec(`DROP DATABASE "` + aside + `" WITH (FORCE)`) })
+	if _, err := testPool(t, address.String()).Exec("CREATE SCHEMA beside; CREATE TABLE beside.facts AS SELECT 7 AS fact"); err != nil {
+		t.Fatal(err)
+	}
+	environ, err := m.Database.Environment(nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("bash", "-c", copying)
+	cmd.Env = slices.DeleteFunc(environ, func(v string) bool {
+		return strings.HasPrefix(v, "PGHOST") || strings.HasPrefix(v, "PGPORT=") || strings.HasPrefix(v, "PGDATABASE=")
+	})
+	out, err := cmd.CombinedOutput()
+	var fact int
+	if err := errors.Join(err, here.QueryRow("SELECT fact FROM beside.facts").Scan(&fact)); err != nil || fact != 7 {
+		t.Errorf("%s: %d, %v\n%s", copying, fact, err, out)
+	}
+}
+
+func testPool(t *testing.T, address string) *sql.DB {
+	t.Helper()
+	pool, err := sql.Open("postgres", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = pool.Close() })
+	return pool
 }
