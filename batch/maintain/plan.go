@@ -54,6 +54,7 @@ type planner struct {
 	noggin   string   // the command, with --config if it is needed
 	exports  []string // of the environment variables of libpq
 	server   string   // those that name the server, for another user's shell
+	passfile string   // that libpq reads
 	user     string   // shell-quoted role of the configuration, or ""
 	password bool     // the configuration has a password, which is not printed
 	programs string   // folder of PostgreSQL's programs
@@ -90,7 +91,7 @@ func PlanRestore(ctx context.Context, paths files.Paths, database storage.Config
 		return RestorePlan{}, err
 	}
 	p := planner{
-		backup: b, database: name, paths: paths, noggin: noggin, programs: filepath.Dir(program), stamp: now.Format("20060102_150405"),
+		backup: b, database: name, paths: paths, noggin: noggin, passfile: "~/.pgpass", programs: filepath.Dir(program), stamp: now.Format("20060102_150405"),
 		since: b.TakenAt.Add(-gapMargin).In(now.Location()).Format("2006-01-02 15:04:05 -0700"),
 	}
 	environ, err := database.Environment(nil, "")
@@ -112,7 +113,9 @@ func PlanRestore(ctx context.Context, paths files.Paths, database storage.Config
 			p.user = files.ShellQuoted(value)
 		case "PGHOST", "PGHOSTADDR", "PGPORT":
 			p.server += export + "; "
-		case "PGPASSFILE", "PGSSLMODE", "PGSSLCERT", "PGSSLKEY", "PGSSLROOTCERT":
+		case "PGPASSFILE":
+			p.passfile = files.ShellQuoted(value)
+		case "PGSSLMODE", "PGSSLCERT", "PGSSLKEY", "PGSSLROOTCERT":
 		default:
 			continue
 		}
@@ -179,7 +182,7 @@ func (p planner) restore() []PlanStep {
 	}
 	notes := []string{"In one shell: the role of [database] url must be allowed to create databases."}
 	if p.password {
-		notes = append(notes, "The password is in your configuration: put it into ~/.pgpass, or export PGPASSWORD.")
+		notes = append(notes, "The password is in your configuration: put it into "+p.passfile+", or export PGPASSWORD.")
 	}
 	create := program("createdb") + " --template=template0 --encoding=" + files.ShellQuoted(b.Encoding) + " --lc-collate=" + files.ShellQuoted(b.Collate) +
 		" --lc-ctype=" + files.ShellQuoted(b.CharType)

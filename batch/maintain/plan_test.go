@@ -158,3 +158,18 @@ func testPool(t *testing.T, address string) *sql.DB {
 	t.Cleanup(func() { _ = pool.Close() })
 	return pool
 }
+
+// libpq reads one file of passwords: ~/.pgpass is not read where another one is named.
+func TestARestorePlanNamesTheFileOfPasswordsThatIsRead(t *testing.T) {
+	for _, name := range []string{"PGSERVICE", "PGPASSFILE"} {
+		t.Setenv(name, "")
+	}
+	m := newMaintenance(t, 1)
+	b := mustBackup(t, m)
+	for passfile, want := range map[string]string{"": "~/.pgpass", "&passfile=/etc/noggin/pgpass": "/etc/noggin/pgpass"} {
+		m.Database.URL = "postgres://keeper:secret@/" + b.Database + "?host=/run/postgresql" + passfile
+		if notes, _ := planText(t, m, b); !strings.Contains(notes, "The password is in your configuration: put it into "+want+", or export PGPASSWORD.") {
+			t.Errorf("with %q:\n%s", passfile, notes)
+		}
+	}
+}
