@@ -265,8 +265,8 @@ func (s *setup) finish(out show.Output) error {
 	s.talk.say("", "", "")
 	facts := []show.Fact{{"configuration", s.path + ", " + done.Owner}, {"token", s.tokenFile + ", " + done.Owner}}
 	if s.tokenFile != unitsToken {
-		facts = append(facts, show.Fact{"units", "do not start without " + unitsToken + ": `sudo systemctl edit noggin-process.service noggin-validate.service`, " +
-			"write [Service], LoadCredential=, LoadCredential=bearer_token:" + s.tokenFile})
+		facts = append(facts, show.Fact{"units", "do not start without " + unitsToken + ": `sudo systemctl edit noggin-process.service noggin-validate.service`, and begin each file with"},
+			show.Fact{"", "[Service]"}, show.Fact{"", "LoadCredential="}, show.Fact{"", "LoadCredential=bearer_token:" + s.tokenFile})
 	}
 	return out.Facts(done, append(facts, show.Fact{"next", s.owner.initDB(s.named) + ", then `sudo systemctl enable --now noggin.target`"})...)
 }
