@@ -1102,6 +1102,7 @@ FROM noggin_schema.record_counts GROUP BY 1, 2, 3 HAVING sum(records) <> 0;
 
 -- The queue. The view reads at most 5000 later retries, and if there are more, at most
 -- 5000 due ones. With more than that, only the sum of due_retries and later is exact.
+-- oldest_at is of the first 5000 pending records and of the due retries.
 CREATE OR REPLACE VIEW noggin_schema.queue_depth AS
 WITH totals AS (
     SELECT coalesce(sum(records) FILTER (WHERE processing_status = 'pending'), 0)::bigint AS pending,
@@ -1124,8 +1125,9 @@ WITH totals AS (
     FROM totals t, later
 )
 SELECT t.pending, due.retries AS due_retries, t.pending + due.retries AS due, t.retries - due.retries AS later, later.next_at,
-       least((SELECT greatest(coalesce(csv_imported_at, created_at), updated_at) FROM noggin_schema.noggin_data -- an old record may have become pending again
-              WHERE processing_status = 'pending' AND crash_count < 3 ORDER BY queue_order LIMIT 1),
+       least((SELECT min(at) FROM ( -- an old record that became pending again waits since then, before others that wait longer
+                  SELECT greatest(coalesce(csv_imported_at, created_at), updated_at) AS at FROM noggin_schema.noggin_data
+                  WHERE processing_status = 'pending' AND crash_count < 3 ORDER BY queue_order LIMIT 5000) AS p),
              (SELECT next_retry_at FROM noggin_schema.noggin_data
               WHERE processing_status IN ('api_success', 'interrupted', 'partial', 'failed', 'api_failed')
                 AND NOT permanently_failed AND crash_count < 3 AND coalesce(next_retry_at, '-infinity'::timestamptz) <= now()

@@ -54,6 +54,21 @@ func TestAWeekBeginsOnSunday(t *testing.T) {
 	}
 }
 
+// Otherwise nobody is told that a queue stands still, as somebody retried one old record.
+func TestARecordThatIsPendingAgainDoesNotHideThoseThatWaitLonger(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 2)
+	foreign(t, db, `UPDATE noggin_schema.noggin_data SET created_at = now() - interval '3 days', csv_imported_at = NULL, updated_at = now() - interval '3 days';
+		UPDATE noggin_schema.noggin_data SET processing_status = 'api_failed', permanently_failed = true WHERE queue_order = (SELECT min(queue_order) FROM noggin_schema.noggin_data)`)
+	if n, err := db.ResetForRetry(t.Context(), 1, Selector{Permanent: true}); err != nil || n != 1 {
+		t.Fatal(n, err)
+	}
+	if q, err := db.QueueDepth(t.Context()); err != nil || q.OldestAt == nil || time.Since(*q.OldestAt) < 71*time.Hour {
+		t.Errorf("one of two is pending again, the other waits for 3 days: %+v, %v", q, err)
+	}
+}
+
 func TestARecordThatIsPendingAgainWaitsSinceThen(t *testing.T) {
 	t.Parallel()
 	db := testDB(t)
