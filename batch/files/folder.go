@@ -300,6 +300,24 @@ func (f *Folder) name(source *os.File, from, name string) (taken bool, err error
 	return false, f.out.fail("name", path.Join(f.dir, name), err)
 }
 
+// CheckFolder returns a DiskError unless this user may make files in dir or, while that is
+// missing, in the first folder above it that is there. It makes nothing.
+func (o *Output) CheckFolder(dir string) error {
+	f, err := o.root.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY, 0)
+	for errors.Is(err, fs.ErrNotExist) && dir != "." {
+		dir = path.Dir(dir)
+		f, err = o.root.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY, 0)
+	}
+	if err == nil {
+		defer Release(f)
+		err = unix.Faccessat(int(f.Fd()), ".", unix.W_OK|unix.X_OK, 0)
+	}
+	if err = o.fail("write into", dir, err); IsDiskError(err) {
+		return err
+	}
+	return nil // Keep tells what else is in the way
+}
+
 // folder opens dir and creates it if it is missing.
 func (o *Output) folder(dir string) (*os.File, error) {
 	f, err := o.root.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY, 0)

@@ -53,6 +53,15 @@ func EndOf(err error) time.Time {
 	return time.Now()
 }
 
+// KindOf returns the kind of an error of the API.
+func KindOf(err error) string {
+	var failed *api.Error
+	if errors.As(err, &failed) {
+		return failed.Kind
+	}
+	return "internal"
+}
+
 // said is what the witness said.
 type said int
 

@@ -193,6 +193,9 @@ func (w *work) downloadOne(ctx context.Context, a *storage.Attachment, ref forms
 	case ref.Tip == "":
 		return d, &api.Error{Class: api.ClassPermanent, Kind: api.KindBadReference, Message: "the media reference holds no usable tip"}
 	}
+	if err := w.run.output.CheckFolder(w.stored.Folder); err != nil { // nothing is downloaded in vain
+		return nil, err
+	}
 	started := time.Now()
 	got, err := w.receive(ctx, ref)
 	d.Seconds, d.Attempted = time.Since(started).Seconds(), true

@@ -152,6 +152,9 @@ func there(missing map[string]*dropped, tip, kind, sum string) {
 // when it is not known to be whole; each asking tries to get it whole. After its first
 // suspect, and after a failure that may pass, the record is asked for again the next day.
 func (w *work) fetchDropped(ctx context.Context, d *dropped) error {
+	if err := w.run.output.CheckFolder(w.stored.Folder); err != nil {
+		return err
+	}
 	got, err := receive(ctx, w.run.client, w.run.output, d.ref)
 	if err != nil {
 		return w.notFetched(ctx, d.Tip, err)
@@ -209,6 +212,6 @@ func (w *work) notFetched(ctx context.Context, tip string, err error) error {
 		return err
 	}
 	w.result.Again = w.result.Again || pause || failed && gate.ClassOf(err) == gate.Passing
-	w.fail(tip, kindOf(err), err)
+	w.fail(tip, gate.KindOf(err), err)
 	return nil
 }

@@ -96,3 +96,55 @@ func TestAFileOrFolderThatCannotBeReadEndsNoRun(t *testing.T) {
 		t.Errorf("with the right to its folder: %+v", s)
 	}
 }
+
+// Else it would be downloaded again at each try, until somebody gives the right.
+func TestWhatCannotBeKeptIsNotDownloaded(t *testing.T) {
+	t.Parallel()
+	if batchtest.RanWithoutRights(t) {
+		return
+	}
+	forbid := func(t *testing.T, m *batchtest.Mirror, folder string) (allow func()) {
+		t.Helper()
+		batchtest.Must(t, os.Chmod(folder, 0o500))
+		m.Server.ResetStats()
+		allow = func() { batchtest.Must(t, os.Chmod(folder, 0o700)) }
+		t.Cleanup(allow)
+		return allow
+	}
+	t.Run("a record whose folder cannot be made", func(t *testing.T) {
+		t.Parallel()
+		world := batchtest.PhotoWorld(2, 3)
+		world.Days = 1
+		m := batchtest.NewQueue(t, world)
+		if s := m.MustRun(process.Options{Selector: m.Only(0)}); s.Complete != 1 {
+			t.Fatalf("summary %+v\n%s", s, m.Logged)
+		}
+		allow := forbid(t, m, filepath.Dir(filepath.Dir(m.FilesEnding(".jpg")[0])))
+		if s := m.MustRun(process.Options{UntilEmpty: true}); s.APIFailed != 1 || m.MediaRequests() != 0 {
+			t.Errorf("%d requests for attachments, summary %+v\n%s", m.MediaRequests(), s, m.Logged)
+		}
+		nothingCounted(m)
+		allow()
+		m.MakeDue()
+		if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 1 || s.AttachmentsDownloaded != 3 {
+			t.Errorf("with the right to its folder: %+v", s)
+		}
+	})
+	t.Run("an attachment of a former version", func(t *testing.T) {
+		t.Parallel()
+		m, _, removed := oldest(t)
+		m.Server.AddFault(apitest.Fault{Kind: "stale"})
+		m.Execute(`DELETE FROM noggin_schema.seal_due`)
+		m.PassDays("2")
+		allow := forbid(t, m, filepath.Dir(m.FilesEnding(".jpg")[0]))
+		if s := m.MustRun(process.Options{UntilEmpty: true}); s.Claimed != 1 || m.MediaRequests() != 0 {
+			t.Errorf("%d requests for attachments, summary %+v\n%s", m.MediaRequests(), s, m.Logged)
+		}
+		if state := m.Value(recordState); !strings.HasPrefix(state, "complete v1 0 f t") {
+			t.Errorf("the record is %s", state)
+		}
+		allow()
+		m.MustRun(process.Options{Selector: m.Only(0)})
+		kept(t, m, removed, "2-2")
+	})
+}

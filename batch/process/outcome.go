@@ -21,7 +21,7 @@ func (w *work) decide(ctx context.Context, err error) {
 	case err == nil:
 		w.decideAttachments()
 		if w.failure != nil {
-			w.fail("", kindOf(w.failure), w.failure)
+			w.fail("", gate.KindOf(w.failure), w.failure)
 			w.failed = gate.Failure{Subject: w.claim.ObjectType, Class: gate.ClassOf(w.failure), Ended: gate.EndOf(w.failure)}
 		}
 	case w.tooSlow(ctx):
@@ -111,15 +111,6 @@ func (w *work) attachmentFailed(err error) {
 	if ended := gate.EndOf(err); ended.After(w.failed.Ended) {
 		w.failed.Ended = ended
 	}
-}
-
-// kindOf returns the kind of an error of the API.
-func kindOf(err error) string {
-	var apiErr *api.Error
-	if errors.As(err, &apiErr) {
-		return apiErr.Kind
-	}
-	return "internal"
 }
 
 // fail notes a failed request, which is logged when the next try is known.
