@@ -2,6 +2,7 @@ package adopt
 
 import (
 	"context"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -17,7 +18,7 @@ import (
 // the platform still serves its bytes, the next run uses it. Else it becomes a former file,
 // which its name decides: that of one of the record's attachments, as noggin makes it. Of an
 // attachment that left the record before it was complete, the record keeps the number. A
-// damaged file whose bytes came again is not one of those; forms.AgainName tells.
+// damaged file whose bytes came again is not one of those; forms.WholeBeside tells.
 
 // unknownFile is a file in the record's folder that the database did not know when the work
 // on the record began.
@@ -38,18 +39,12 @@ func stemOf(file string) string { return forms.NameParts(path.Base(file)).Stem }
 
 // listUnknown lists the files in the record's folder that the database does not know.
 func (d *Folder) listUnknown() error {
-	known, again := map[string]bool{}, map[forms.FileParts]bool{}
-	know := func(name string) {
-		known[name] = true
-		if parts := forms.NameParts(name); parts.Again {
-			again[forms.FileParts{Stem: parts.Stem, Mark: parts.Mark}] = true
-		}
-	}
+	known := map[string]bool{}
 	for _, name := range d.stored.Taken {
-		know(name)
+		known[name] = true
 	}
 	for _, a := range d.stored.Attachments {
-		know(path.Base(storage.ValueOf(a.Path)))
+		known[path.Base(storage.ValueOf(a.Path))] = true
 	}
 	entries, err := d.Output.Entries(d.stored.Folder)
 	if err != nil { // it does not exist yet, or its files are in an archive
@@ -58,8 +53,7 @@ func (d *Folder) listUnknown() error {
 	for _, entry := range entries {
 		parts := forms.NameParts(entry.Name())
 		d.highest = max(d.highest, parts.Number)
-		damaged := again[forms.FileParts{Stem: parts.Stem, Mark: parts.Mark}]
-		if entry.Mode().IsRegular() && !known[entry.Name()] && !damaged {
+		if entry.Mode().IsRegular() && !known[entry.Name()] && forms.WholeBeside(entry.Name(), maps.Keys(known)) == "" {
 			d.unknown = append(d.unknown, unknownFile{entry.Name(), files.OwnerOf(entry), parts})
 		}
 	}

@@ -727,3 +727,20 @@ func TestARecordInOtherHandsIsLeftToALaterRun(t *testing.T) {
 	}
 	s.mustHaveAll("at the end", s.inArchives())
 }
+
+// The command for what a killed run left would not help: no run records a damaged file.
+func TestADamagedFileBesideTheWholeOneIsToldAsSuch(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, apitest.Options{Records: 1, Forms: []string{"LCD"}, Photos: apitest.Fixed(1)})
+	photo := s.FilesEnding(".jpg")[0]
+	batchtest.Must(t, os.Truncate(photo, 1000))
+	s.MustRun(process.Options{Selector: s.Only(0)})
+	summary := s.mustCreate(everything)
+	if summary.LeftOutCount != 1 || len(summary.UnknownTips()) != 0 || !strings.Contains(summary.LeftOut[0].Reason, strings.TrimSuffix(filepath.Base(photo), ".jpg")+"-again.jpg beside it is whole") {
+		t.Errorf("summary %+v\n%s", summary, s.Logged)
+	}
+	batchtest.Must(t, os.Rename(photo, filepath.Join(t.TempDir(), "damaged.jpg")))
+	if summary := s.mustCreate(everything); summary.LeftOutCount != 0 || summary.RecordsRemoved != 1 {
+		t.Errorf("without it: %+v\n%s", summary, s.Logged)
+	}
+}

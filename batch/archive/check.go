@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"noggin/batch/archive/format"
 	"noggin/batch/files"
+	"noggin/batch/forms"
 	"noggin/storage"
 )
 
@@ -26,7 +28,7 @@ type LeftOut struct {
 	InspectionID string `json:"inspection_id"`
 	Path         string `json:"path"` // relative to the output folder
 	Reason       string `json:"reason"`
-	unknown      bool   // the database does not know the file
+	unknown      bool   // the database does not know the file, and it is not a damaged one
 }
 
 // leftAlone is the part of a summary that tells what a run left as it was.
@@ -120,6 +122,7 @@ func compareFolder(dir string, found []storage.File, entries []fs.FileInfo) (wro
 	for _, f := range found {
 		known[path.Base(f.Path)] = f
 	}
+	names := slices.Collect(maps.Keys(known))
 	for _, entry := range entries {
 		f, ok := known[entry.Name()]
 		delete(known, entry.Name())
@@ -128,7 +131,11 @@ func compareFolder(dir string, found []storage.File, entries []fs.FileInfo) (wro
 		case !entry.Mode().IsRegular():
 			wrong = append(wrong, LeftOut{Path: at, Reason: files.WhatIs(entry) + ", which noggin does not touch"})
 		case !ok:
-			wrong = append(wrong, LeftOut{Path: at, Reason: "the database does not know this file", unknown: true})
+			left := LeftOut{Path: at, Reason: "the database does not know this file", unknown: true}
+			if whole := forms.WholeBeside(entry.Name(), slices.Values(names)); whole != "" { // no run records it
+				left.Reason, left.unknown = "the file is damaged, and "+whole+" beside it is whole: move the damaged one elsewhere", false
+			}
+			wrong = append(wrong, left)
 		case entry.Size() != f.Size:
 			wrong = append(wrong, LeftOut{Path: at, Reason: fmt.Sprintf("%d bytes instead of %d", entry.Size(), f.Size)})
 		}

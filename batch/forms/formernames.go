@@ -2,6 +2,7 @@ package forms
 
 import (
 	"fmt"
+	"iter"
 	"path"
 	"regexp"
 	"strconv"
@@ -53,6 +54,21 @@ func AgainName(name string) string {
 		return BesideName(parts.Stem+path.Ext(name), parts.Mark+"-again")
 	}
 	return BesideName(parts.Stem+path.Ext(name), "again")
+}
+
+// WholeBeside returns which of the names [AgainName] gave to the whole file that stands
+// beside a damaged one of this name; "" for none.
+func WholeBeside(damaged string, names iter.Seq[string]) string {
+	parts := NameParts(damaged)
+	for name := range names {
+		if !strings.HasPrefix(name, parts.Stem) {
+			continue
+		}
+		if whole := NameParts(name); whole.Again && whole.Stem == parts.Stem && whole.Mark == parts.Mark {
+			return name
+		}
+	}
+	return ""
 }
 
 // FileParts are what the name of an attachment's file says.
