@@ -82,6 +82,33 @@ func TestAFileThatChangedOnDiskIsNotAdopted(t *testing.T) {
 	}
 }
 
+// The name of what came tells so, also when it is not what the report lists: else the damaged
+// file would become a former one.
+func TestADamagedFileThatTheReportListsStaysUnknown(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewQueue(t, batchtest.PhotoWorld(1, 1))
+	m.MustRun(process.Options{UntilEmpty: true})
+	photo, report := m.FilesEnding(".jpg")[0], m.FilesEnding(".txt")[0]
+	text, err := os.ReadFile(report)
+	batchtest.Must(t, err, os.WriteFile(report, bytes.ReplaceAll(text, []byte(".jpg"), []byte(".jpeg")), 0o600))
+	damaged := strings.TrimSuffix(photo, ".jpg") + ".jpeg"
+	batchtest.Must(t, os.Rename(photo, damaged), os.Truncate(damaged, 1000))
+	forget(m)
+	record := m.Server.Record(0)
+	m.Server.Edit(record.Tip, apitest.Edit{Replace: []string{record.Attachments[0].Tip}})
+	for _, opts := range []process.Options{{UntilEmpty: true, Adopt: true}, {Selector: m.Only(0)}} {
+		if s := m.MustRun(opts); s.Complete != 1 {
+			t.Errorf("%+v\n%s", s, m.Logged)
+		}
+		if at := m.Value(`SELECT file_path FROM noggin_schema.attachments`); !strings.HasSuffix(at, "_001-again.jpg") {
+			t.Errorf("what came is %s\n%s", at, m.Logged)
+		}
+		if former := m.Value(`SELECT coalesce(string_agg(kind || ' ' || path, ', '), '') FROM noggin_schema.former_files WHERE kind <> 'report'`); former != "" {
+			t.Errorf("former files: %s\n%s", former, m.Logged)
+		}
+	}
+}
+
 func TestWithoutReportsOnlyACompleteSetOfNamesIsAdopted(t *testing.T) {
 	t.Parallel()
 	m := batchtest.NewMirror(t, apitest.Options{Records: 2, Forms: []string{"LCD"}, Photos: apitest.Fixed(4), Log: true})

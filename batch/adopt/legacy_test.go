@@ -239,3 +239,45 @@ func TestAMoveThatWasNotRecordedIsFoundAgain(t *testing.T) {
 	m.CheckFiles()
 	checkLegacy(m)
 }
+
+// Nothing says that a file is damaged of which no SHA-256 is known.
+func TestAFileOfTheReplacedServiceBesideOtherBytesBecomesAFormerOne(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		ext, content string // "": as it was
+		size         any
+	}{
+		"another size": {".jpg", "", int64(123)},
+		"nothing proves that its content is whole": {".mp3", "ID3\x04\x00\x00\x00\x00\x02\x00TIT2\x00\x00\x00\x05\x00\x00\x00Song" + strings.Repeat("\x00", 300), nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := batchtest.NewQueue(t, batchtest.PhotoWorld(1, 1))
+			m.MustRun(process.Options{UntilEmpty: true})
+			var old string
+			becomeReplaced(m, func(_ int, row *legacyRow, file string) string {
+				old = strings.TrimSuffix(file, ".jpg") + c.ext
+				row.path, row.size, row.hash, row.filename = old, c.size, nil, path.Base(old)
+				return old
+			})
+			if c.content != "" {
+				batchtest.Must(t, os.WriteFile(fullPath(m, old), []byte(c.content), 0o600))
+			}
+			tip := m.Server.Record(0).Attachments[0].Tip
+			m.Server.Edit(m.Server.Record(0).Tip, apitest.Edit{Replace: []string{tip}})
+			for range 2 {
+				if s := m.MustRun(process.Options{Selector: m.Only(0)}); s.Complete != 1 {
+					t.Errorf("%+v\n%s", s, m.Logged)
+				}
+			}
+			now := m.Value(`SELECT file_path FROM noggin_schema.attachments`)
+			if sum, err := batchtest.HashFile(fullPath(m, now)); err != nil || sum != m.Server.MediaSHA256(tip) || path.Ext(now) != ".jpg" || strings.Contains(now, "-again") {
+				t.Errorf("the attachment is %s, of SHA-256 %s, %v\n%s", now, sum, err, m.Logged)
+			}
+			if former := m.Value(`SELECT coalesce(string_agg(path, ' '), '') FROM noggin_schema.former_files WHERE kind = 'attachment'`); former != old {
+				t.Errorf("the former file is %q, want %s\n%s", former, old, m.Logged)
+			}
+			checkLegacy(m)
+		})
+	}
+}

@@ -60,17 +60,17 @@ func (d *Folder) listUnknown() error {
 	return nil
 }
 
-// Damaged returns the path of the file that the record's text report lists for the
-// attachment, if it does not have the listed bytes; else "".
-func (d *Folder) Damaged(tip string) string {
+// Damaged returns the path and the SHA-256 of the file that the record's text report lists
+// for the attachment, if it does not have the listed bytes; else "".
+func (d *Folder) Damaged(tip string) (at, sum string) {
 	file, ok := d.listed[tip]
 	if !ok {
-		return ""
+		return "", ""
 	}
 	if same, err := d.Output.Agrees(file.path, nil, &file.sum); same || err != nil {
-		return ""
+		return "", ""
 	}
-	return file.path
+	return file.path, file.sum
 }
 
 // HasUnknown tells whether an unknown file has the name of the attachment: it is compared,

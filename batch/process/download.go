@@ -238,17 +238,17 @@ func (w *work) downloadOne(ctx context.Context, a *storage.Attachment, ref forms
 // nameBeside decides under which name bytes are kept that came for an attachment which may
 // have a file already. They replace those that were mirrored before, also when their file
 // is lost, or a page that was kept in their place: each stays as evidence. They stand
-// beside a damaged file.
+// beside a damaged file: one whose SHA-256 is known, and that has another.
 func (w *work) nameBeside(a *storage.Attachment, name string, size int64, sum string) (as string, replaces bool, err error) {
-	at := storage.ValueOf(a.Path)
+	at, want := storage.ValueOf(a.Path), storage.ValueOf(a.SHA256)
 	switch {
 	case at == "":
-		if at = w.onDisk.Damaged(a.Tip); at == "" {
+		if at, want = w.onDisk.Damaged(a.Tip); at == "" {
 			return name, false, nil
 		}
 	case path.Dir(at) != w.stored.Folder:
 		return name, false, nil
-	case len(storage.ValueOf(a.SHA256)) == len(sum) && !a.NotLookedAt() && *a.SHA256 != sum:
+	case len(want) == len(sum) && !a.NotLookedAt() && want != sum:
 		return forms.BesideName(name, fmt.Sprintf("v%d", max(w.stored.Version, 1))), true, nil
 	}
 	err = w.run.output.Verify(at, size, sum)
@@ -260,10 +260,10 @@ func (w *work) nameBeside(a *storage.Attachment, name string, size int64, sum st
 	case files.IsDiskError(err) && !files.OfOneFile(err):
 		return "", false, err
 	}
-	if replaces, err = w.isThere(a); replaces || err != nil {
+	if replaces, err = w.isThere(a); replaces || err != nil || len(want) != len(sum) {
 		return name, replaces, err
 	}
-	return forms.AgainName(path.Base(at)), false, nil
+	return forms.AgainName(forms.Stem(path.Base(at)) + path.Ext(name)), false, nil
 }
 
 // received is an attachment that came, and what its content says.
