@@ -73,3 +73,38 @@ func TestTheReportOfARunThatLostItsClaimDoesNotStay(t *testing.T) {
 		t.Errorf("the record is %s", state)
 	}
 }
+
+// No run writes the report of such a record again, so that somebody has to be told.
+func TestTheReportOfALostClaimIsToldWhereNobodyFinishesTheRecord(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewQueue(t, batchtest.PhotoWorld(1, 2))
+	record := m.Server.Record(0)
+	removed := record.Attachments[1].Tip
+	m.Server.AddFault(apitest.Fault{Status: 503, On: apitest.OnMedia, Tips: []string{removed}})
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Partial != 1 {
+		t.Fatalf("summary %+v\n%s", s, m.Logged)
+	}
+	m.Server.Edit(record.Tip, apitest.Edit{Set: map[string]any{"jobNumber": "J-2"}, Remove: []string{removed}})
+	held := make(chan struct{})
+	m.Server.SetFaults(apitest.Fault{Kind: "delay", On: apitest.OnMedia, Held: held})
+	m.Server.ResetStats()
+	ended := make(chan process.Summary)
+	go func() {
+		s, err := m.Run(t.Context(), process.Options{Selector: m.Only(0)})
+		if err != nil {
+			t.Error(err)
+		}
+		ended <- s
+	}()
+	for m.MediaRequests() == 0 { // the report is written, and what the edit removed is fetched
+		time.Sleep(time.Millisecond)
+	}
+	m.Query(`UPDATE noggin_schema.noggin_data SET processing_status = 'skipped'`, nil)
+	close(held)
+	if s := <-ended; s.Lost != 1 {
+		t.Errorf("summary %+v\n%s", s, m.Logged)
+	}
+	if !strings.Contains(m.Logged.String(), "the text report may be of another version than the record") {
+		t.Errorf("nobody is told\n%s", m.Logged)
+	}
+}

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -249,9 +250,8 @@ func (w *work) conclude(ctx context.Context, err error) {
 	case errors.Is(err, storage.ErrLost):
 		w.run.log.Warn("the claim was lost: another run or an operator has this record now", "tip", w.claim.Tip, "run_id", w.run.id)
 		if w.result.ReportPath != nil { // it may stand in the place of the new owner's
-			if err := w.run.db.MarkStale(context.WithoutCancel(ctx), w.claim.Tip); err != nil {
-				w.run.log.Warn("the text report may be of another version than the record; `noggin validate files` finds it", "tip", w.claim.Tip, "run_id", w.run.id, "error", err)
-			}
+			marked := w.run.db.MarkStale(w.run.writes, w.claim.Tip)
+			w.run.log.Warn("the text report may be of another version than the record; if healing does not write it again, `noggin validate files` finds it", "tip", w.claim.Tip, "run_id", w.run.id, "error", cmp.Or(marked, err))
 		}
 		w.run.count(func(s *Summary) { s.Lost++ })
 		return

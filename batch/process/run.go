@@ -41,6 +41,7 @@ type run struct {
 	reached storage.Reached         // where in the queue that was
 	stop    context.CancelCauseFunc // ends claiming; the cause is why
 	work    context.Context         // of the records in hand
+	writes  context.Context         // of their results
 	closing <-chan struct{}         // closed when nothing more is claimed
 	inHand  sync.WaitGroup
 	claimed atomic.Bool   // no more records are claimed
@@ -109,7 +110,7 @@ func (r *run) drain(ctx context.Context, standing storage.Standing) error {
 	defer endWork(nil)
 	claiming, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	r.work, r.stop, r.closing = work, stop, claiming.Done()
+	r.work, r.writes, r.stop, r.closing = work, writes, stop, claiming.Done()
 
 	if err := r.connect(standing); err != nil {
 		return err
