@@ -143,6 +143,7 @@ func TestNothingChangesUnknownHashesBesideAnImport(t *testing.T) {
 	for _, do := range []func() error{
 		func() error { return db.RememberAsked(t.Context(), map[string]AskOutcome{"aa": AskRefused}) },
 		func() error { _, err := db.RecheckNames(t.Context(), 10); return err },
+		func() error { return db.BringTimesBack(t.Context(), time.Minute, nil) },
 		func() error { _, err := db.Fix(t.Context(), Check{Name: "resolved_without_name"}, "LCD"); return err },
 		func() error { _, err := db.Fix(t.Context(), Check{Name: "unlisted_unknown"}, "LCD"); return err },
 	} {

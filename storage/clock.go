@@ -24,6 +24,9 @@ func back(column string) string {
 // they would prevent new ones. What says when something was mirrored stays as it is.
 func (db *DB) BringTimesBack(ctx context.Context, lease time.Duration, askAgain []time.Duration) error {
 	return db.tx(ctx, "bring times back", func(tx *sqlx.Tx) error {
+		if err := db.exec(ctx, tx, nil, shareNames); err != nil {
+			return err
+		}
 		if err := db.exec(ctx, tx, []any{lease.Seconds()}, `
 			UPDATE noggin_schema.noggin_data SET claim_expires_at = CASE WHEN claim_expires_at > `+farAhead+` THEN now() + $1 * interval '1 second' ELSE claim_expires_at END,
 				created_at = least(created_at, now()), updated_at = least(updated_at, now()),

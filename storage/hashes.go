@@ -12,7 +12,7 @@ import (
 
 // Names change under a lock on names_lock. An import of names takes it alone. Whatever else
 // changes unknown_hashes or writes names into records shares it, so that no deadlock ends an
-// import, which cannot be tried again.
+// import, which cannot be tried again. Pruning does not: it waits for no row.
 const (
 	lockNames  = `LOCK TABLE noggin_schema.names_lock IN EXCLUSIVE MODE`
 	shareNames = `LOCK TABLE noggin_schema.names_lock IN ROW EXCLUSIVE MODE`
