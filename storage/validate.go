@@ -314,8 +314,9 @@ var otherFixes = map[string]string{
 }
 
 // Fix mends the violations of a check and returns how many rows it changed. It leaves alone
-// records that are claimed, or were since its snapshot. It raises the token of the others, so that no run with an old
-// claim writes over them. objectType is the form of records that it has to insert.
+// records that are claimed, or were since its snapshot. It raises the token of the others, so
+// that no run with an old claim writes over them. objectType is the form of records that it
+// has to insert.
 func (db *DB) Fix(ctx context.Context, c Check, objectType string) (int64, error) {
 	what := "mend " + c.Name
 	switch c.Name {

@@ -64,11 +64,12 @@ type fileOnDisk struct {
 	guessed bool
 }
 
-// findOnDisk finds the files that may belong to each attachment, the most likely first. Every run tries what the replaced service recorded. A run with --adopt
-// looks into the record's folder too. There the text report says which file belongs to
-// which attachment. Without a report of noggin's, names decide, but only when the folder
-// holds exactly the planned files: otherwise the numbers in the names may have shifted.
-// The folder of another record is not used.
+// findOnDisk finds the files that may belong to each attachment, the most likely first.
+// Every run tries what the replaced service recorded. A run with --adopt looks into the
+// record's folder too. There the text report says which file belongs to which attachment.
+// Without a report of noggin's, names decide, but only when the folder holds exactly the
+// planned files: otherwise the numbers in the names may have shifted. The folder of another
+// record is not used.
 func (d *Folder) findOnDisk() error {
 	known := map[string][]fileOnDisk{}
 	d.onDisk = known
