@@ -3,6 +3,7 @@ package export
 import (
 	"archive/zip"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -356,8 +357,11 @@ func TestAnInterruptedExportGoesOn(t *testing.T) {
 	batchtest.Must(t, os.WriteFile(filepath.Join(dir, "data", "lists", "days-77.html"), nil, 0o644), os.Mkdir(filepath.Join(dir, "data", "proofs"), 0o755),
 		os.WriteFile(filepath.Join(dir, "data", "proofs", "unsealed.txt"), nil, 0o644)) // all of them are sealed by now
 
-	if _, err := x.Export(t.Context(), Options{Target: dir, Selection: "all records", NoPhotos: true}); !errors.Is(err, ErrOthers) {
-		t.Errorf("other options: %v", err)
+	for _, other := range []Options{{NoPhotos: true}, {Payload: true}, {Selection: "--since 2025-06-01"}} {
+		other.Target, other.Selection = dir, cmp.Or(other.Selection, "all records")
+		if _, err := x.Export(t.Context(), other); !errors.Is(err, ErrOthers) {
+			t.Errorf("other options, %+v: %v", other, err)
+		}
 	}
 	// A record that came meanwhile is not in the selection.
 	m.Execute("INSERT INTO noggin_data (tip, object_type, payload) VALUES ('late', 'LCD', '{}')")
