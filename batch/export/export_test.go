@@ -387,9 +387,12 @@ func TestAnExportEndsWithTheDatabaseAndGoesOn(t *testing.T) {
 	defer files.Release(cut)
 	x.DB = cut
 	opts := Options{Target: filepath.Join(t.TempDir(), "evidence"), Selection: "all records", Payload: true}
-	proxy.LoseReply(func(statement string) bool { return strings.Contains(statement, "SELECT answer, size_bytes") })
-	if s, err := x.Export(t.Context(), opts); !errors.Is(err, storage.ErrUnavailable) || s.Records != 0 {
-		t.Errorf("%+v, %v", s, err)
+	// What is selected by then is the beginning of a selection, which nobody takes for the whole.
+	for _, during := range []string{"AS answered", "SELECT answer, size_bytes"} {
+		proxy.LoseReply(func(statement string) bool { return strings.Contains(statement, during) })
+		if s, err := x.Export(t.Context(), opts); !errors.Is(err, storage.ErrUnavailable) || s.Records != 0 {
+			t.Errorf("%s: %+v, %v", during, s, err)
+		}
 	}
 	proxy.LoseReply(nil)
 	if s := mustExport(t, x, opts); s.Records != 4 || s.ProblemCount != 0 {
