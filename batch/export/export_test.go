@@ -300,16 +300,30 @@ func TestAChangedOrMissingOriginalIsLeftOutAndTold(t *testing.T) {
 	for _, order := range []string{"ASC", "DESC"} {
 		photos = append(photos, m.Value("SELECT file_path FROM attachments ORDER BY file_path "+order+" LIMIT 1"))
 	}
+	// An attachment that the platform names and does not give.
+	edited := m.Server.Edit(m.Server.Record(0).Tip, apitest.Edit{Add: []string{"attachments"}})
+	m.Server.AddFault(apitest.Fault{Status: 404, On: apitest.OnMedia, Tips: []string{edited.Attachments[len(edited.Attachments)-1].Tip}})
+	if s := m.MustRun(process.Options{Refresh: true, UntilEmpty: true}); s.Partial != 1 {
+		t.Fatalf("%+v", s)
+	}
 	text, err := os.ReadFile(filepath.Join(m.Output, photos[0]))
 	batchtest.Must(t, err)
 	text[len(text)/2]++
 	batchtest.Must(t, os.WriteFile(filepath.Join(m.Output, photos[0]), text, 0o644), os.Remove(filepath.Join(m.Output, photos[1])))
 	dir := filepath.Join(t.TempDir(), "evidence")
 	s := mustExport(t, x, Options{Target: dir})
-	if s.ProblemCount != 2 || !strings.Contains(s.Problems[0]+s.Problems[1], "not the file that was mirrored") || !strings.Contains(s.Problems[0]+s.Problems[1], "the file is missing") {
+	if s.ProblemCount != 3 {
 		t.Errorf("%+v", s)
 	}
+	for _, want := range []string{"not the file that was mirrored", "the file is missing", "it was not mirrored (failed)"} {
+		if !strings.Contains(strings.Join(s.Problems, "\n"), want) {
+			t.Errorf("%q is not told: %q", want, s.Problems)
+		}
+	}
 	checkBag(t, dir)
+	if info, err := os.ReadFile(filepath.Join(dir, "bag-info.txt")); err != nil || !strings.Contains(string(info), "\nNoggin-Missing: 3\n") {
+		t.Errorf("%s, %v", info, err)
+	}
 	for _, e := range entriesOf(t, dir) {
 		for _, f := range e.Files {
 			if slices.Contains(photos, f.Mirrored) {
