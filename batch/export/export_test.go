@@ -526,6 +526,7 @@ func TestOneRecord(t *testing.T) {
 	t.Parallel()
 	m, x := newMirror(t, apitest.Options{Records: 1, Forms: []string{"LCD"}, Photos: apitest.None})
 	t.Run("unusable targets are refused", func(t *testing.T) { refuseTargets(t, m, x) })
+	t.Run("a version is compared with the one that it replaced", func(t *testing.T) { compareVersions(t, m, x) })
 	t.Run("a record without an answer is counted", func(t *testing.T) { countUnanswered(t, m, x) })
 }
 
@@ -549,6 +550,41 @@ func refuseTargets(t *testing.T, m *batchtest.Mirror, x *Exporter) {
 	}
 	if _, err := x.Export(t.Context(), Options{Target: busy}); !errors.Is(err, errBusy) {
 		t.Errorf("a busy one: %v", err)
+	}
+}
+
+// An older or a reduced answer never was the current version.
+func compareVersions(t *testing.T, m *batchtest.Mirror, x *Exporter) {
+	edit := func(job string) {
+		m.Server.Edit(m.Server.Record(0).Tip, apitest.Edit{Set: map[string]any{"jobNumber": job}})
+	}
+	refresh := func(faults ...apitest.Fault) {
+		m.Server.SetFaults(faults...)
+		m.MustRun(process.Options{Refresh: true, UntilEmpty: true})
+	}
+	edit("J-1") // nobody asks for this one in time
+	edit("J-2")
+	refresh()
+	refresh(apitest.Fault{Kind: "stale", On: apitest.OnRecord})
+	refresh(apitest.Fault{Kind: "reduced", On: apitest.OnRecord})
+	edit("J-3")
+	refresh()
+	dir := filepath.Join(t.TempDir(), "evidence")
+	mustExport(t, x, Options{Target: dir})
+	e := entriesOf(t, dir)[0]
+	var kinds []string
+	for _, v := range e.Versions {
+		kinds = append(kinds, v.Kind)
+	}
+	if want := []string{"version", "version", "older", "reduced", "version"}; !slices.Equal(kinds, want) {
+		t.Fatalf("the versions are %q", kinds)
+	}
+	page, err := os.ReadFile(filepath.Join(dir, e.Folder, "index.html"))
+	batchtest.Must(t, err)
+	_, last, _ := strings.Cut(string(page), ", current</th>")
+	last, _, _ = strings.Cut(last, "</tbody>")
+	if strings.Count(last, "<tr>") != 1 || !strings.Contains(last, `<td>jobNumber</td><td class="text" dir="auto">J-2</td><td class="text" dir="auto">J-3</td>`) {
+		t.Errorf("the current version is not compared with the one before it: %.400s", last)
 	}
 }
 
