@@ -398,6 +398,26 @@ func TestRejectedRowsAreKeptBeforeTheirFileMoves(t *testing.T) {
 		t.Error("the rejected rows are lost, and the run ended well")
 	}
 	b.wantTree("a.csv")
+	b.Imported = nil
+	t.Run("on a full volume", func(t *testing.T) {
+		volume := t.TempDir()
+		if err := unix.Mount("tmpfs", volume, "tmpfs", 0, "size=64k"); err != nil {
+			t.Skipf("needs the right to mount a tmpfs: %v", err)
+		}
+		t.Cleanup(func() { _ = unix.Unmount(volume, unix.MNT_DETACH) })
+		ballast := filepath.Join(volume, "ballast")
+		batchtest.Must(t, os.WriteFile(ballast, make([]byte, 64<<10), 0o600))
+		b.Paths.Error = volume
+		if s, err := b.Run(t.Context(), Options{}); !errors.Is(err, unix.ENOSPC) || s.Failed != 1 {
+			t.Fatalf("the list of rejected rows is cut: %+v, %v", s.Files, err)
+		}
+		b.wantTree("a.csv")
+		batchtest.Must(t, os.Remove(ballast))
+		if f := b.run(Options{}).Files[0]; f.Outcome != fileImported || f.RejectedFile != filepath.Join(volume, "a.csv.rejected.csv") {
+			t.Errorf("with space again: %+v", f)
+		}
+		b.wantTree("processed/a.csv")
+	})
 }
 
 func TestTheAgeOfAFileOutlivesAClockThatIsSetBack(t *testing.T) {
