@@ -237,7 +237,7 @@ func (d *Folder) adoptOne(a *storage.Attachment, file fileOnDisk) (*storage.Down
 			d.Log.Info("moved a file of the replaced service into the folder of its record", "tip", d.stored.Tip, "from", file.path, "path", kept.Path)
 		}
 	}
-	if errors.Is(err, files.ErrObstacle) {
+	if errors.Is(err, files.ErrObstacle) || errors.Is(err, files.ErrMissing) { // another attachment of this path took it
 		return nil, nil
 	}
 	if err != nil {

@@ -281,3 +281,31 @@ func TestAFileOfTheReplacedServiceBesideOtherBytesBecomesAFormerOne(t *testing.T
 		})
 	}
 }
+
+// The replaced service may have recorded one file for two attachments, which look for it at
+// the same time.
+func TestAFileThatIsRecordedOfTwoAttachmentsIsTakenByOne(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewMirror(t, apitest.Options{Records: 1, Forms: []string{"LCD"}, Photos: apitest.Fixed(2), Log: true, MediaBytes: apitest.Fixed(2000)})
+	m.ImportAll()
+	photos := m.MustRun(process.Options{UntilEmpty: true}).AttachmentsDownloaded
+	var one any
+	becomeReplaced(m, func(_ int, row *legacyRow, file string) string {
+		first := one == nil
+		if first {
+			one = row.hash
+		} else if err := os.Remove(fullPath(m, file)); err != nil {
+			t.Fatal(err)
+		}
+		row.path, row.filename, row.hash = "2025/09/photo.jpg", "photo.jpg", one
+		if first {
+			return "2025/09/photo.jpg"
+		}
+		return file
+	})
+	s := m.MustRun(process.Options{UntilEmpty: true, Adopt: true})
+	if s.Complete != 1 || s.AttachmentsAdopted != 1 || s.AttachmentsDownloaded != photos-1 {
+		t.Errorf("%+v\n%s", s, m.Logged)
+	}
+	checkLegacy(m)
+}

@@ -119,7 +119,7 @@ func (f *Folder) Keep(t *TempFile, name, suffix string, not ...string) (Kept, er
 // Move gives a file of the output folder another name, as Keep does, and removes the
 // folders that this leaves empty. The caller knows its size and SHA-256 and has
 // flushed it to disk. If a file with the same content has the name, the file stays
-// where it was.
+// where it was. If it is not there any more, the error is ErrMissing.
 func (f *Folder) Move(from string, size int64, sum, name, suffix string) (Kept, error) {
 	if err := ValidPath(from); err != nil {
 		return Kept{}, err
@@ -130,6 +130,9 @@ func (f *Folder) Move(from string, size int64, sum, name, suffix string) (Kept, 
 	}
 	defer Release(source)
 	kept, err := f.place(source, path.Base(from), size, sum, name, suffix, nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Kept{}, f.out.failRead("move", from, err)
+	}
 	if err != nil || kept.AlreadyThere {
 		return kept, err
 	}

@@ -65,7 +65,7 @@ func TestMoveRefusesWhatItCannotMove(t *testing.T) {
 		"outside":         {"../a.jpg", "b.jpg", ErrBadName},
 		"to outside":      {"old/a.jpg", "../b.jpg", ErrBadName},
 		"no folder":       {"none/a.jpg", "b.jpg", ErrMissing},
-		"no file":         {"old/b.jpg", "b.jpg", os.ErrNotExist},
+		"no file":         {"old/b.jpg", "b.jpg", ErrMissing},
 		"its own marker":  {MarkerName, "b.jpg", ErrBadName},
 		"a file's inside": {"old/a.jpg/b.jpg", "b.jpg", ErrObstacle},
 	} {
