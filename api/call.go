@@ -106,7 +106,6 @@ func (k *call) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if !k.left { // another host does not choose what we ask with the token
-
 		req.Header.Set("Authorization", "Bearer "+k.cfg.BearerToken)
 		req.Header.Set("En-Namespace", k.cfg.Namespace)
 	}

@@ -27,6 +27,8 @@
 //     Only where nothing is known to be there, an answer in the same run is enough.
 //   - A run asks each witness at most every 30 seconds, and one run alone asks it for
 //     the circuit, outside of any transaction.
+//   - No lock on the circuit is held while a program has to act: a host that hangs keeps
+//     no other from its steps.
 //   - After a rejected token or an open circuit no request goes out.
 //   - An answer that arrives slowly keeps no other request waiting, as long as there are
 //     no more than [processing] concurrency of them.
