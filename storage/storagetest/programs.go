@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // programFolders are the folders of the server's programs in Debian and Ubuntu, one for
@@ -101,6 +103,19 @@ func (a account) temporaryFolder() (string, error) {
 		}
 	}
 	return filepath.Abs(folder)
+}
+
+// memoryFolder is Linux's folder in memory. Making and dropping databases, as tests do all
+// the time, costs a file system on a disk much more.
+const memoryFolder = "/dev/shm"
+
+// memoryHasRoom tells whether the data of servers, a few GB at most, fit into memory beside
+// all else.
+func memoryHasRoom() bool {
+	const enough = 8 << 30
+	var at unix.Statfs_t
+	err := unix.Statfs(memoryFolder, &at)
+	return err == nil && at.Type == unix.TMPFS_MAGIC && at.Bavail*uint64(at.Bsize) >= enough
 }
 
 // serverEnvironment is the whole environment of the server's programs. A developer's

@@ -75,7 +75,7 @@ type Server struct {
 
 // Start makes a new, empty server and waits until it answers. It needs the server
 // programs of PostgreSQL in Debian's folders or on the PATH. It works as root and as an
-// ordinary user.
+// ordinary user. Its data are in the temporary folder, or in memory if there is much.
 //
 // Close removes the server, and so does the end of this process. Start removes libpq's
 // variables (PGHOST, …) from the process's environment: they would lead a client to
@@ -95,6 +95,9 @@ func Start(o Options) (*Server, error) {
 		return nil, err
 	}
 	sweep(parent, as)
+	if sweep(memoryFolder, as); !o.Fsync && memoryHasRoom() {
+		parent = memoryFolder
+	}
 	folder, err := os.MkdirTemp(parent, folderPrefix)
 	if err != nil {
 		return nil, fmt.Errorf("make the server's folder: %w", err)
