@@ -399,14 +399,7 @@ func glob(pattern string) []string {
 
 func TestAFullArchiveVolumeLosesNothing(t *testing.T) {
 	t.Parallel()
-	if os.Getuid() != 0 {
-		t.Skip("mounting a small volume takes root")
-	}
-	volume := t.TempDir()
-	if err := unix.Mount("tmpfs", volume, "tmpfs", 0, "size=300k"); err != nil {
-		t.Skipf("mounting a small volume: %v", err)
-	}
-	t.Cleanup(func() { _ = unix.Unmount(volume, unix.MNT_DETACH) })
+	volume := batchtest.Tmpfs(t, "size=300k")
 	s := newShelf(t, apitest.Options{Records: 8, Photos: apitest.Range{Min: 2, Max: 2}, MediaBytes: apitest.Range{Min: 50_000, Max: 50_000}, Days: 3, FirstDay: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC)})
 	for _, refuseEarly := range []bool{true, false} {
 		if !refuseEarly { // as if another program filled the volume meanwhile
@@ -689,14 +682,7 @@ func TestAnInterruptedRunLeavesNothingHalf(t *testing.T) {
 
 func TestUntilFreeStopsWhenThereIsEnough(t *testing.T) {
 	t.Parallel()
-	if os.Getuid() != 0 {
-		t.Skip("mounting a volume takes root")
-	}
-	volume := t.TempDir()
-	if err := unix.Mount("tmpfs", volume, "tmpfs", 0, "size=20m"); err != nil {
-		t.Skipf("mounting a volume: %v", err)
-	}
-	t.Cleanup(func() { _ = unix.Unmount(volume, unix.MNT_DETACH) })
+	volume := batchtest.Tmpfs(t, "size=20m")
 	s := newShelf(t, apitest.Options{Records: 6, MediaBytes: apitest.Range{Min: 2000, Max: 3000}, Days: 60, FirstDay: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC)})
 	enough := s.mustCreate(CreateOptions{Before: "2026-01-01", To: volume, UntilFree: 0.01})
 	if len(enough.Archives) != 0 || enough.FreeReached == nil || !*enough.FreeReached {

@@ -26,12 +26,12 @@ import (
 	"noggin/storage"
 )
 
-// archived archives three records, whose nine files leave the disk.
-func (w *world) archived() (*archive.Archiver, archive.CreateSummary) {
+// archived archives all records, whose files, three each, leave the disk.
+func (w *world) archived(records int) (*archive.Archiver, archive.CreateSummary) {
 	w.T.Helper()
 	archiver := &archive.Archiver{DB: w.DB, Paths: w.paths, ClaimLease: w.Processing.ClaimLease, Log: w.Log}
 	made, err := archiver.Create(w.T.Context(), archive.CreateOptions{Before: "2026-01-01"})
-	if err != nil || len(made.Archives) != 1 || made.FilesRemoved != 9 {
+	if err != nil || len(made.Archives) != 1 || made.FilesRemoved != 3*records {
 		w.T.Fatal(made, err)
 	}
 	return archiver, made
@@ -49,7 +49,7 @@ func TestFilesOfADamagedArchiveComeBack(t *testing.T) {
 			w := newWorld(t, 3)
 			w.run()
 			before := tree(t, w.Output)
-			archiver, made := w.archived()
+			archiver, made := w.archived(3)
 			at := made.Archives[0].Path
 			content, err := os.ReadFile(at)
 			batchtest.Must(t, err, os.Chmod(at, 0o644), os.WriteFile(at, damage(content), 0o644))
@@ -91,7 +91,7 @@ func TestFilesStayInAnArchiveThatIsNotSeenHere(t *testing.T) {
 			w := newWorld(t, 3)
 			w.run()
 			before := tree(t, w.Output)
-			_, made := w.archived()
+			_, made := w.archived(3)
 			lost := RestoreOptions{LostArchives: []string{AllArchives}}
 			if r, err := w.copier.Restore(t.Context(), lost); err != nil || r.InArchives != 9 || r.Files != 0 {
 				t.Errorf("one that is there, and said to be lost: %+v, %v", r, err)
@@ -128,11 +128,7 @@ func TestACopyThatARestoreMissesIsKnownToBeMissing(t *testing.T) {
 	w := newWorld(t, 1)
 	w.run()
 	keys := slices.Sorted(maps.Keys(tree(t, w.target)))
-	archiver := &archive.Archiver{DB: w.DB, Paths: w.paths, ClaimLease: w.Processing.ClaimLease, Log: w.Log}
-	made, err := archiver.Create(t.Context(), archive.CreateOptions{Before: "2026-01-01"})
-	if err != nil || len(made.Archives) != 1 {
-		t.Fatal(made, err)
-	}
+	archiver, made := w.archived(1)
 	name := made.Archives[0].Name
 	batchtest.Must(t, os.Remove(made.Archives[0].Path))
 	if _, err := archiver.Lose(t.Context(), name, "no disk"); err == nil || !strings.Contains(err.Error(), "3 of its files have a copy in "+w.target+": run `noggin copy restore --lost-archive "+name+"` first; of a second place that is gone: `noggin copy forget") {
@@ -176,11 +172,7 @@ func TestACopyThatARestoreCannotReadIsBelievedInStill(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, 1)
 			w.run()
-			archiver := &archive.Archiver{DB: w.DB, Paths: w.paths, ClaimLease: w.Processing.ClaimLease, Log: w.Log}
-			made, err := archiver.Create(t.Context(), archive.CreateOptions{Before: "2026-01-01"})
-			if err != nil || len(made.Archives) != 1 {
-				t.Fatal(made, err)
-			}
+			archiver, made := w.archived(1)
 			lost := made.Archives[0].Name
 			batchtest.Must(t, os.Remove(made.Archives[0].Path))
 			var looks atomic.Int64
@@ -206,7 +198,7 @@ func TestACopyThatARestoreCannotReadIsBelievedInStill(t *testing.T) {
 				INSERT INTO noggin_schema.copies SELECT (jsonb_populate_record(c, jsonb_build_object('target_id', t.id))).*
 				FROM noggin_schema.copies c, noggin_schema.copy_targets t WHERE t.url = '/usb disk'`)
 			bucket := "s3://copies/mirror at " + server.URL
-			_, err = archiver.Lose(t.Context(), lost, "no disk")
+			_, err := archiver.Lose(t.Context(), lost, "no disk")
 			if want := "3 of its files have a copy in " + bucket + ", 3 of its files have a copy in /usb disk: run"; err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%v, want %s", err, want)
 			}

@@ -400,11 +400,7 @@ func TestRejectedRowsAreKeptBeforeTheirFileMoves(t *testing.T) {
 	b.wantTree("a.csv")
 	b.Imported = nil
 	t.Run("on a full volume", func(t *testing.T) {
-		volume := t.TempDir()
-		if err := unix.Mount("tmpfs", volume, "tmpfs", 0, "size=64k"); err != nil {
-			t.Skipf("needs the right to mount a tmpfs: %v", err)
-		}
-		t.Cleanup(func() { _ = unix.Unmount(volume, unix.MNT_DETACH) })
+		volume := batchtest.Tmpfs(t, "size=64k")
 		ballast := filepath.Join(volume, "ballast")
 		batchtest.Must(t, os.WriteFile(ballast, make([]byte, 64<<10), 0o600))
 		b.Paths.Error = volume

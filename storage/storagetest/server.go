@@ -52,7 +52,8 @@ const (
 // Options of a server. The zero value is right for most tests.
 type Options struct {
 	// Fsync makes commits survive a crash of the machine, at the same cost as in
-	// production. Benchmarks need it. Commits always survive a crash of the server.
+	// production: the data are on a disk. Benchmarks need it. Commits always survive a
+	// crash of the server.
 	Fsync bool
 	// Settings are further lines of postgresql.conf. They override the defaults here.
 	Settings map[string]string
@@ -95,7 +96,8 @@ func Start(o Options) (*Server, error) {
 		return nil, err
 	}
 	sweep(parent, as)
-	if sweep(memoryFolder, as); !o.Fsync && memoryHasRoom() {
+	sweep(memoryFolder, as)
+	if !o.Fsync && memoryHasRoom() {
 		parent = memoryFolder
 	}
 	folder, err := os.MkdirTemp(parent, folderPrefix)

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -102,8 +103,9 @@ func TestServerCanBeAskedForSafety(t *testing.T) {
 	if _, err := exec.LookPath("psql"); err != nil {
 		t.Skip("no psql to ask with")
 	}
-	out, err := pgtemp(t, "--fsync", "--", "sh", "-c", `psql -XAt "$NOGGIN_DATABASE_URL" -c 'SHOW fsync'`).Output()
-	if got := strings.TrimSpace(string(out)); err != nil || got != "on" {
-		t.Errorf("with --fsync, the server's fsync is %q (%v)", got, err)
+	out, err := pgtemp(t, "--fsync", "--", "sh", "-c", `psql -XAt "$NOGGIN_DATABASE_URL" -c 'SHOW fsync' -c 'SHOW data_directory'`).Output()
+	fsync, folder, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+	if err != nil || fsync != "on" || !filepath.IsAbs(folder) || strings.HasPrefix(folder, "/dev/shm/") {
+		t.Errorf("with --fsync, the server's fsync is %q and its data are in %q (%v)", fsync, folder, err)
 	}
 }
