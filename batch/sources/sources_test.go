@@ -144,7 +144,12 @@ func TestAnExportIsFetchedOnceWithItsTime(t *testing.T) {
 	s.fetched(1)
 	s.server.Put("week 1.CSV", "tip\n1\n2\n3\n")
 	s.fetched(1)
-	s.wantInput("week 1-2.CSV", "week 1.CSV")
+	s.server.Put("week 1.CSV", "tip\n4\n5\n6\n") // of the same size
+	if err := os.Chtimes(filepath.Join(s.server.Folder, "week 1.CSV"), long, long); err != nil {
+		t.Fatal(err)
+	}
+	s.fetched(1)
+	s.wantInput("week 1-2.CSV", "week 1-3.CSV", "week 1.CSV")
 }
 
 func TestManyHostsFetchEachExportOnce(t *testing.T) {
@@ -402,16 +407,19 @@ func TestADeletionWaitsForTheImportAndSparesWhatChanged(t *testing.T) {
 	}
 	clean()
 	s.wantServer("a.csv", "b.csv", "c.csv", "d.csv")
-	imported := func(names ...string) {
+	imported := func(kind string, names ...string) {
 		for _, name := range names {
 			var sum string
 			err := s.sql.QueryRow(`SELECT sha256 FROM noggin_schema.fetched_exports WHERE path LIKE '%/' || $1`, name).Scan(&sum)
-			if err := errors.Join(err, s.DB.ImportedContent(t.Context(), "asset", sum), s.DB.ImportedContent(t.Context(), KindTips, sum)); err != nil {
+			if err := errors.Join(err, s.DB.ImportedContent(t.Context(), kind, sum)); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	imported("a.csv", "b.csv", "c.csv")
+	imported(KindAsset, "a.csv", "b.csv", "c.csv") // names are no tips
+	clean()
+	s.wantServer("a.csv", "b.csv", "c.csv", "d.csv")
+	imported(KindTips, "a.csv", "b.csv", "c.csv")
 	s.server.Put("b.csv", "tip\nb.csv\nmore\n")
 	if err := os.Remove(filepath.Join(s.server.Folder, "c.csv")); err != nil {
 		t.Fatal(err)
@@ -422,7 +430,7 @@ func TestADeletionWaitsForTheImportAndSparesWhatChanged(t *testing.T) {
 	}
 	// The changed one is another export.
 	s.fetched(1)
-	imported("d.csv")
+	imported(KindTips, "d.csv")
 	connections := s.server.Connections()
 	clean()
 	clean()
@@ -658,11 +666,27 @@ func TestADeletionWaitsForABackup(t *testing.T) {
 	clean("the backup has no copy", "a.csv")
 	execute(`INSERT INTO noggin_schema.copies (target_id, path, hash_sha256, size_bytes, kind, record_tip, version_id)
 		SELECT t.id, b.path, b.hash_sha256, 1, 'backup', '', '' FROM noggin_schema.copy_targets t, noggin_schema.backups b WHERE b.path = '/backups/b'`)
+	for what, change := range map[string][2]string{
+		"the backup was removed":                 {`backups SET removed_at = now()`, `backups SET removed_at = NULL`},
+		"the backup is of a clock that is ahead": {`backups SET taken_at = taken_at + interval '1 day'`, `backups SET taken_at = taken_at - interval '1 day'`},
+		"the copy has a problem":                 {`copies SET problem = 'it differs'`, `copies SET problem = NULL`},
+		"the copy is obsolete":                   {`copies SET obsolete_at = now()`, `copies SET obsolete_at = NULL`},
+		"the copy is of another content":         {`copies SET hash_sha256 = hash_sha256 || 'x'`, `copies SET hash_sha256 = rtrim(hash_sha256, 'x')`},
+	} {
+		execute(`UPDATE noggin_schema.` + change[0])
+		clean(what, "a.csv")
+		execute(`UPDATE noggin_schema.` + change[1])
+	}
 	clean("the backup has a copy")
 	s.server.Put("c.csv", "tip\nc\n")
 	r = s.fetched(1)
 	execute(`UPDATE noggin_schema.fetched_exports SET imported_at = now() WHERE imported_at IS NULL`)
 	clean("imported after the backup", "c.csv")
+	execute(`UPDATE noggin_schema.fetched_exports SET imported_at = now() - interval '9 days'; UPDATE noggin_schema.copies SET problem = 'it differs'`)
+	clean("imported long ago")
+	s.server.Put("d.csv", "tip\nd\n")
+	r = s.fetched(1)
+	execute(`UPDATE noggin_schema.fetched_exports SET imported_at = now() WHERE imported_at IS NULL`)
 	execute(`UPDATE noggin_schema.backups SET taken_at = taken_at - interval '9 days'`)
 	clean("no backup is made any more")
 }
