@@ -361,6 +361,45 @@ func TestACompleteRecordThatCrashesRunsIsAskedForAlone(t *testing.T) {
 	}
 }
 
+func TestARecordThatCrashesRunsIsTakenOnlyWhenItIsDue(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 1)
+	for i, step := range []struct {
+		due     string
+		givenUp bool
+		want    int
+	}{{"1 hour", false, 0}, {"-1 hour", true, 0}, {"-1 hour", false, 1}} {
+		foreign(t, db, `UPDATE noggin_schema.noggin_data SET processing_status = 'api_failed', crash_count = 3, next_retry_at = now() + $1::interval, permanently_failed = $2`, step.due, step.givenUp)
+		claims, err := db.Claim(t.Context(), ClaimRequest{Run: int64(i + 1), Limit: 1, Lease: time.Minute, Crashing: true})
+		if err != nil || len(claims) != step.want {
+			t.Errorf("%+v: claimed %+v, %v", step, claims, err)
+		}
+	}
+}
+
+func TestAClaimTellsWhatItsRecordHasBeenThrough(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 1)
+	for _, step := range []struct {
+		set               string
+		failed, completed bool
+	}{
+		{`processing_status = 'pending'`, false, false},
+		{`processing_status = 'api_failed', failing_since = now()`, true, false},
+		{`retry_count = 1, failing_since = NULL`, true, false},
+		{`retry_count = 0, processing_status = 'complete'`, false, true},
+		{`processing_status = 'partial'`, false, true},
+	} {
+		foreign(t, db, `UPDATE noggin_schema.noggin_data SET `+step.set)
+		claims, err := db.Claim(t.Context(), ClaimRequest{Run: 1, Limit: 1, Lease: time.Minute, Selector: Selector{Tips: []string{tip(0)}}})
+		if err != nil || len(claims) != 1 || claims[0].FailedBefore != step.failed || claims[0].Completed != step.completed {
+			t.Errorf("with %s: claimed %+v, %v", step.set, claims, err)
+		}
+	}
+}
+
 // Two runs with --refresh divide the records between them.
 func TestARecordIsAskedForAgainByOneRun(t *testing.T) {
 	t.Parallel()
@@ -566,6 +605,80 @@ func TestTheBackoffOfManyFailuresIsNoOverflow(t *testing.T) {
 		if wait < least || wait > most {
 			t.Errorf("%s is due after %s", f.Tip, wait)
 		}
+	}
+}
+
+// What interrupts a record does not hide for how long it fails. Once complete, it begins anew.
+func TestARecordThatFailsForLongWaitsATenthOfThatTime(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 1)
+	foreign(t, db, `UPDATE noggin_schema.noggin_data SET processing_status = 'api_failed', crash_count = 2, retry_count = 1, permanently_failed = true,
+		failing_since = now() - interval '5 hours', first_failed_at = now() - interval '5 hours'`)
+	for _, step := range []struct {
+		status Status
+		wait   time.Duration
+	}{{StatusInterrupted, 0}, {StatusAPIFailed, 30 * time.Minute}, {StatusAPIFailed, 30 * time.Minute}, {StatusComplete, 0}} {
+		claims, err := db.Claim(t.Context(), ClaimRequest{Run: 1, Limit: 1, Lease: time.Minute, Selector: Selector{Tips: []string{tip(0)}}})
+		if err != nil || len(claims) != 1 {
+			t.Fatalf("claimed %+v, %v", claims, err)
+		}
+		before := scalarNow(t, db)
+		done := finish(t, db, 1, Result{Tip: tip(0), Token: claims[0].Token, Status: step.status})
+		if at := ValueOf(done[0].NextRetryAt); step.status != StatusComplete && (at.Sub(before) < step.wait*9/10 || at.Sub(before) > step.wait*11/10+time.Minute) {
+			t.Errorf("%s: it is due after %s, want %s", step.status, at.Sub(before), step.wait)
+		}
+	}
+	if got := scalar[string](t, db, `SELECT concat_ws(' ', permanently_failed, failing_since, first_failed_at, next_retry_at, crash_count) FROM noggin_schema.noggin_data`); got != "f 0" {
+		t.Errorf("the complete record still has %s", got)
+	}
+}
+
+// What a result does not tell of stays as it was. A new file is in no archive.
+func TestAResultChangesOnlyWhatItTellsOf(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 1)
+	a := answer(claim(t, db, 1, 1)[0])
+	a.Attachments = a.Attachments[:1]
+	if _, err := db.Store(t.Context(), 1, []Answer{a}); err != nil {
+		t.Fatal(err)
+	}
+	download := func(path, sum string) Download {
+		return Download{RecordTip: a.Tip, Tip: "p1", Status: AttachmentComplete, Validation: ValidationValid, Path: &path, Size: ptr(int64(3)), SHA256: &sum, ContentType: ptr("image/jpeg")}
+	}
+	report := func(sum string) Result {
+		return Result{Status: StatusComplete, ReportPath: ptr("r.txt"), ReportSize: ptr(int64(9)), ReportHash: &sum}
+	}
+	anew, replacing := report("1b"), download("c.jpg", "bb")
+	replacing.Replaces, anew.FormerReport = true, &FormerFile{Path: "r.v1.txt", RecordTip: a.Tip, FirstVersion: 1, LastVersion: 1, Size: 9, SHA256: "1a"}
+	failed := Download{RecordTip: a.Tip, Tip: "p1", Status: AttachmentFailed, Validation: ValidationFailed, RejectedHash: ptr("ff")}
+	for _, step := range []struct {
+		what      string
+		result    Result
+		downloads []Download
+		want      string
+		then      string // the archive into which it goes; NULL: an operator marks it
+	}{
+		{"the first", report("1a"), []Download{download("a.jpg", "AA")}, "r.txt 9 1a 0 v1 f f, a.jpg 3 AA image/jpeg - 0 v1", "7"},
+		{"a failure", Result{Status: StatusAPIFailed}, []Download{failed}, "r.txt 9 1a 7 v1 t t, a.jpg 3 AA image/jpeg ff 7 v1", "7"},
+		{"the same bytes", Result{Status: StatusComplete}, []Download{download("b.jpg", "aa")}, "r.txt 9 1a 7 v1 t t, b.jpg 3 aa image/jpeg - 0 v1", "7"},
+		{"all anew", anew, []Download{replacing}, "r.txt 9 1b 0 v2 t t, c.jpg 3 bb image/jpeg - 0 v2, attachment b.jpg 7 v1-2, report r.v1.txt 7 v1-1", "NULL"},
+		{"a failure of what is in no archive", Result{Status: StatusAPIFailed}, nil, "r.txt 9 1b 0 v2 t t, c.jpg 3 bb image/jpeg - 0 v2, attachment b.jpg v1-2, report r.v1.txt v1-1", "NULL"},
+		{"nothing new", Result{Status: StatusComplete}, nil, "r.txt 9 1b 0 v2 f f, c.jpg 3 bb image/jpeg - 0 v2, attachment b.jpg v1-2, report r.v1.txt v1-1", "NULL"},
+	} {
+		step.result.Tip, step.result.Token, step.result.Downloads = a.Tip, a.Token, step.downloads
+		finish(t, db, 1, step.result)
+		if got := scalar[string](t, db, `
+			SELECT concat_ws(' ', d.report_path, d.report_size_bytes, d.report_hash_sha256, coalesce(d.report_archive_id, 0), 'v' || d.report_version, d.archived, d.archived_at IS NOT NULL)
+				|| ', ' || concat_ws(' ', a.file_path, a.file_size_bytes, a.file_hash_sha256, a.content_type, coalesce(a.rejected_hash_sha256, '-'), coalesce(a.archive_id, 0), 'v' || a.first_version)
+				|| coalesce((SELECT ', ' || string_agg(concat_ws(' ', f.kind, f.path, f.archive_id, 'v' || f.first_version || '-' || f.last_version), ', ' ORDER BY f.path) FROM noggin_schema.former_files f), '')
+			FROM noggin_schema.noggin_data d JOIN noggin_schema.attachments a ON a.record_tip = d.tip`); got != step.want {
+			t.Errorf("%s: %s, want %s", step.what, got, step.want)
+		}
+		foreign(t, db, `UPDATE noggin_schema.attachments SET archive_id = `+step.then+`; UPDATE noggin_schema.former_files SET archive_id = `+step.then)
+		foreign(t, db, `UPDATE noggin_schema.noggin_data SET processing_status = 'pending', version = 2, archived = true, archived_at = now(), report_archive_id = `+step.then)
+		a.Token = claim(t, db, 1, 1)[0].Token
 	}
 }
 

@@ -237,17 +237,20 @@ func TestWhatAnAnswerNamesAgainGetsItsLastFileBack(t *testing.T) {
 	}
 	store("1", photo, photograph("01", false))
 	store("1", photo, photograph("02", true)) // one version, other bytes
-	foreign(t, db, `UPDATE noggin_schema.former_files SET former_since = now() - interval '1 hour'`)
+	// Bytes that were never known to be whole come after it; the file itself is in an archive.
+	foreign(t, db, `UPDATE noggin_schema.former_files SET former_since = now() - interval '1 hour'; UPDATE noggin_schema.attachments SET archive_id = 7;
+		INSERT INTO noggin_schema.former_files (path, record_tip, kind, attachment_tip, attachment_sequence, field_name, first_version, last_version, size_bytes, hash_sha256)
+		SELECT 'f/03.jpg', tip, 'suspect', 'p1', 1, 'attachments', 1, 9, 1, '03' FROM noggin_schema.noggin_data`)
 	for n := 2; n < 6; n += 2 {
 		store(strconv.Itoa(n), nil)
-		if all := scalar[string](t, db, `SELECT string_agg(path, ', ' ORDER BY path) FROM noggin_schema.former_files`); all != "f/01.jpg, f/02.jpg" {
+		if all := scalar[string](t, db, `SELECT string_agg(concat_ws(' ', path, archive_id), ', ' ORDER BY path) FROM noggin_schema.former_files`); all != "f/01.jpg, f/02.jpg 7, f/03.jpg" {
 			t.Errorf("without the photograph, former files are %s", all)
 		}
 		store(strconv.Itoa(n+1), photo)
-		current := scalar[string](t, db, `SELECT string_agg(attachment_sequence || ' ' || file_path || ' ' || file_hash_sha256 || ' ' || attachment_status, ', ')
+		current := scalar[string](t, db, `SELECT string_agg(concat_ws(' ', attachment_sequence, file_path, file_hash_sha256, attachment_status, archive_id), ', ')
 			FROM noggin_schema.attachments`)
-		former := scalar[string](t, db, `SELECT string_agg(path, ', ') FROM noggin_schema.former_files`)
-		if current != "1 f/02.jpg 02 complete" || former != "f/01.jpg" {
+		former := scalar[string](t, db, `SELECT string_agg(path, ', ' ORDER BY path) FROM noggin_schema.former_files`)
+		if current != "1 f/02.jpg 02 complete 7" || former != "f/01.jpg, f/03.jpg" {
 			t.Errorf("with the photograph again, it is %s and former is %s", current, former)
 		}
 	}
@@ -309,6 +312,98 @@ func TestARecordIsGoneFromItsSecondDayUntilItComesBack(t *testing.T) {
 			t.Errorf("%s: a witness %v, %v", step.what, isWitness, err)
 		}
 	}
+}
+
+// Each new version is asked for at all steps, and one that others know to be gone at none.
+func TestTheStepsBeginAnewWithANewVersion(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	ctx := t.Context()
+	insertPending(t, db, 1)
+	expect := func(what, want string) {
+		t.Helper()
+		if got := scalar[string](t, db, `SELECT coalesce(floor(extract(epoch FROM due_at - now() + interval '1 minute') / 86400)::text, 'never') || ' ' || step FROM noggin_schema.refreshes`); got != want {
+			t.Errorf("%s: days until it is due, and the step: %s, want %s", what, got, want)
+		}
+	}
+	take := func(r ClaimRequest, want int) (c Claim) {
+		t.Helper()
+		r.Run, r.Limit, r.Lease = 1, 1, time.Minute
+		claims, err := db.Claim(ctx, r)
+		if err != nil || len(claims) != want {
+			t.Fatalf("claimed %+v, %v, want %d", claims, err, want)
+		}
+		if want > 0 {
+			c = claims[0]
+		}
+		return c
+	}
+	stored := func(c Claim, payload string) {
+		t.Helper()
+		a := answer(c)
+		a.Payload = []byte(payload)
+		if _, err := db.Store(ctx, 1, []Answer{a}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done := func(c Claim, again bool, steps []time.Duration) {
+		t.Helper()
+		if _, err := db.Finish(ctx, 1, []Result{{Tip: c.Tip, Token: c.Token, Status: StatusComplete, HTTPStatus: 200, Again: again}}, Backoff{AskAgain: steps}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	asked := func(c Claim, failed bool, steps []time.Duration) {
+		t.Helper()
+		if _, err := db.Asked(ctx, 1, []Asking{{Tip: c.Tip, Token: c.Token, HTTPStatus: 200, Failed: failed}}, Backoff{AskAgain: steps}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lookAgain := func() {
+		t.Helper()
+		if err := db.LookAgain(ctx, []string{tip(0)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := take(ClaimRequest{}, 1)
+	stored(c, `{"n":1}`)
+	done(c, false, testSteps)
+	expect("complete", "1 0")
+	if c = take(ClaimRequest{Refresh: true}, 1); c.RefreshStep != -1 {
+		t.Errorf("a record that is not due is asked for at step %d", c.RefreshStep)
+	}
+	asked(c, false, testSteps)
+	foreign(t, db, `UPDATE noggin_schema.refreshes SET due_at = now(), version_at = now() - interval '40 days';
+		UPDATE noggin_schema.record_versions SET fetched_at = now() - interval '40 days'`)
+	if c = take(ClaimRequest{}, 1); c.RefreshStep != 0 {
+		t.Errorf("a record that is due is asked for at step %d", c.RefreshStep)
+	}
+	asked(c, false, testSteps)
+	expect("40 days later", "never 0")
+	lookAgain()
+	expect("changed at the platform", "0 0")
+	c = take(ClaimRequest{}, 1)
+	stored(c, `{"n":2}`)
+	done(c, false, testSteps)
+	expect("another version", "1 0")
+	foreign(t, db, `UPDATE noggin_schema.refreshes SET due_at = now(); UPDATE noggin_schema.noggin_data SET crash_count = 2`)
+	asked(take(ClaimRequest{}, 1), false, testSteps)
+	expect("another version, unchanged", "1 0")
+	if n := scalar[int](t, db, `SELECT crash_count FROM noggin_schema.noggin_data`); n != 0 {
+		t.Errorf("after it was asked for, it has crashed %d runs", n)
+	}
+	foreign(t, db, `UPDATE noggin_schema.refreshes SET due_at = now(), step = 2; UPDATE noggin_schema.record_versions SET fetched_at = now() - interval '40 days'`)
+	done(take(ClaimRequest{}, 1), true, testSteps)
+	expect("a part failed", "1 2")
+	for _, end := range []func(Claim, bool, []time.Duration){done, asked} {
+		foreign(t, db, `UPDATE noggin_schema.refreshes SET due_at = now()`)
+		end(take(ClaimRequest{}, 1), true, nil)
+		expect("failed where nothing is asked for again", "never 2")
+	}
+	foreign(t, db, `UPDATE noggin_schema.refreshes SET last_status = 404`)
+	lookAgain()
+	expect("known to be gone", "never 2")
+	foreign(t, db, `UPDATE noggin_schema.refreshes SET due_at = now(); UPDATE noggin_schema.noggin_data SET processing_status = 'skipped'`)
+	take(ClaimRequest{}, 0)
 }
 
 // The column is JSON that every user of the database may change.
