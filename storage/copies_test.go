@@ -80,6 +80,10 @@ func TestFilesBecomeDueOnceATargetIsRegistered(t *testing.T) {
 		}
 	}
 	backup(1)
+	backup(5)
+	if err := db.NoteBackupsRemoved(t.Context(), []string{sum(5)}); err != nil {
+		t.Fatal(err)
+	}
 	if n := scalar[int](t, db, `SELECT count(*) FROM noggin_schema.copies_due`); n != 0 {
 		t.Errorf("%d files are due without a target", n)
 	}
@@ -113,6 +117,12 @@ func TestFilesBecomeDueOnceATargetIsRegistered(t *testing.T) {
 	filed(t, db, 9, 1)
 	if got := dueText(t, db, second); got != "backup /backups/noggin_1.dump 5, backup /backups/noggin_2.dump 5, attachment 2025/09/9/1.jpg 100, report 2025/09/9/report.txt 10" {
 		t.Errorf("due for a second target: %s", got)
+	}
+	if _, _, err := db.WalkForCopies(t.Context(), second, 10); err != nil || !strings.Contains(dueText(t, db, second), "former 2025/09/3/old.jpg 7") {
+		t.Errorf("after the walk are due: %s, %v", dueText(t, db, second), err)
+	}
+	if files, err := db.FilesToHave(t.Context()); err != nil || files != 10 {
+		t.Errorf("%d files are to be copied, %v", files, err)
 	}
 	if err := db.ForgetCopyTarget(t.Context(), second); err != nil {
 		t.Fatal(err)
@@ -196,6 +206,13 @@ func TestTheWalkMakesOldFilesDueInSteps(t *testing.T) {
 	if files, err := db.FilesToHave(t.Context()); err != nil || files != 10 {
 		t.Errorf("%d files are to be copied, %v", files, err)
 	}
+	foreign(t, db, `UPDATE noggin_schema.copies SET obsolete_at = now() WHERE path = '2025/09/1/1.jpg'`)
+	if err := db.WalkAgain(t.Context(), target); err != nil {
+		t.Fatal(err)
+	}
+	if n, _, err := db.WalkForCopies(t.Context(), target, 100); n != 1 || err != nil {
+		t.Errorf("the walk made %d files due of which one has only an obsolete copy, %v", n, err)
+	}
 }
 
 func TestAFileIsCopiedByOneRunUntilItsLeaseEnds(t *testing.T) {
@@ -222,6 +239,15 @@ func TestAFileIsCopiedByOneRunUntilItsLeaseEnds(t *testing.T) {
 	if got := scalar[string](t, db, `SELECT problem || ' ' || failures || ' ' || (due_at > now() + interval '4 minutes') FROM noggin_schema.copies_due WHERE problem IS NOT NULL`); got != "it is\uFFFD damaged 1 true" {
 		t.Errorf("the failure is recorded as %q", got)
 	}
+	for failures, minutes := range map[int]int{1: 10, 2: 20, 8: 1280, 9: 1440, 40: 1440} { // up to a day
+		foreign(t, db, `UPDATE noggin_schema.copies_due SET failures = $1 WHERE problem IS NOT NULL`, failures)
+		if err := db.FinishCopies(t.Context(), target, CopyResults{Failed: []CopyFailure{{keys[0], "it is damaged"}}}); err != nil {
+			t.Fatal(err)
+		}
+		if wait := scalar[int](t, db, `SELECT ceil(extract(epoch FROM due_at - now()) / 60)::int FROM noggin_schema.copies_due WHERE problem IS NOT NULL`); wait != minutes {
+			t.Errorf("after %d failures it waits %d minutes more, want %d", failures+1, wait, minutes)
+		}
+	}
 	if status := theTarget(t, db); status.Failing != 1 || status.Due != 4 {
 		t.Errorf("after a failure and a file that is gone: %+v", status)
 	}
@@ -230,9 +256,10 @@ func TestAFileIsCopiedByOneRunUntilItsLeaseEnds(t *testing.T) {
 func TestANewReportMakesTheCopyOfTheOldOneObsolete(t *testing.T) {
 	t.Parallel()
 	db := testDB(t)
-	target := register(t, db, "/mnt/b")
+	target, other := register(t, db, "/mnt/b"), register(t, db, "/mnt/c")
 	filed(t, db, 1, 1)
 	copyAll(t, db, target)
+	copyAll(t, db, other)
 	rewrite := func(hash string) {
 		foreign(t, db, `UPDATE noggin_schema.noggin_data SET report_hash_sha256 = $1, report_size_bytes = 12`, hash)
 		copyAll(t, db, target)
@@ -252,7 +279,24 @@ func TestANewReportMakesTheCopyOfTheOldOneObsolete(t *testing.T) {
 	if got := obsolete(); !reflect.DeepEqual(got, []string{old}) {
 		t.Errorf("obsolete is %v", got)
 	}
-	if status := theTarget(t, db); status.Files != 2 || status.Bytes != 112 {
+	if n := scalar[int](t, db, `SELECT count(*) FROM noggin_schema.copies WHERE target_id = $1 AND obsolete_at IS NULL`, other); n != 2 {
+		t.Errorf("another target, which lacks the new one, has %d copies that count", n)
+	}
+	if err := db.ForgetCopyTarget(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	if n := scalar[int](t, db, `SELECT count(*) FROM noggin_schema.copies WHERE target_id = $1`, other); n != 0 {
+		t.Errorf("a forgotten target has %d copies", n)
+	}
+	// What is obsolete is neither verified nor made again.
+	if page, err := db.CopiesAfter(t.Context(), target, CopyKey{}, 0, 0, 10); err != nil || len(page) != 2 {
+		t.Errorf("to be verified are %+v, %v", page, err)
+	}
+	if err := db.SaveChecked(t.Context(), target, []CheckedCopy{{CopyKey: CopyKey{"2025/09/1/report.txt", old}, Problem: "it is missing"}}); err != nil || dueText(t, db, target) != "" {
+		t.Errorf("due is %s, %v", dueText(t, db, target), err)
+	}
+	foreign(t, db, `UPDATE noggin_schema.copies SET copied_at = now() - interval '1 year' WHERE obsolete_at IS NOT NULL`)
+	if status := theTarget(t, db); status.Files != 2 || status.Bytes != 112 || time.Since(*status.VerifiedSince) > 24*time.Hour {
 		t.Errorf("copies count as %+v", status)
 	}
 	rewrite(old) // the text is again as it was
@@ -318,6 +362,19 @@ func TestCopiesOfBackupsGoWithTheirOriginalsExceptTheNewest(t *testing.T) {
 		t.Errorf("while the others are of a clock that was ahead: obsolete are %+v, %v", copies, err)
 	}
 	move("-3 days")
+	// The only copy of another target stays.
+	other := register(t, db, "/mnt/c")
+	foreign(t, db, `DELETE FROM noggin_schema.copies_due`)
+	only := Copied{CopyKey: CopyKey{"/b/noggin_0.dump", sums[0]}, Size: 5, Kind: CopyBackup}
+	if err := db.FinishCopies(t.Context(), other, CopyResults{Copied: []Copied{only}}); err != nil {
+		t.Fatal(err)
+	}
+	if copies, err := db.ObsoleteCopies(t.Context(), other, CopyKey{}, 10); err != nil || len(copies) > 0 {
+		t.Errorf("of a target with one copy, obsolete are %+v, %v", copies, err)
+	}
+	if err := db.ForgetCopyTarget(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		when, copies string
 		want         []string
@@ -407,11 +464,36 @@ func TestACopyWithAProblemIsDueAgain(t *testing.T) {
 	if err := db.SaveChecked(t.Context(), target, checked[:1]); err != nil {
 		t.Fatal(err)
 	}
-	if err := db.FinishCopies(t.Context(), target, CopyResults{Gone: []CopyKey{lost}}); err != nil {
+	// A copy that is right stays.
+	if err := db.FinishCopies(t.Context(), target, CopyResults{Gone: []CopyKey{lost, again.CopyKey}}); err != nil {
 		t.Fatal(err)
 	}
 	if status := theTarget(t, db); status.Damaged != 0 || status.Files != 5 {
 		t.Errorf("the status without the lost file is %+v", status)
+	}
+}
+
+// A backup of another host that cannot be copied is given up once this target has a newer one.
+func TestABackupOfAnotherHostIsOutdatedByANewerCopyThatIsWhole(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	foreign(t, db, `INSERT INTO noggin_schema.backups (hash_sha256, path, size_bytes, host, taken_at) VALUES
+		($1, '/b/old.dump', 5, 'elsewhere', now() - interval '2 days'), ($2, '/b/new.dump', 5, 'elsewhere', now() - interval '1 day')`, sum(1), sum(2))
+	target, other := register(t, db, "/mnt/b"), register(t, db, "/mnt/c")
+	foreign(t, db, `DELETE FROM noggin_schema.copies_due WHERE path = '/b/new.dump'; UPDATE noggin_schema.copies_due SET due_since = now() - interval '26 hours'`)
+	for _, of := range []int64{other, target} {
+		newer := Copied{CopyKey: CopyKey{"/b/new.dump", sum(2)}, Size: 5, Kind: CopyBackup}
+		if err := db.FinishCopies(t.Context(), of, CopyResults{Copied: []Copied{newer}}); err != nil {
+			t.Fatal(err)
+		}
+		for state, outdated := range map[string]bool{`problem = 'it differs'`: false, `problem = NULL, obsolete_at = now()`: false, `problem = NULL, obsolete_at = NULL`: of == target} {
+			foreign(t, db, `UPDATE noggin_schema.copies SET `+state+` WHERE target_id = $1`, of)
+			foreign(t, db, `UPDATE noggin_schema.copies_due SET due_at = now()`)
+			if due := claimCopies(t, db, target, 9); len(due) != 1 || due[0].Host != "elsewhere" || due[0].Outdated != outdated {
+				t.Errorf("the newer copy, in target %d of %d, with %s: %+v", of, target, state, due)
+			}
+			foreign(t, db, `UPDATE noggin_schema.copies SET problem = NULL, obsolete_at = NULL`)
+		}
 	}
 }
 
@@ -484,6 +566,18 @@ func TestATargetIsFoundByItsURLAndEndpoint(t *testing.T) {
 		found, ok, err := db.CopyTargetID(context.Background(), "s3://b/p", endpoint)
 		if err != nil || ok != want || ok && found != id {
 			t.Errorf("at %q: %d, %v, %v", endpoint, found, ok, err)
+		}
+	}
+	filed(t, db, 1, 1)
+	copyAll(t, db, id)
+	foreign(t, db, `UPDATE noggin_schema.copies SET verified_at = now()`)
+	records, err := db.FiledRecords(t.Context(), []string{tip(1)})
+	if err != nil || len(records) != 1 || len(records[0].Files) != 2 {
+		t.Fatalf("%+v, %v", records, err)
+	}
+	for place, want := range map[CopyPlace]int{{URL: "s3://b/p"}: 0, {}: 0, {URL: "s3://b/p", Endpoint: "https://other"}: 1, {URL: "s3://b"}: 1} {
+		if tips, err := db.UncopiedRecords(t.Context(), records[0].Files, place, time.Hour); err != nil || len(tips) != want {
+			t.Errorf("without a copy in %+v are %q, %v", place, tips, err)
 		}
 	}
 }

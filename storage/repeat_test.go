@@ -81,6 +81,21 @@ func TestALostArchiveHidesNoFileOfTheOutputFolder(t *testing.T) {
 	if m := usage(); m.DiskBytes() != 110 || m.ArchivedFiles != 3 {
 		t.Errorf("before the loss: %+v, of which %d bytes are in the output folder", m, m.DiskBytes())
 	}
+	target := register(t, direct, "/mnt/b")
+	copied := func(state string, want int64) {
+		t.Helper()
+		foreign(t, direct, `UPDATE noggin_schema.copies SET `+state)
+		of, err := db.CopiedOfArchive(t.Context(), 1)
+		if err != nil || len(of) > 1 || want > 0 != (len(of) == 1) || want > 0 && of[0] != (CopiedTo{CopyPlace{URL: "/mnt/b"}, want}) {
+			t.Errorf("with %s, %+v have copies, %v", state, of, err)
+		}
+	}
+	foreign(t, direct, `INSERT INTO noggin_schema.copies (target_id, path, hash_sha256, size_bytes, kind)
+		SELECT $1::bigint, f.path, lower(f.hash), 1, 'former' FROM (SELECT file_path AS path, file_hash_sha256 AS hash FROM noggin_schema.attachments
+			UNION ALL SELECT report_path, report_hash_sha256 FROM noggin_schema.noggin_data UNION ALL SELECT path, hash_sha256 FROM noggin_schema.former_files) AS f`, target)
+	copied(`problem = NULL`, 3)
+	copied(`problem = 'it differs' WHERE path LIKE '%/1.jpg'`, 2)
+	copied(`obsolete_at = now() WHERE path LIKE '%/old.jpg'`, 1)
 	if err := db.MarkLost(t.Context(), 1, "the volume burned"); err != nil {
 		t.Fatal(err)
 	}
@@ -92,6 +107,9 @@ func TestALostArchiveHidesNoFileOfTheOutputFolder(t *testing.T) {
 	lost, err := db.LoseFiles(t.Context(), 1, 1, claims, "lost")
 	if want := (LostOfArchive{Records: 1, Files: 2, Former: 1, Queued: 1}); err != nil || lost != want || proxy.Lost() != 1 {
 		t.Errorf("lost %+v, %v, want %+v; %d replies were lost", lost, err, want, proxy.Lost())
+	}
+	if n := scalar[int](t, direct, `SELECT count(*) FROM noggin_schema.processing_errors`); n != 1 {
+		t.Errorf("the loss is noted %d times", n)
 	}
 	// The report of the first record counts until it is written again.
 	if m := usage(); m.DiskBytes() != 120 || m.ArchivedFiles != 1 || m.ArchivedBytes != 7 {
