@@ -65,7 +65,7 @@ func TestAnArchiveHoldsOnlyWhatIsLikeItsFiles(t *testing.T) {
 	}
 	for _, statement := range []string{
 		`INSERT INTO noggin_schema.attachments (record_tip, attachment_tip, attachment_sequence, field_name, file_path, attachment_status, file_size_bytes, file_hash_sha256)
-			SELECT tip, 'a', 1, 'f', 'd/a.jpg', 'complete', 1, 'aa' FROM noggin_schema.noggin_data`,
+			SELECT tip, 'a', 1, 'f', 'd/a.jpg', 'pending', 1, 'aa' FROM noggin_schema.noggin_data`,
 		`INSERT INTO noggin_schema.former_files (path, record_tip, kind, attachment_tip, size_bytes, hash_sha256, first_version, last_version)
 			SELECT 'd/old.jpg', tip, 'attachment', 'a', 1, 'bb', 1, 1 FROM noggin_schema.noggin_data`,
 		`UPDATE noggin_schema.noggin_data SET report_path = 'd/r.txt', report_size_bytes = 1, report_hash_sha256 = 'cc'`,
@@ -90,24 +90,24 @@ func TestAnArchiveHoldsOnlyWhatIsLikeItsFiles(t *testing.T) {
 		do      func(context.Context, int64, int64, []Claim, []File) ([]string, error)
 		archive int
 		files   []File
-		want    string // the archives of attachment, former file and report; whether the record is archived
+		want    string // the archives of attachment, former file and report; whether the record is archived; the attachment's status
 	}{
-		{"other content is marked", db.MarkArchived, 0, others, "- - - cc true"},
-		{"all is marked", db.MarkArchived, 0, all, "a a a cc true"},
-		{"all is marked in another archive", db.MarkArchived, 1, all, "a a a cc true"},
+		{"other content is marked", db.MarkArchived, 0, others, "- - - cc true pending"},
+		{"all is marked", db.MarkArchived, 0, all, "a a a cc true complete"},
+		{"all is marked in another archive", db.MarkArchived, 1, all, "a a a cc true complete"},
 		{"another report is added", func(ctx context.Context, run, archive int64, claims []Claim, files []File) ([]string, error) {
 			return nil, db.AddArchivedFiles(ctx, run, archive, claims, files)
-		}, 1, otherReport, "a a a cc true"},
-		{"all is restored from another archive", db.MarkRestored, 1, all, "a a a cc true"},
-		{"all but the former file is restored", db.MarkRestored, 0, []File{attachment, report}, "- a - cc true"},
-		{"the former file is restored", db.MarkRestored, 0, []File{former}, "- - - cc false"},
+		}, 1, otherReport, "a a a cc true complete"},
+		{"all is restored from another archive", db.MarkRestored, 1, all, "a a a cc true complete"},
+		{"all but the former file is restored", db.MarkRestored, 0, []File{attachment, report}, "- a - cc true complete"},
+		{"the former file is restored", db.MarkRestored, 0, []File{former}, "- - - cc false complete"},
 	} {
 		if _, err := step.do(t.Context(), run, archives[step.archive], claims, step.files); err != nil {
 			t.Fatalf("%s: %v", step.what, err)
 		}
 		if got := scalar[string](t, db, `
 			SELECT concat_ws(' ', coalesce((SELECT name FROM noggin_schema.archives WHERE id = a.archive_id), '-'), coalesce((SELECT name FROM noggin_schema.archives WHERE id = o.archive_id), '-'),
-				coalesce((SELECT name FROM noggin_schema.archives WHERE id = d.report_archive_id), '-'), d.report_hash_sha256, d.archived::text)
+				coalesce((SELECT name FROM noggin_schema.archives WHERE id = d.report_archive_id), '-'), d.report_hash_sha256, d.archived::text, a.attachment_status)
 			FROM noggin_schema.noggin_data d JOIN noggin_schema.attachments a ON a.record_tip = d.tip JOIN noggin_schema.former_files o ON o.record_tip = d.tip`); got != step.want {
 			t.Errorf("%s: %s, want %s", step.what, got, step.want)
 		}
@@ -139,5 +139,50 @@ func TestANameStandsForOneArchive(t *testing.T) {
 	}
 	if _, ok, err := db.BeginArchive(t.Context(), one); err != nil || ok {
 		t.Errorf("a new one under the name of a forgotten one: %v, %v", ok, err)
+	}
+}
+
+func TestWhatIsArchivedIsOldCompleteAndOnDisk(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 1)
+	foreign(t, db, `
+		UPDATE noggin_schema.noggin_data SET processing_status = 'complete', inspection_date = '2024-11-23', report_path = 'd/r.txt', report_size_bytes = 10;
+		INSERT INTO noggin_schema.attachments (record_tip, attachment_tip, attachment_sequence, field_name, attachment_status, file_size_bytes, archive_id)
+			SELECT d.tip, v.* FROM noggin_schema.noggin_data d, (VALUES ('a', 1, 'f', 'complete', 100, NULL), ('b', 2, 'f', 'complete', 1000, 7), ('c', 3, 'f', 'failed', 1000, NULL)) AS v;
+		INSERT INTO noggin_schema.former_files (path, record_tip, kind, size_bytes, hash_sha256, first_version, last_version, archive_id)
+			SELECT v.path, d.tip, 'attachment', v.size, '', 1, 1, v.archive FROM noggin_schema.noggin_data d, (VALUES ('o', 7, NULL), ('p', 1000, 7)) AS v (path, size, archive);
+		INSERT INTO noggin_schema.archives (id, name, path, month, state) OVERRIDING SYSTEM VALUE VALUES (7, 'a', '/a', '2024-11', 'done')`)
+	whole := ArchiveMonth{Month: "2024-11", Oldest: "2024-11-23", Records: 1, Files: 3, Bytes: 117, PhotoBytes: 107}
+	without := whole
+	without.Files, without.Bytes = 2, 107
+	for _, step := range []struct {
+		statement string
+		want      []ArchiveMonth
+	}{
+		{`UPDATE noggin_schema.archives SET name = 'b'`, []ArchiveMonth{whole}},
+		{`UPDATE noggin_schema.noggin_data SET processing_status = 'partial'`, nil},
+		{`UPDATE noggin_schema.noggin_data SET processing_status = 'complete', inspection_date = '2024-11-24'`, nil},
+		{`UPDATE noggin_schema.noggin_data SET inspection_date = '2024-11-23', archived = true`, []ArchiveMonth{whole}}, // fetched again since
+		{`UPDATE noggin_schema.noggin_data SET report_archive_id = 7`, nil},
+		{`UPDATE noggin_schema.noggin_data SET archived = false`, []ArchiveMonth{without}},
+		{`INSERT INTO noggin_schema.archive_records (record_tip, archive_id) SELECT tip, 7 FROM noggin_schema.noggin_data`, []ArchiveMonth{without}},
+		{`UPDATE noggin_schema.archives SET state = 'kept'`, nil},
+	} {
+		foreign(t, db, step.statement)
+		filter := ArchiveFilter{Before: "2024-11-24"}
+		months, err := db.ArchiveMonths(t.Context(), filter)
+		if err != nil || !slices.Equal(months, step.want) {
+			t.Errorf("after %s: %+v, %v", step.statement, months, err)
+		}
+		found, err := db.ArchiveCandidates(t.Context(), filter, "2024-11", ArchivePlace{}, 9)
+		if err != nil || len(found) != len(step.want) {
+			t.Errorf("after %s: %+v, %v", step.statement, found, err)
+		}
+		for _, place := range found {
+			if more, err := db.ArchiveCandidates(t.Context(), filter, "2024-11", place, 9); err != nil || len(more) > 0 {
+				t.Errorf("after %+v come %+v, %v", place, more, err)
+			}
+		}
 	}
 }
