@@ -52,6 +52,11 @@ var brokenSchema = []struct {
 	{`CREATE OR REPLACE FUNCTION noggin_schema.count_record() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'`, "different function count_record()", false},
 	{`CREATE OR REPLACE VIEW noggin_schema.record_totals AS SELECT object_type, processing_status, permanently_failed, 1::bigint AS records FROM noggin_schema.record_counts`, "different view record_totals", false},
 	{`ALTER TABLE noggin_schema.runs ALTER COLUMN host TYPE varchar(80)`, "different column runs.host", true},
+	{`ALTER TABLE noggin_schema.attachments ENABLE REPLICA TRIGGER touch_updated_at`, "disabled trigger attachments.touch_updated_at", false},
+	{`ALTER TABLE noggin_schema.runs ALTER COLUMN version DROP NOT NULL`, "different column runs.version", true},
+	{`ALTER TABLE noggin_schema.former_files ALTER COLUMN attachment_tip TYPE text COLLATE "C"`, "different column former_files.attachment_tip", true},
+	{`ALTER TABLE noggin_schema.copy_targets DROP CONSTRAINT copy_targets_url_endpoint_key`, "missing constraint copy_targets UNIQUE (url, endpoint)", true},
+	{`ALTER FUNCTION noggin_schema.touch_updated_at() RESET search_path`, "different function touch_updated_at()", false},
 	{`ALTER TABLE noggin_schema.noggin_data ADD COLUMN note text; CREATE INDEX idx_custom ON noggin_schema.noggin_data (vehicle)`, "", false}, // an operator's own
 }
 
