@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"encoding/json"
 	"sync"
 	"testing"
 	"time"
@@ -80,6 +81,52 @@ func TestAChangeOfTheCircuitMeanwhileIsNotLost(t *testing.T) {
 		(SELECT string_agg(reason, ' ' ORDER BY id) FROM noggin_schema.circuit_transitions) FROM noggin_schema.circuit`)
 	if want := "11 true first second first second"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestAShorterPauseEndsNoLongerOne(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	for _, d := range []time.Duration{time.Minute, time.Hour, time.Second} {
+		if err := db.PauseRequests(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if wait := scalar[int](t, db, `SELECT round(extract(epoch FROM paused_until - now()) / 60)::int FROM noggin_schema.circuit`); wait != 60 {
+		t.Errorf("requests wait for %d minutes", wait)
+	}
+}
+
+func TestTheWholeCircuitIsKept(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	at := time.Date(2025, 9, 17, 6, 7, 8, 0, time.UTC)
+	later := at.Add(time.Hour)
+	want := Circuit{
+		State: CircuitHalfOpen, Generation: 2, Recent: "01", OpenUntil: &at, ProbesLeased: 3, ProbesExpireAt: &later, TotalRequests: 4, TotalFailures: 5,
+		FirstOutcomes: "10", Subject: SubjectMedia, Probing: ProbingAny, QuestionRun: ptr(int64(6)), QuestionUntil: ptr(at.Add(time.Minute)),
+		Answered: HostTimes{"host": at}, MediaFailingSince: ptr(at.Add(time.Second)),
+	}
+	text := func(c Circuit) string {
+		c.PausedUntil = nil
+		doc, err := json.Marshal(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(doc)
+	}
+	for _, run := range []int64{9, 0} { // the second reads what the first wrote
+		if _, _, err := db.StepCircuit(t.Context(), run, func(c Circuit, _ time.Time) (Circuit, []Transition) {
+			if got, wanted := text(c), text(want); run == 0 && got != wanted {
+				t.Errorf("the circuit is %s, want %s", got, wanted)
+			}
+			return want, []Transition{{From: CircuitOpen, To: CircuitHalfOpen, Reason: "x", FailureRate: 12.5}}
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := scalar[string](t, db, `SELECT string_agg(concat_ws(' ', from_state, to_state, failure_rate, run_id), ', ' ORDER BY id) FROM noggin_schema.circuit_transitions`); got != "open half_open 12.5 9, open half_open 12.5" {
+		t.Errorf("the transitions are %s", got)
 	}
 }
 

@@ -12,6 +12,7 @@ func TestHashesAreCountedListedAndFound(t *testing.T) {
 	storedRecords(t, db, 2)
 	importNames(t, db, ImportOptions{Source: "v.csv"}, NamedHash{2, "vehicle", "aa", "100% TRUCK_1"}, NamedHash{3, "trailer", "aab", "Zoë's"})
 	healAll(t, db, 7)
+	foreign(t, db, `INSERT INTO noggin_schema.unknown_hashes (hash_value, entity_type, resolved_at) VALUES ('old', 'vehicle', now() - interval '8 days')`)
 	stats, err := db.HashStats(t.Context())
 	want := []HashCounts{{"team", 0, 1, 0, 2}, {"trailer", 1, 0, 0, 0}, {"vehicle", 1, 0, 1, 0}}
 	if err != nil || !slices.Equal(stats.Types, want) || stats.Records != 2 || stats.Stale != 0 {
@@ -56,8 +57,10 @@ func TestHashesAreCountedListedAndFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	var unknown []UnknownHash
-	if err := db.EachUnknown(t.Context(), "", func(u UnknownHash) error { unknown = append(unknown, u); return nil }); err != nil {
-		t.Fatal(err)
+	for _, kind := range []string{"", "vehicle"} {
+		if err := db.EachUnknown(t.Context(), kind, func(u UnknownHash) error { unknown = append(unknown, u); return nil }); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if len(unknown) != 1 || unknown[0].Occurrences != 2 || *unknown[0].InspectionID != "LCD - 1" {
 		t.Errorf("unknown %+v", unknown)

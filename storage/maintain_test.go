@@ -51,6 +51,33 @@ func TestPruningDeletesWhatIsTooOldAndNothingElse(t *testing.T) {
 	}
 }
 
+func TestTheReviewCountsWhatItNames(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 5)
+	insertErrors(t, db, 2, "1 hour")
+	insertErrors(t, db, 3, "9 days")
+	foreign(t, db, `
+		UPDATE noggin_schema.noggin_data SET processing_status = CASE right(tip, 1) WHEN '4' THEN 'failed' ELSE 'complete' END, permanently_failed = right(tip, 1) = '4',
+			processing_seconds = 2 * right(tip, 1)::int WHERE right(tip, 1) > '0';
+		UPDATE noggin_schema.noggin_data SET updated_at = now() - interval '9 days' WHERE right(tip, 1) = '3';
+		INSERT INTO noggin_schema.attachments (record_tip, attachment_tip, attachment_sequence, field_name) SELECT min(tip), 'a', 1, 'f' FROM noggin_schema.noggin_data;
+		INSERT INTO noggin_schema.circuit_transitions (from_state, to_state, reason, created_at) VALUES
+			('closed', 'open', 'x', now()), ('open', 'half_open', 'x', now()), ('closed', 'open', 'x', now() - interval '9 days');
+		INSERT INTO noggin_schema.entity_hashes (hash_value, entity_type, entity_name) VALUES ('d', 'vehicle', 'TRUCK 1');
+		INSERT INTO noggin_schema.unknown_hashes (hash_value, entity_type, resolved_at) VALUES
+			('a', 'vehicle', NULL), ('b', 'team', NULL), ('c', 'team', NULL), ('d', 'vehicle', now())`)
+	unknown, err1 := db.CountUnknownHashes(t.Context())
+	failures, err2 := db.CountErrors(t.Context(), 7)
+	throughput, err3 := db.Throughput(t.Context(), 7)
+	rows, err4 := db.RowCounts(t.Context())
+	old, all, err5 := db.CountOldErrors(t.Context(), "1 week")
+	got := fmt.Sprint(unknown, failures, throughput, rows, old, all, errors.Join(err1, err2, err3, err4, err5))
+	if want := "[{team 2} {vehicle 1}] [{timeout 2}] {7 2 3 4 1} {5 1 1 1} 3 5 <nil>"; got != want {
+		t.Errorf("counted %s, want %s", got, want)
+	}
+}
+
 func TestPruningKeepsEachCommandsNewestAndNewestGoodRun(t *testing.T) {
 	t.Parallel()
 	db := testDB(t)
