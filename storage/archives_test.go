@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -110,6 +111,30 @@ func TestAnArchiveHoldsOnlyWhatIsLikeItsFiles(t *testing.T) {
 				coalesce((SELECT name FROM noggin_schema.archives WHERE id = d.report_archive_id), '-'), d.report_hash_sha256, d.archived::text, a.attachment_status)
 			FROM noggin_schema.noggin_data d JOIN noggin_schema.attachments a ON a.record_tip = d.tip JOIN noggin_schema.former_files o ON o.record_tip = d.tip`); got != step.want {
 			t.Errorf("%s: %s, want %s", step.what, got, step.want)
+		}
+	}
+	// What an archive brings of former versions has to be sealed.
+	brought := File{RecordTip: tip(0), AttachmentTip: "b", Path: "d/older.jpg", SHA256: "ee", Size: 1, Former: "attachment", FirstVersion: 1, LastVersion: 1}
+	if err := db.AddArchivedFiles(t.Context(), run, archives[0], claims, []File{brought}); err != nil {
+		t.Fatal(err)
+	}
+	if got := scalar[string](t, db, `SELECT count(s.record_tip) || ' ' || count(o.archive_id) FROM noggin_schema.former_files o LEFT JOIN noggin_schema.seal_due s USING (record_tip)
+		WHERE o.path = 'd/older.jpg'`); got != "1 1" {
+		t.Errorf("marks and archives of the file that was brought: %s", got)
+	}
+}
+
+func TestAnArchiveFromWhichFilesWereRemovedIsNotDropped(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	for state, kept := range map[string]bool{ArchiveWriting: false, ArchiveVerified: false, ArchiveKept: false, ArchiveRemoving: true, ArchiveDone: true} {
+		id, _, err := db.BeginArchive(t.Context(), Archive{Name: state, Month: "2024-01"})
+		if err := errors.Join(err, db.SetArchiveState(t.Context(), id, state), db.DropArchive(t.Context(), id)); err != nil {
+			t.Fatal(err)
+		}
+		left, err := db.ArchiveByName(t.Context(), state)
+		if (err == nil) != kept || (left.RemovedAt != nil) != (state == ArchiveDone) {
+			t.Errorf("in state %s there is %+v, %v", state, left, err)
 		}
 	}
 }
