@@ -10,7 +10,7 @@ import (
 func TestTimesThatAClockSetWhileItWasAheadAreBroughtBack(t *testing.T) {
 	t.Parallel()
 	db := testDB(t)
-	if _, err := db.EnsureRecords(t.Context(), []string{"retry", "patient", "claimed", "held"}, "LCD", false); err != nil {
+	if _, err := db.EnsureRecords(t.Context(), []string{"retry", "patient", "claimed", "held", "late"}, "LCD", false); err != nil {
 		t.Fatal(err)
 	}
 	standing := func() Standing {
@@ -27,6 +27,7 @@ func TestTimesThatAClockSetWhileItWasAheadAreBroughtBack(t *testing.T) {
 	foreign(t, db, `
 		UPDATE noggin_schema.noggin_data SET processing_status = 'failed', next_retry_at = now() + interval '3 days' WHERE tip = 'retry';
 		UPDATE noggin_schema.noggin_data SET processing_status = 'failed', next_retry_at = now() + interval '1 hour' WHERE tip = 'patient';
+		UPDATE noggin_schema.noggin_data SET processing_status = 'failed', next_retry_at = now() + interval '2 hours' WHERE tip = 'late';
 		UPDATE noggin_schema.circuit SET state = 'open', updated_at = now() + interval '3 days', open_until = now() + interval '3 days',
 			paused_until = now() + interval '3 days', rate_next_at = now() + interval '3 days';
 		INSERT INTO noggin_schema.runs (command, host, pid, started_at, seen_at) VALUES ('process', 'x', 1, now() + interval '3 days', now() + interval '3 days')`)
@@ -51,7 +52,7 @@ func TestTimesThatAClockSetWhileItWasAheadAreBroughtBack(t *testing.T) {
 		SELECT tip || ' ' || round(extract(epoch FROM coalesce(claim_expires_at, next_retry_at, now()) - now()) / 60) FROM noggin_schema.noggin_data ORDER BY tip`); err != nil {
 		t.Fatal(err)
 	}
-	for i, want := range []string{"claimed 1", "held 0", "patient 60", "retry 0"} {
+	for i, want := range []string{"claimed 1", "held 0", "late 0", "patient 60", "retry 0"} {
 		if waits[i] != want {
 			t.Errorf("minutes to wait: %s, want %s", waits[i], want)
 		}

@@ -394,6 +394,38 @@ func TestAReportOfAFormerVersionIsNotWrittenAgain(t *testing.T) {
 	}
 }
 
+func TestEachColumnGetsItsOwnNameAndHash(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 1)
+	a := answer(claim(t, db, 1, 1)[0])
+	a.References, a.Columns = nil, map[string]*string{}
+	var names []NamedHash
+	for _, column := range []string{"vehicle", "trailer", "trailer2", "trailer3", "department", "team", "inspected_by"} {
+		a.References = append(a.References, Reference{Field: column, EntityType: "vehicle", Column: column, Hash: "hash of " + column})
+		names = append(names, NamedHash{2, "vehicle", "hash of " + column, "name of " + column})
+	}
+	for _, column := range []string{"driver_loader_name", "job_number", "run_number", "load_compliance"} {
+		a.Columns[column] = ptr("name of " + column)
+	}
+	a.APICreatedAt, a.APIModifiedAt = ptr(time.Now()), ptr(time.Now().Add(time.Hour))
+	if _, err := db.Store(t.Context(), 1, []Answer{a}); err != nil {
+		t.Fatal(err)
+	}
+	finish(t, db, 1, Result{Tip: a.Tip, Token: a.Token, Status: StatusComplete})
+	for _, want := range []string{"4 names, 7 unknown, 7 hashes, later", "11 names, 0 unknown, 7 hashes, later"} {
+		if got := scalar[string](t, db, `
+			SELECT count(*) FILTER (WHERE c.value = 'name of ' || c.key) || ' names, ' || count(*) FILTER (WHERE c.value = 'Unknown (hash of ' || c.key || ')') || ' unknown, '
+				|| count(*) FILTER (WHERE c.key LIKE '%\_hash' AND c.value = 'hash of ' || replace(c.key, '_hash', '')) || ' hashes, '
+				|| CASE WHEN bool_and(d.api_created_at < d.api_modified_at) THEN 'later' END
+			FROM noggin_schema.noggin_data d, jsonb_each_text(to_jsonb(d)) AS c (key, value)`); got != want {
+			t.Errorf("the columns have %s, want %s", got, want)
+		}
+		importNames(t, db, ImportOptions{}, names...)
+		healAll(t, db, 7)
+	}
+}
+
 func TestAHealerThatLostItsClaimWritesNothing(t *testing.T) {
 	t.Parallel()
 	db := testDB(t)

@@ -107,7 +107,7 @@ func TestARunComesBackToRecordsBehindIt(t *testing.T) {
 	foreign(t, db, `UPDATE noggin_schema.noggin_data SET processing_status = 'pending' WHERE tip = $1`, tip(0))
 	foreign(t, db, `UPDATE noggin_schema.noggin_data SET processing_status = 'interrupted', next_retry_at = NULL WHERE tip = $1`, tip(2))
 	want(tip(4), tip(5))
-	reached.looked = reached.looked.Add(-lookBack)
+	reached.looked = reached.looked.Add(-2 * time.Minute)
 	want(tip(0), tip(2))
 	want(tip(6), tip(7))
 	// Too little ahead: the next claim looks at the whole queue.

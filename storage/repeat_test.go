@@ -22,7 +22,7 @@ func TestAResultOutlivesALostReply(t *testing.T) {
 	t.Parallel()
 	direct := testDB(t)
 	insertPending(t, direct, 3)
-	foreign(t, direct, `UPDATE noggin_schema.noggin_data SET processing_status = 'api_failed'`)
+	foreign(t, direct, `UPDATE noggin_schema.noggin_data SET processing_status = 'api_failed', crash_count = 2`)
 	db, proxy := throughProxy(t, direct)
 	run, err := db.StartRun(t.Context(), "retry-failed", "test")
 	if err != nil {
@@ -31,6 +31,9 @@ func TestAResultOutlivesALostReply(t *testing.T) {
 	proxy.LoseCommits(1)
 	if reset, err := db.ResetForRetry(t.Context(), run, Selector{}); err != nil || reset != 3 {
 		t.Errorf("%d records were reset, %v, want 3", reset, err)
+	}
+	if n := scalar[int](t, db, `SELECT max(crash_count) FROM noggin_schema.noggin_data`); n != 0 {
+		t.Errorf("a record that was reset has crashed %d runs", n)
 	}
 
 	var failures []CountedFailure
@@ -52,8 +55,30 @@ func TestAResultOutlivesALostReply(t *testing.T) {
 	if gone, err := db.ForgetNames(t.Context(), Forget{Hashes: []string{"aa", "bb"}}); err != nil || gone.Names != 2 {
 		t.Errorf("forgot %+v, %v, want two names", gone, err)
 	}
-	if proxy.Lost() != 3 {
-		t.Errorf("%d replies were lost, want 3", proxy.Lost())
+
+	rows, err := db.Skippable(t.Context(), Selector{Permanent: true}, "", 9)
+	if err != nil || len(rows) != 2 {
+		t.Fatalf("%+v, %v", rows, err)
+	}
+	proxy.LoseCommits(1)
+	if skipped, err := db.Skip(t.Context(), rows, "why"); err != nil || skipped != 2 {
+		t.Errorf("%d records were skipped, %v, want 2", skipped, err)
+	}
+	proxy.LoseCommits(1)
+	if back, err := db.Unskip(t.Context(), rows); err != nil || back != 2 {
+		t.Errorf("%d records were brought back, %v, want 2", back, err)
+	}
+	foreign(t, direct, `UPDATE noggin_schema.noggin_data SET names_stale = true`)
+	batch, err := direct.ClaimStale(t.Context(), run, "", 9, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy.LoseCommits(1)
+	if healed := saveHealed(t, db, run, batch, true); healed != 3 {
+		t.Errorf("%d records were healed, want 3", healed)
+	}
+	if proxy.Lost() != 6 {
+		t.Errorf("%d replies were lost, want 6", proxy.Lost())
 	}
 }
 

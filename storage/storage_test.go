@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -381,7 +382,11 @@ func TestARecordThatCrashesRunsIsTakenOnlyWhenItIsDue(t *testing.T) {
 func TestAClaimTellsWhatItsRecordHasBeenThrough(t *testing.T) {
 	t.Parallel()
 	db := testDB(t)
-	insertPending(t, db, 1)
+	for _, want := range []int64{1, 0} {
+		if n, err := db.EnsureRecords(t.Context(), []string{tip(0), tip(0)}, "LCD", true); err != nil || n != want {
+			t.Errorf("%d records are new, want %d, %v", n, want, err)
+		}
+	}
 	for _, step := range []struct {
 		set               string
 		failed, completed bool
@@ -394,9 +399,81 @@ func TestAClaimTellsWhatItsRecordHasBeenThrough(t *testing.T) {
 	} {
 		foreign(t, db, `UPDATE noggin_schema.noggin_data SET `+step.set)
 		claims, err := db.Claim(t.Context(), ClaimRequest{Run: 1, Limit: 1, Lease: time.Minute, Selector: Selector{Tips: []string{tip(0)}}})
-		if err != nil || len(claims) != 1 || claims[0].FailedBefore != step.failed || claims[0].Completed != step.completed {
+		if err != nil || len(claims) != 1 || claims[0].FailedBefore != step.failed || claims[0].Completed != step.completed || !claims[0].ObjectTypeAssumed {
 			t.Errorf("with %s: claimed %+v, %v", step.set, claims, err)
 		}
+	}
+}
+
+func TestWhatARunWouldTakeIsCounted(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	ctx := t.Context()
+	insertPending(t, db, 6)
+	foreign(t, db, `
+		UPDATE noggin_schema.noggin_data SET processing_status = CASE WHEN right(tip, 1) IN ('2', '3', '5') THEN 'complete' ELSE 'api_failed' END,
+			failing_since = CASE right(tip, 1) WHEN '4' THEN now() END, crash_count = CASE right(tip, 1) WHEN '5' THEN 3 ELSE 0 END WHERE right(tip, 1) > '1';
+		INSERT INTO noggin_schema.refreshes (record_tip, due_at) SELECT tip, now() + CASE right(tip, 1) WHEN '3' THEN interval '1 day' ELSE '-1 day' END
+			FROM noggin_schema.noggin_data WHERE processing_status = 'complete'`)
+	if _, err := db.Claim(ctx, ClaimRequest{Run: 1, Limit: 1, Lease: time.Minute, Selector: Selector{Tips: []string{tip(1)}}}); err != nil {
+		t.Fatal(err)
+	}
+	free, busy, err1 := db.CountNamed(ctx, Selector{Tips: []string{tip(0), tip(1), "new", "new"}})
+	left, err2 := db.LeftOut(ctx, Selector{Tips: []string{tip(0), tip(2)}, Statuses: []Status{StatusPending}})
+	due, err3 := db.CountRefreshes(ctx, Selector{})
+	complete, err4 := db.CountComplete(ctx, Selector{})
+	fresh, err5 := db.CountNew(ctx, Selector{}, 9)
+	got := fmt.Sprint(free, busy, left, due, complete, fresh, errors.Join(err1, err2, err3, err4, err5))
+	if want := fmt.Sprint(2, 1, []LeftOut{{tip(2), "LCD", StatusComplete}}, 1, 3, 1, nil); got != want {
+		t.Errorf("counted %s, want %s", got, want)
+	}
+}
+
+// Whoever locks a row in psql holds up nobody.
+func TestALockedRowIsPassedOver(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	ctx := t.Context()
+	target := register(t, db, "/mnt/b")
+	filed(t, db, 1, 2)
+	foreign(t, db, `UPDATE noggin_schema.noggin_data SET names_stale = true, processing_status = 'api_failed'`)
+	tips := []string{tip(1), tip(2)}
+	rows, err := db.Skippable(ctx, Selector{Tips: tips}, "", 9)
+	if err != nil || len(rows) != 2 {
+		t.Fatalf("%+v, %v", rows, err)
+	}
+	tx := db.pool.MustBegin()
+	defer func() { _ = tx.Rollback() }()
+	tx.MustExec(`SELECT FROM noggin_schema.noggin_data WHERE tip = $1 FOR UPDATE`, tip(1))
+	tx.MustExec(`SELECT FROM noggin_schema.copies_due WHERE record_tip = $1 FOR UPDATE`, tip(1))
+	for _, step := range []struct {
+		what string
+		want int
+		do   func() (int, error)
+	}{
+		{"a claim", 1, func() (int, error) {
+			claims, err := db.Claim(ctx, ClaimRequest{Run: 1, Limit: 9, Retries: 9, Lease: time.Minute})
+			return len(claims), err
+		}},
+		{"a claim to heal", 1, func() (int, error) {
+			batch, err := db.ClaimStale(ctx, 1, "", 9, time.Minute)
+			return len(batch.Records), err
+		}},
+		{"a claim to archive", 1, func() (int, error) {
+			claims, err := db.ClaimTips(ctx, 1, tips, "", time.Minute)
+			return len(claims), err
+		}},
+		{"a claim to copy", 2, func() (int, error) { due, err := db.ClaimCopies(ctx, target, 9, time.Minute); return len(due), err }},
+		{"skipping", 1, func() (int, error) { return db.Skip(ctx, rows, "why") }},
+		{"bringing back to retry", 1, func() (int, error) {
+			n, err := db.ResetForRetry(ctx, 1, Selector{Tips: tips, Statuses: []Status{StatusAPIFailed, StatusSkipped}})
+			return int(n), err
+		}},
+	} {
+		if n, err := step.do(); err != nil || n != step.want {
+			t.Errorf("%s took %d, want %d, %v", step.what, n, step.want, err)
+		}
+		foreign(t, db, `UPDATE noggin_schema.noggin_data SET claimed_by = NULL WHERE tip = $1`, tip(2))
 	}
 }
 
@@ -498,6 +575,52 @@ func TestTheHolderOfTheMaintenanceLockTakesTheClaimsOfDeadOnes(t *testing.T) {
 	}
 	if claims, err := db.ClaimTips(t.Context(), run, []string{tip(0)}, "", time.Minute); err != nil || len(claims) != 0 {
 		t.Errorf("claimed %+v of a run that processes, %v", claims, err)
+	}
+}
+
+// Until its lease ends, a dead run keeps what it took from all others.
+func TestALeaseLastsAsLongAsItsRunSays(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	ctx := t.Context()
+	target := register(t, db, "/mnt/b")
+	filed(t, db, 1, 1)
+	const (
+		record = `SELECT round(extract(epoch FROM claim_expires_at - now()) / 60)::int FROM noggin_schema.noggin_data`
+		file   = `SELECT round(extract(epoch FROM max(due_at) - now()) / 60)::int FROM noggin_schema.copies_due`
+	)
+	var claims []Claim
+	for _, step := range []struct {
+		what, left string
+		take       func(lease time.Duration) error
+	}{
+		{"a claim", record, func(lease time.Duration) (err error) {
+			claims, err = db.Claim(ctx, ClaimRequest{Run: 1, Limit: 1, Lease: lease, Selector: Selector{Tips: []string{tip(1)}}})
+			return err
+		}},
+		{"a renewal", record, func(lease time.Duration) error { _, err := db.Renew(ctx, 1, claims, 2*lease); return err }},
+		{"a claim to heal", record, func(lease time.Duration) error { _, err := db.ClaimStale(ctx, 1, "", 1, lease); return err }},
+		{"a claim to archive", record, func(lease time.Duration) error {
+			_, err := db.ClaimTips(ctx, 1, []string{tip(1)}, "", lease)
+			return err
+		}},
+		{"a copy", file, func(lease time.Duration) error { _, err := db.ClaimCopies(ctx, target, 9, lease); return err }},
+		{"a copy that takes long", file, func(lease time.Duration) error {
+			return db.PostponeCopies(ctx, target, []CopyKey{{"2025/09/1/1.jpg", sum(1)}}, 2*lease)
+		}},
+	} {
+		want := 3
+		if step.what == "a renewal" || step.what == "a copy that takes long" {
+			want = 6
+		} else {
+			foreign(t, db, `UPDATE noggin_schema.noggin_data SET names_stale = true`) // which frees it
+		}
+		if err := step.take(3 * time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		if got := scalar[int](t, db, step.left); got != want {
+			t.Errorf("%s lasts %d minutes, want %d", step.what, got, want)
+		}
 	}
 }
 
