@@ -707,12 +707,14 @@ BEGIN
     RETURN NEW;
 END $$;
 
--- touch_updated_at of a record also notes that the record was complete once.
+-- touch_updated_at of a record also notes that the record was complete once, and has the
+-- failures of what comes after that counted anew.
 CREATE OR REPLACE FUNCTION noggin_schema.touch_record() RETURNS trigger LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF OLD.processing_status = 'complete' THEN
         NEW.completed_at := coalesce(OLD.completed_at, OLD.processed_at, OLD.updated_at);
+        NEW.retry_count := 0;
     ELSIF NEW.processing_status = 'complete' THEN
         NEW.completed_at := coalesce(OLD.completed_at, now());
     END IF;

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -128,6 +129,20 @@ func TestAnEditBecomesAVersionBesideTheFormerOne(t *testing.T) {
 	}
 	if n := m.Value(`SELECT count(*) FROM noggin_schema.former_files WHERE kind = 'report'`); n != "2" {
 		t.Errorf("%s former reports", n)
+	}
+}
+
+// What failed before the record was complete does not hasten its end when an edit fails.
+func TestAnEditBeginsItsOwnCountOfFailures(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewComplete(t, batchtest.PhotoWorld(1, 1))
+	m.Execute(`UPDATE noggin_schema.noggin_data SET retry_count = ` + strconv.Itoa(m.Retry.MaxAttempts-1))
+	m.Server.Edit(m.Server.Record(0).Tip, apitest.Edit{Set: map[string]any{"jobNumber": "J-77"}})
+	m.Server.AddFault(apitest.Fault{Kind: "hostile-media"})
+	m.PassDays("2")
+	m.MustRun(process.Options{UntilEmpty: true})
+	if state := m.Value(recordState); state != "partial v2 1 f t" {
+		t.Errorf("the record is %s\n%s", state, m.Logged)
 	}
 }
 
