@@ -2,6 +2,7 @@ package bag
 
 import (
 	"archive/zip"
+	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"crypto/sha512"
@@ -167,6 +168,11 @@ func TestEveryDamageOfABagIsFound(t *testing.T) {
 			return errors.Join(os.Remove(at), os.Symlink("/dev/null", at))
 		}, []string{`: "data/empty" is no regular file`, "bag-info.txt: Payload-Oxum", "data/empty: it is missing"}},
 		{"no list", func(dir string) error { return os.Remove(filepath.Join(dir, manifestFile)) }, []string{": it has no list", "manifest-sha256.txt: it is missing"}},
+		{"another encoding", write(declaration, "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-16\n"), []string{"bagit.txt: its SHA256", "bagit.txt: the encoding UTF-16"}},
+		{"half a declaration", write(declaration, "BagIt-Version: 1.0\n"), []string{"bagit.txt: it does not declare", "bagit.txt: its SHA256"}},
+		{"another sum of the payload", write(infoFile, "Contact-Name: A\n\tB\npayload-oxum: 1.1\n"), []string{"bag-info.txt: Payload-Oxum is 1.1", "bag-info.txt: its SHA256"}},
+		{"a tag file in the list of the payload", replace(manifestFile, "data/empty", "index.html"), []string{"data/empty: no list", "manifest-sha256.txt: its SHA256", "manifest-sha256.txt: line"}},
+		{"a line that is too long", replace(tagManifest, "  "+manifestFile, strings.Repeat(" ", mostLine)+manifestFile), []string{"tagmanifest-sha256.txt: it cannot be read"}},
 		{"a version to come", write(declaration, "BagIt-Version: 2.0\nTag-File-Character-Encoding: UTF-8\n"), []string{"bagit.txt: its SHA256", "bagit.txt: version 2.0"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -260,10 +266,31 @@ func TestAZipThatReachesOutOfItselfIsFound(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	link := &zip.FileHeader{Name: "bag/link"}
+	link.SetMode(os.ModeSymlink | 0o777)
+	if _, err := w.CreateHeader(link); err != nil {
+		t.Fatal(err)
+	}
 	if err := errors.Join(w.Close(), file.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if r := mustCheck(t, name); r.ProblemCount != 5 {
+	if r := mustCheck(t, name); r.ProblemCount != 6 {
+		t.Errorf("%+v", r.Problems)
+	}
+}
+
+func TestADamagedFileOfAZipIsFound(t *testing.T) {
+	t.Parallel()
+	name := newZipBag(t)
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text[bytes.Index(text, []byte("photograph"))] ^= 1
+	if err := os.WriteFile(name, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if r := mustCheck(t, name); r.ProblemCount != 1 || r.Problems[0].File != "data/a/LCD-1_001.jpg" {
 		t.Errorf("%+v", r.Problems)
 	}
 }
@@ -358,6 +385,52 @@ func FuzzParseLine(f *testing.F) {
 			t.Errorf("%q is read back as %q, %v", name, again, err)
 		}
 	})
+}
+
+// Each list of the payload names every file. A list whose algorithm nobody knows proves nothing.
+func TestEveryListOfABagNamesEveryFile(t *testing.T) {
+	t.Parallel()
+	dir := newFolderBag(t, plain)
+	lines := ""
+	for name, text := range contents {
+		if plain(name) && strings.HasPrefix(name, payload) {
+			lines += fmt.Sprintf("%x  %s\n", sha512.Sum512([]byte(text)), name)
+		}
+	}
+	_, without, _ := strings.Cut(lines, "\n")
+	for text, want := range map[string]int{lines: 0, without: 1} {
+		for _, list := range []string{"manifest-sha512.txt", "manifest-md5.txt"} {
+			if err := os.WriteFile(filepath.Join(dir, list), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if r := mustCheck(t, dir); r.ProblemCount != want || !slices.Equal(r.Algorithms, []string{"sha256", "sha512"}) {
+			t.Errorf("%d problems instead of %d, by %q: %v", r.ProblemCount, want, r.Algorithms, r.Problems)
+		}
+	}
+}
+
+// calls are the files that a bag gets and the flushes between them.
+type calls []string
+
+func (c *calls) create(name string, write func(io.Writer) error) error {
+	*c = append(*c, name)
+	return write(io.Discard)
+}
+
+func (c *calls) flush() error {
+	*c = append(*c, "flush")
+	return nil
+}
+
+func TestABagDeclaresItselfOnceAllElseIsOnDisk(t *testing.T) {
+	t.Parallel()
+	var seen calls
+	file := scratch(t)
+	build(t, &Builder{place: &seen, payload: spool{file, bufio.NewWriter(file)}}, func(name string) bool { return name == "data/empty" })
+	if want := (calls{"data/empty", manifestFile, infoFile, tagManifest, "flush", declaration, "flush"}); !slices.Equal(seen, want) {
+		t.Errorf("%q instead of %q", seen, want)
+	}
 }
 
 func TestABagWithTwoListsOfItsTagFilesIsWhole(t *testing.T) {
