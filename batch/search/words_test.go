@@ -71,6 +71,17 @@ func TestADocumentIsBounded(t *testing.T) {
 	}
 }
 
+func TestADocumentHasDetailsOtherFieldsAndShortNumbers(t *testing.T) {
+	form := forms.ObjectType{Code: "X", IDField: "id", Checklist: []forms.Question{{Label: "Straps", Details: []forms.PlainField{{Field: "why", Label: "Why"}}}}}
+	record, err := forms.ParseRecord(form, []byte(`{"id": "LCD - 045289", "why": "frayed", "more": "seen /media/file?ns=a&tip=b gate"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := Document(form, record, storage.Stored{}), "lcd 45289 045289 frayed seen gate"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func FuzzWordsAreSafeAndAlike(f *testing.F) {
 	for _, text := range []string{"LCD - 045289", ":*", "a\u0301", "\xff", "ß ſ İ ı", "٣٤", "x*y"} {
 		f.Add(text)
