@@ -147,7 +147,10 @@ func TestNamesOfColumnsAreReadableAndDifferent(t *testing.T) {
 		t.Fatal(err)
 	}
 	simple := regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
-	for _, form := range types.All() {
+	label := strings.Repeat("a label that is long ", 5)
+	question := forms.Question{Label: label, Details: []forms.PlainField{{Field: "h", Label: label}}}
+	long := forms.ObjectType{Code: "LONG", Fields: []forms.PlainField{{Field: "f", Label: label}, {Field: "g", Label: label}}, Checklist: []forms.Question{question, question}}
+	for _, form := range append(types.All(), long) {
 		seen := map[string]bool{"other_fields": true}
 		for _, name := range storage.ViewBaseColumns() {
 			seen[name] = true
