@@ -215,6 +215,14 @@ func TestABagOfARecordThatWaitsToBeSealedIsNotAccused(t *testing.T) {
 	if err != nil || got.ProblemCount > 0 || got.Unsealed != 1 || got.FilesProved == 0 {
 		t.Errorf("with an edit since the last seal: %+v, %v", got, err)
 	}
+	many, rows := s.exportRecords()
+	for n := range 200 { // they fill a page
+		rows = append(rows, exportedRow{Tip: fmt.Sprint("unsealed", n)})
+	}
+	s.prove(many, rows)
+	if unsealed := many["data/proofs/unsealed.txt"]; unsealed == "" || unsealed != b["data/proofs/unsealed.txt"] {
+		t.Errorf("of many records these wait: %q", unsealed)
+	}
 	delete(b, "data/proofs/unsealed.txt")
 	if got, err := CheckBag(t.Context(), b, key); err != nil || got.ProblemCount == 0 {
 		t.Errorf("with an answer that does not wait to be sealed: %+v, %v", got, err)

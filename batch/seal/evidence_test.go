@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"noggin/api/apitest"
+	"noggin/batch/batchtest"
 	"noggin/batch/files"
 	"noggin/batch/process"
 	"noggin/batch/validate"
@@ -201,6 +202,8 @@ func TestEveryChangeIsFound(t *testing.T) {
 			SELECT record_tip, (SELECT max(id) FROM noggin_schema.archives) FROM noggin_schema.attachments WHERE file_path = '` + photograph + `';
 			UPDATE noggin_schema.attachments SET archive_id = (SELECT max(id) FROM noggin_schema.archives) WHERE file_path = '` + photograph + `'`), "file", photograph + " is said to be in an archive, which has nothing"},
 		{"a photograph is changed with its row", s.forgePhotograph, "attachment", photograph},
+		{"the hash of an attachment is changed", change(`UPDATE noggin_schema.attachments SET file_hash_sha256 = repeat('ab', 32) WHERE file_path = '` + photograph + `'`), "attachment", photograph},
+		{"the size of an attachment is changed", change(`UPDATE noggin_schema.attachments SET file_size_bytes = file_size_bytes + 1 WHERE file_path = '` + photograph + `'`), "attachment", photograph},
 		{"an attachment is dropped", change(`DELETE FROM noggin_schema.attachments WHERE file_path = '` + photograph + `'`), "attachment", "is gone"},
 		{"a payload is changed", change(`UPDATE noggin_schema.noggin_data SET payload = jsonb_set(payload, '{jobNumber}', '"J-0"') WHERE tip = ` + aTip), "payload", "leaf 0, record"},
 		{"a column is changed", change(`UPDATE noggin_schema.noggin_data SET load_compliance = 'Compliant, says somebody' WHERE tip = ` + aTip), "columns", "what stands in load_compliance"},
@@ -277,6 +280,20 @@ func TestEveryChangeIsFound(t *testing.T) {
 	}
 }
 
+func TestEveryColumnIsComparedWithTheBody(t *testing.T) {
+	t.Parallel()
+	s := newSealed(t, 1)
+	s.seal()
+	columns := strings.Fields(`inspection_id driver_loader_name job_number run_number load_compliance vehicle_hash trailer_hash trailer2_hash trailer3_hash department_hash team_hash inspected_by_hash`)
+	s.Execute(`UPDATE noggin_schema.noggin_data SET inspection_date = '2020-02-29', ` + strings.Join(columns, ` = 'x', `) + ` = 'x'`)
+	said := " " + strings.Join(finding(s.look(), "columns").Examples, "") + ","
+	for _, column := range append(columns, "inspection_date") {
+		if !strings.Contains(said, " "+column+",") {
+			t.Errorf("%s is not among%s", column, said)
+		}
+	}
+}
+
 // An answer that was modified before the sealed current one never becomes the current one.
 func TestAnEarlierAnswerThatBecomesTheCurrentOneAgainIsFound(t *testing.T) {
 	t.Parallel()
@@ -322,6 +339,31 @@ func TestWhatNogginItselfMayHaveDoneAccusesNobody(t *testing.T) {
 	}
 	if len(area.Findings) != 2 {
 		t.Errorf("found %+v", area.Findings)
+	}
+}
+
+// Who names a key trusts none of those that lie here: all of it may have been made anew.
+func TestOnlyTheGivenKeyIsTrusted(t *testing.T) {
+	t.Parallel()
+	s := newSealed(t, 1)
+	for key, want := range map[string][]string{s.seal().PublicKey: nil, newSealedKey(t): {"kept_checkpoint", "stored_checkpoint", "leaf_unsigned"}} {
+		e := Evidence{DB: s.DB, Paths: files.Paths{Checkpoints: s.sealer.Checkpoints}, Types: s.Types, PublicKey: key, NoFiles: true}
+		if area, err := e.Area(t.Context()); err != nil || !slices.Equal(checks(area), want) {
+			t.Errorf("with the key %s: %q, %v", key, checks(area), err)
+		}
+	}
+}
+
+// The leaves that somebody else kept beside a checkpoint tell which one was changed.
+func TestTheLeavesBesideAGivenCheckpointAreCompared(t *testing.T) {
+	t.Parallel()
+	s := newSealed(t, 2)
+	given := s.seal().Checkpoint
+	away := filepath.Join(t.TempDir(), filepath.Base(filepath.Dir(given)))
+	batchtest.Must(t, os.Rename(filepath.Dir(given), away))
+	s.Execute(`UPDATE noggin_schema.seal_leaves SET leaf = replace(leaf, '"complete":true', '"complete":false') WHERE position = 1`)
+	if got := finding(s.look(filepath.Join(away, filepath.Base(given))), "kept_leaves"); len(got.Examples) != 1 || !strings.HasPrefix(got.Examples[0], "leaf 1, kept in "+away) {
+		t.Errorf("found %+v", got)
 	}
 }
 

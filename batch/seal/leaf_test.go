@@ -13,7 +13,7 @@ import (
 // The text of a leaf never changes: published trees are made of it.
 func TestTheTextOfALeafStaysAsItIs(t *testing.T) {
 	at := time.Date(2026, 3, 4, 5, 6, 7, 89_000, time.FixedZone("AWST", 8*3600))
-	last := 1
+	last, later := 1, 4
 	body := []byte(`{"$meta":{"tip":"t"}}`)
 	v := storage.SealVersion{
 		Tip: "aa", Version: 2, Kind: "version", SID: "s\"\\\u2028\x01\n<é>", ModifiedAt: &at, FetchedAt: at, Current: true, Complete: true, Body: body,
@@ -21,8 +21,9 @@ func TestTheTextOfALeafStaysAsItIs(t *testing.T) {
 	files := []storage.SealFile{
 		{Tip: "p2", SHA256: strings.Repeat("2", 64), Size: 20, First: 2, Complete: true},
 		{Tip: "p1", SHA256: strings.Repeat("1", 64), Size: 10, DownloadedAt: &at, First: 1, Complete: true},
-		{Tip: "p3", SHA256: strings.Repeat("3", 64), Size: 30, First: 2},             // is fetched again
-		{Tip: "p0", SHA256: strings.Repeat("0", 64), Size: 5, First: 1, Last: &last}, // of version 1
+		{Tip: "p3", SHA256: strings.Repeat("3", 64), Size: 30, First: 2},               // is fetched again
+		{Tip: "p0", SHA256: strings.Repeat("0", 64), Size: 5, First: 1, Last: &last},   // of version 1
+		{Tip: "p4", SHA256: strings.Repeat("4", 64), Size: 40, First: 3, Last: &later}, // of versions 3 and 4
 	}
 	l := newLeaf(v, files, at)
 	want := `{"attachments":[{"downloaded_at":"2026-03-03T21:06:07.000089Z","sha256":"` + strings.Repeat("1", 64) + `","size":10,"tip":"p1"},` +

@@ -2,6 +2,7 @@ package seal
 
 import (
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"noggin/batch/batchtest"
 	"noggin/batch/files"
 	"noggin/batch/process"
+	"noggin/storage"
 )
 
 func TestEachVersionIsSealedOnce(t *testing.T) {
@@ -48,6 +50,27 @@ func TestEachVersionIsSealedOnce(t *testing.T) {
 	}
 	if due := s.Value(`SELECT count(*) FROM noggin_schema.seal_due`); due != "0" {
 		t.Errorf("%s marks are left", due)
+	}
+}
+
+// A version whose attachments are under way is sealed with all of them, later.
+func TestAnEditIsSealedOnceItsAttachmentsAreThere(t *testing.T) {
+	t.Parallel()
+	s := newSealed(t, 2)
+	record := s.Server.Record(0)
+	s.Server.Edit(record.Tip, apitest.Edit{Add: []string{record.Attachments[0].Field}})
+	s.Server.AddFault(apitest.Fault{Status: 404, On: apitest.OnMedia})
+	s.Execute(`UPDATE noggin_schema.refreshes SET due_at = now()`)
+	s.MustRun(process.Options{UntilEmpty: true, Refresh: true})
+	if got := s.seal(); got.Records != 2 || got.Leaves != 2 {
+		t.Errorf("without its attachments: %+v", got)
+	}
+	s.Server.ClearFaults()
+	s.Execute(`UPDATE noggin_schema.attachments SET attachment_status = 'pending' WHERE attachment_status <> 'complete';
+		UPDATE noggin_schema.noggin_data SET processing_status = 'interrupted', next_retry_at = now() WHERE processing_status <> 'complete'`)
+	s.MustRun(process.Options{UntilEmpty: true})
+	if got := s.seal(); got.Records != 1 || got.Leaves != 1 {
+		t.Errorf("with them: %+v", got)
 	}
 }
 
@@ -226,6 +249,84 @@ func TestARestoredBackupIsCompletedFromTheKeptLeaves(t *testing.T) {
 	}
 }
 
+// What is taken back has more leaves than one transaction appends.
+func TestMoreLeavesThanABatchHasAreTakenBack(t *testing.T) {
+	t.Parallel()
+	s := newSealed(t, 1)
+	r := &run{Sealer: s.sealer}
+	var err error
+	if r.key, err = loadKey(s.sealer.Config, ""); err != nil {
+		t.Fatal(err)
+	}
+	var leaves []storage.SealedLeaf
+	for n := range batchRecords + 1 {
+		l := leaf{Format: leafFormat, Kind: kindVersion, Tip: strconv.Itoa(n)}
+		leaves = append(leaves, storage.SealedLeaf{Tip: l.Tip, Claim: l.claim(), Leaf: l.text()})
+	}
+	batchtest.Must(t, r.settle(t.Context(), ""), s.DB.Append(t.Context(), func(tx *storage.SealTx) error { return r.appendLeaves(tx, anywhere, leaves, nil) }), r.publish(t.Context()))
+	s.Execute(`TRUNCATE noggin_schema.` + strings.Join(sealTables, `, noggin_schema.`))
+	if got := s.seal(); got.Restored != batchRecords+1 || got.Size != batchRecords+1 || got.Root != r.summary.Root {
+		t.Errorf("%+v, and it was %+v", got, r.summary)
+	}
+	if n := s.Value(`SELECT count(*) FROM noggin_schema.seal_leaves`); n != strconv.Itoa(batchRecords+1) {
+		t.Errorf("%s leaves", n)
+	}
+}
+
+// A backup from before the last log knows only the log before it.
+func TestTheLastLogIsTakenBackBesideAnOlderOne(t *testing.T) {
+	t.Parallel()
+	s := newSealed(t, 2)
+	s.seal()
+	s.backUp()
+	if got, err := s.sealer.Run(t.Context(), 1, "the key was shown to somebody"); err != nil || got.Size != 1 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	s.edit(1)
+	last := s.seal()
+	s.restore()
+	if got := s.seal(); got.Origin != "example.com/inspections/2" || got.Restored != 2 || got.Root != last.Root {
+		t.Errorf("%+v, and it was %+v", got, last)
+	}
+}
+
+func TestARunGoesOnInNoLogThatAnotherReplaced(t *testing.T) {
+	t.Parallel()
+	s := newSealed(t, 2)
+	s.Execute(`UPDATE noggin_schema.record_versions SET size_bytes = ` + strconv.Itoa(bodyBudget)) // one a batch
+	s.sealer.step = func(string) {
+		s.sealer.step = nil
+		other := &run{Sealer: s.sealer}
+		var err error
+		if other.key, err = loadKey(s.sealer.Config, ""); err == nil {
+			err = other.settle(t.Context(), "somebody wants another one")
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if got, err := s.sealer.Run(t.Context(), 1, ""); err == nil || !strings.Contains(err.Error(), "another run began the log example.com/inspections/2 meanwhile") || got.Leaves != 1 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if got := s.seal(); got.Origin != "example.com/inspections/2" || got.Leaves != 1 {
+		t.Errorf("the next run: %+v", got)
+	}
+}
+
+// A folder that lost leaves gets them again while the database has them.
+func TestLeavesThatTheFolderLostAreWrittenAgain(t *testing.T) {
+	t.Parallel()
+	s := newSealed(t, 2)
+	s.seal()
+	s.edit(1)
+	folder := filepath.Dir(s.seal().Checkpoint)
+	batchtest.Must(t, os.Remove(filepath.Join(folder, leavesName(0, 2))))
+	s.seal()
+	if whole := filepath.Base(folder) + "/" + leavesName(0, 3); !slices.Contains(s.published(), whole) {
+		t.Errorf("published are %q, without %s", s.published(), whole)
+	}
+}
+
 func TestWithoutTheKeptLeavesANewLogBeginsOpenly(t *testing.T) {
 	t.Parallel()
 	s := newSealed(t, 6)
@@ -348,6 +449,15 @@ func TestAFailedPublicationIsTriedAgain(t *testing.T) {
 	}
 	if got := s.seal(); got.Published {
 		t.Error("a checkpoint was published twice")
+	}
+}
+
+func TestThePublisherGetsTheCheckpointAndNoSecret(t *testing.T) {
+	t.Setenv("NOGGIN_BEARER_TOKEN", "secret")
+	t.Setenv("SSH_AUTH_SOCK", "/agent")
+	r := &run{Sealer: &Sealer{Config: Config{Publish: `test "$NOGGIN_BEARER_TOKEN $SSH_AUTH_SOCK $1" = " /agent /the checkpoint"`}, Log: slog.New(slog.DiscardHandler)}}
+	if err := r.runPublish(t.Context(), "/the checkpoint"); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"bytes"
 	"fmt"
 	"testing"
 
@@ -61,5 +62,21 @@ func TestTheRootFollowsFromTheLeavesAlone(t *testing.T) {
 			t.Fatalf("the proof of leaf %d of %d: %v", n/2, n, err)
 		}
 		tree = grown
+	}
+}
+
+// The cache is emptied when it is full, also of tiles that are wanted at that moment.
+func TestAFullCacheLosesNoTile(t *testing.T) {
+	tiles := NewTiles(func(wanted []storage.SealTile) (found []storage.SealTile, err error) {
+		for _, w := range wanted {
+			found = append(found, storage.SealTile{Number: w.Number, Hashes: bytes.Repeat([]byte{byte(w.Number)}, tlog.HashSize)})
+		}
+		return found, nil
+	})
+	for n := range int64(maxTiles + 10) {
+		got, err := tiles.ReadTiles([]tlog.Tile{{H: tileHeight, W: 1}, {H: tileHeight, N: n, W: 1}})
+		if err != nil || got[0][0] != 0 || got[1][0] != byte(n) || len(tiles.cached) > maxTiles {
+			t.Fatalf("with %d tiles of %d: %v, %v", len(tiles.cached), n, got, err)
+		}
 	}
 }
