@@ -369,13 +369,14 @@ func breakFiles(m *batchtest.Mirror) (want map[string]int64) {
 	batchtest.Must(m.T, os.Symlink("/etc/hostname", first[dirs[4]]))
 	write(within(dirs[5], "holiday.jpg"))
 	write(within(dirs[5], "download.tmp"))
+	batchtest.Must(m.T, os.WriteFile(filepath.Join(dirs[5], "young.tmp"), []byte("x"), 0o666))
 	write("notes.txt")
 	write("2025/13/x/y")
 	write("2025/09/2025-09-17 LCD-nobody/photo.jpg")
 	write(files.TempFolder + "/1-dead.part")
 	batchtest.Must(m.T, os.WriteFile(filepath.Join(root, files.TempFolder, "2-alive.part"), []byte("x"), 0o666))
 	return map[string]int64{
-		"missing": gone + 2, "wrong_size": 1, "wrong_hash": 1, "not_regular": 1, "stray": 2, "stray_folder": 2, "temporary": 2,
+		"missing": gone + 2, "wrong_size": 1, "wrong_hash": 1, "not_regular": 1, "stray": 3, "stray_folder": 2, "temporary": 2,
 	}
 }
 
@@ -413,6 +414,9 @@ func TestWhateverIsBrokenOnDiskIsFoundAndFetchedAgain(t *testing.T) {
 			t.Errorf("%s: %d of %d mended", check, f.Fixed, f.Count)
 		}
 	}
+	if _, err := os.Lstat(filepath.Join(m.Output, files.TempFolder, "2-alive.part")); err != nil {
+		t.Errorf("what a run writes at this moment was removed: %v", err)
+	}
 	wantNothing(t, lookAtData(m, validatorOf(m)))
 	batchtest.Must(t, os.Remove(firstLink(t, m.Output)))
 	s := m.MustRun(process.Options{UntilEmpty: true, Batch: 50})
@@ -442,6 +446,73 @@ func firstLink(t *testing.T, root string) (link string) {
 		return err
 	}))
 	return link
+}
+
+// The platform does not give a file of a former version again, so nothing is queued for it.
+func TestALostFileOfAFormerVersionIsToldAndNotFetchedAgain(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewComplete(t, batchtest.PhotoWorld(1, 2))
+	record := m.Server.Record(0)
+	m.Server.Edit(record.Tip, apitest.Edit{Remove: []string{record.Attachments[0].Tip}})
+	m.MustRun(process.Options{Refresh: true, UntilEmpty: true})
+	lost := m.Value(`SELECT path FROM noggin_schema.former_files WHERE kind = 'attachment'`)
+	batchtest.Must(t, os.Remove(filepath.Join(m.Output, lost)))
+	v := validatorOf(m)
+	v.Fix = true
+	a := lookAtFiles(m, v, FileOptions{})
+	if f := finding(t, a, "former"); f.Count != 1 || !f.Open() || f.Examples[0] != lost || len(a.Findings) != 1 {
+		t.Errorf("found %+v", a.Findings)
+	}
+	if n := m.Value(`SELECT count(*) FROM noggin_schema.noggin_data WHERE processing_status = 'complete'`); n != "1" {
+		t.Error("the record is fetched again")
+	}
+}
+
+// What was given up is not asked for again, so it is not mended.
+func TestALostFileOfARecordThatIsGivenUpStaysAnError(t *testing.T) {
+	t.Parallel()
+	m := finished(t, 3)
+	tip := attachedTips(m)[0]
+	execAs(m, true, `UPDATE noggin_schema.noggin_data SET permanently_failed = true WHERE tip = '`+tip+`'`)
+	batchtest.Must(t, os.Remove(filepath.Join(m.Output, m.Value(`SELECT min(file_path) FROM noggin_schema.attachments WHERE record_tip = '`+tip+`'`))))
+	v := validatorOf(m)
+	v.Fix = true
+	a := lookAtFiles(m, v, FileOptions{})
+	if f := finding(t, a, "missing"); f.Count != 1 || !f.Open() || !slices.Contains(a.Facts, "0 records queued again; left alone: 1 (skipped, permanently failed, or changed since)") {
+		t.Errorf("found %+v, facts %q", f, a.Facts)
+	}
+}
+
+// What a run changed since it was looked at is compared again, and what it works on is left out.
+func TestWhatARunChangedMeanwhileIsComparedAgain(t *testing.T) {
+	t.Parallel()
+	m := finished(t, 1)
+	tip := attachedTips(m)[0]
+	for name, test := range map[string]struct {
+		change      func(r *storage.FiledRecord)
+		claimed     bool
+		stray, busy int64
+	}{
+		"nothing":                     {func(*storage.FiledRecord) {}, false, 1, 0},
+		"a run ended":                 {func(r *storage.FiledRecord) { r.Token-- }, false, 0, 0},
+		"a run gave it back":          {func(r *storage.FiledRecord) { r.Claimed = true }, false, 0, 0},
+		"a run has it at this moment": {func(*storage.FiledRecord) {}, true, 0, 1},
+	} {
+		c := &fileCheck{Validator: validatorOf(m), lostAt: map[string]int{}}
+		batchtest.Must(t, c.open(NewArea("files")))
+		records, err := m.DB.RecordFiles(t.Context(), []string{tip})
+		batchtest.Must(t, err)
+		test.change(&records[0])
+		if test.claimed {
+			execAs(m, true, `UPDATE noggin_schema.noggin_data SET claimed_by = 1, claim_expires_at = now() + interval '1 hour'`)
+		}
+		batchtest.Must(t, c.confirm(t.Context(), []look{{record: records[0], problems: []problemFile{{problem: fileStray, path: "gone by now"}}}}))
+		if c.found[fileStray].count != test.stray || c.busy != test.busy {
+			t.Errorf("%s: %d strays, %d busy", name, c.found[fileStray].count, c.busy)
+		}
+		execAs(m, true, `UPDATE noggin_schema.noggin_data SET claimed_by = NULL, claim_expires_at = NULL`)
+		files.Release(c.tree)
+	}
 }
 
 // A volume that lost every file is where a check is needed most: what it asks of
@@ -523,6 +594,23 @@ func TestNothingIsMendedOnWhatLooksUnmounted(t *testing.T) {
 	}
 }
 
+func TestNothingIsMendedWhereMostFilesAreMissing(t *testing.T) {
+	output := t.TempDir()
+	batchtest.Must(t, files.CreateMarker(output))
+	for _, test := range []struct {
+		missing, known int64
+		refused        bool
+	}{{fewFiles, fewFiles, false}, {fewFiles + 1, fewFiles + 1, true}, {fewFiles + 1, 2*fewFiles + 1, true}, {fewFiles + 1, 2*fewFiles + 2, false}} {
+		c := &fileCheck{Validator: &Validator{Fix: true, Paths: files.Paths{Output: output}}, files: test.known}
+		c.found[fileMissing].count = test.missing
+		a := NewArea("files")
+		batchtest.Must(t, c.fix(t.Context(), a))
+		if refused := slices.Equal(checksOf(a), []string{"unmounted"}); refused != test.refused {
+			t.Errorf("%d of %d are missing: %v", test.missing, test.known, checksOf(a))
+		}
+	}
+}
+
 func TestForeignOwnersAreFound(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
@@ -556,5 +644,15 @@ func TestForeignOwnersAreFound(t *testing.T) {
 func TestAdviceNamesAPathAsAShellTakesIt(t *testing.T) {
 	if got := writeAdvice("/mnt/the data", os.ErrInvalid); !strings.HasSuffix(got, "ls -ld '/mnt/the data'") {
 		t.Error(got)
+	}
+}
+
+func TestExamplesAreTheFirstFew(t *testing.T) {
+	var found tally
+	for i := range 100 {
+		found.add(fmt.Sprintf("%02d", (i*37)%100))
+	}
+	if found.count != 100 || !slices.Equal(found.examples, []string{"00", "01", "02", "03", "04"}) {
+		t.Errorf("%d, %q", found.count, found.examples)
 	}
 }
