@@ -31,6 +31,7 @@ import (
 	"noggin/batch/files"
 	"noggin/batch/forms"
 	"noggin/batch/process"
+	"noggin/batch/textreport"
 	"noggin/storage"
 	"noggin/storage/storagetest"
 )
@@ -120,6 +121,7 @@ func TestAnExportIsABagWithEveryOriginal(t *testing.T) {
 		}
 	}
 	found := map[string]bool{}
+	defects := 0
 	for _, e := range entriesOf(t, dir) {
 		kinds := map[string]int{}
 		for _, f := range e.Files {
@@ -130,6 +132,21 @@ func TestAnExportIsABagWithEveryOriginal(t *testing.T) {
 		if kinds[kindPage] != 1 || kinds[kindReport] != 1 || kinds[kindAttachment] != e.Photos {
 			t.Errorf("%s has %v", e.Folder, kinds)
 		}
+		form, _ := m.Types.ByCode(e.ObjectType)
+		record, err := forms.ParseRecord(form, []byte(m.Value("SELECT payload FROM noggin_data WHERE tip = '"+e.Tip+"'")))
+		batchtest.Must(t, err)
+		bad := 0
+		for _, q := range form.Checklist {
+			if answer, _ := q.Answer(record.Values); toneOf(answer) == "bad" {
+				bad++
+			}
+		}
+		if defects += bad; e.Defects != bad {
+			t.Errorf("%s has %d defects instead of %d", e.Folder, e.Defects, bad)
+		}
+	}
+	if defects == 0 {
+		t.Error("no answer is bad: the test shows nothing of the defects")
 	}
 	if len(found) != len(want) || len(want) == 0 {
 		t.Errorf("%d of %d attachments are in the export", len(found), len(want))
@@ -142,7 +159,23 @@ func TestAnExportIsABagWithEveryOriginal(t *testing.T) {
 	}
 
 	zipped := filepath.Join(t.TempDir(), "LCD 1.zip")
+	flushed := "" // before the ZIP has its name
+	stop := files.WatchFlushes(filepath.Dir(zipped), func(_, path string) {
+		if _, err := os.Lstat(zipped); err != nil {
+			flushed = path
+		}
+	})
+	x.Progress = func(p Progress) {
+		if left, _ := os.ReadDir(filepath.Join(filepath.Dir(zipped), ".LCD 1.zip"+scratchName, workFolder)); p.Done == p.Total && len(left) > 0 {
+			t.Errorf("the ZIP has all records, and %d work folders are left", len(left))
+		}
+	}
 	mustExport(t, x, Options{Target: zipped, NoPhotos: true, Payload: true})
+	stop()
+	x.Progress = func(Progress) {}
+	if flushed != zipped+files.PartialExt {
+		t.Errorf("the ZIP has its name before its content is on disk: flushed is %q", flushed)
+	}
 	checkBag(t, zipped)
 	// Another one begins anew where one was killed, and touches nobody's file.
 	killed := filepath.Join(t.TempDir(), "killed.zip")
@@ -331,6 +364,9 @@ func TestAChangedOrMissingOriginalIsLeftOutAndTold(t *testing.T) {
 			}
 		}
 	}
+	if s := mustExport(t, x, Options{Target: filepath.Join(t.TempDir(), "pages"), NoPhotos: true}); s.ProblemCount != 0 {
+		t.Errorf("without photographs none is missing: %+v", s)
+	}
 }
 
 func TestAnInterruptedExportGoesOn(t *testing.T) {
@@ -386,6 +422,57 @@ func TestAnInterruptedExportGoesOn(t *testing.T) {
 	checkBag(t, dir)
 	if _, err := x.Export(t.Context(), Options{Target: dir, Selection: "all records"}); !errors.Is(err, ErrFinished) {
 		t.Errorf("a finished one: %v", err)
+	}
+}
+
+// What the end of an export needs of a record and an earlier run did not leave is made anew.
+func TestARecordThatLacksSomethingForTheEndIsExportedAgain(t *testing.T) {
+	t.Parallel()
+	_, x := newMirror(t, apitest.Options{Records: 3, Forms: []string{"LCD"}, Photos: apitest.None})
+	for what, lose := range map[string]func(scratch string) error{
+		"the number of its leaves": func(scratch string) error {
+			lines, err := os.ReadFile(filepath.Join(scratch, journalFile))
+			first, others, _ := strings.Cut(string(lines), "\n")
+			return errors.Join(err, os.WriteFile(filepath.Join(scratch, journalFile), []byte(first+"\n"+strings.Replace(others, `"leaves":0`, `"leaves":null`, 1)), 0o644))
+		},
+		"its part of the page to print": func(scratch string) error { return os.Remove(filepath.Join(scratch, printName(2))) },
+	} {
+		opts := Options{Target: filepath.Join(t.TempDir(), "evidence"), Selection: "all records"}
+		x.Proofs = func(context.Context, func(func(Entry) error) error, func(string, func(io.Writer) error) error) error {
+			return io.ErrClosedPipe
+		}
+		if _, err := x.Export(t.Context(), opts); !errors.Is(err, io.ErrClosedPipe) {
+			t.Fatal(err)
+		}
+		batchtest.Must(t, lose(filepath.Join(opts.Target, scratchName)))
+		x.Proofs = nil
+		if s := mustExport(t, x, opts); s.Records != 3 || s.Resumed != 1 {
+			t.Errorf("without %s: %+v", what, s)
+		}
+		checkBag(t, opts.Target)
+		for _, e := range entriesOf(t, opts.Target) {
+			if e.Leaves == nil {
+				t.Errorf("without %s: nobody knows the leaves of %s", what, e.Folder)
+			}
+		}
+	}
+}
+
+// A folder that no journal knows would stay in the bag for ever.
+func TestAFolderGetsItsNameOnceTheJournalHasIt(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	batchtest.Must(t, os.MkdirAll(filepath.Join(dir, scratchName, workFolder, "000001"), 0o755))
+	top, err := os.OpenRoot(dir)
+	batchtest.Must(t, err)
+	defer files.Release(top)
+	journal, err := os.Open(os.DevNull) // cannot be written
+	batchtest.Must(t, err)
+	defer files.Release(journal)
+	r := &run{Exporter: &Exporter{}, top: top, journal: journal}
+	err = r.commit(&job{number: 1, work: workFolder + "/000001", entry: Entry{Folder: "data/undated/000001_x"}})
+	if _, lstatErr := os.Lstat(filepath.Join(dir, "data")); err == nil || !errors.Is(lstatErr, fs.ErrNotExist) {
+		t.Errorf("%v, %v", err, lstatErr)
 	}
 }
 
@@ -750,6 +837,8 @@ func TestARecordThatIsDeletedAfterItWasSelectedIsCounted(t *testing.T) {
 	// As if it had ended before the first record.
 	batchtest.Must(t, os.Truncate(filepath.Join(opts.Target, scratchName, journalFile), 0), os.RemoveAll(filepath.Join(opts.Target, "data")))
 	last := `(SELECT max(tip) FROM noggin_schema.noggin_data)`
+	read, err := m.DB.ExportRecords(t.Context(), []string{m.Value(`SELECT max(tip) FROM noggin_schema.noggin_data`)})
+	batchtest.Must(t, err, os.RemoveAll(filepath.Join(m.Output, m.Value(`SELECT folder FROM noggin_schema.noggin_data WHERE tip = `+last))))
 	for _, table := range []string{"attachments", "former_files", "record_versions"} {
 		m.Execute(`DELETE FROM noggin_schema.` + table + ` WHERE record_tip = ` + last)
 	}
@@ -758,4 +847,33 @@ func TestARecordThatIsDeletedAfterItWasSelectedIsCounted(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	checkBag(t, opts.Target)
+	// It was read, and then deleted with its files.
+	if e := makeOne(t, x, Options{}, read[0]); len(e.Problems) == 0 {
+		t.Errorf("%+v", e)
+	}
+}
+
+func TestAnswersAreCountedAndJudged(t *testing.T) {
+	var questions []textreport.Answered
+	for _, answer := range []string{"Compliant", "", "Fair", "Compliant", "NOT compliant", "7 straps", "", "Contradictory: Good, Fair"} {
+		questions = append(questions, textreport.Answered{Answer: answer})
+	}
+	want := []glance{{"NOT compliant", "bad", 1}, {"Contradictory: Good, Fair", "bad", 1}, {"Fair", "warn", 1}, {"7 straps", "", 1}, {"Compliant", "good", 2}, {"not answered", "", 2}}
+	if got := atAGlance(questions); !slices.Equal(got, want) {
+		t.Errorf("got %+v\nwant %+v", got, want)
+	}
+	for _, answer := range []string{"Unacceptable", "Defect", "not compliant"} {
+		if toneOf(answer) != "bad" {
+			t.Errorf("%s is %q", answer, toneOf(answer))
+		}
+	}
+	for _, c := range []struct {
+		compliance   string
+		defects      int
+		result, tone string
+	}{{"", 0, "", ""}, {"", 1, "1 to look at", "bad"}, {"", 12, "12 to look at", "bad"}, {"Not Compliant", 0, "Not Compliant", "bad"}, {"Compliant", 3, "Compliant", "good"}} {
+		if result, tone := resultOf(c.compliance, c.defects); result != c.result || tone != c.tone {
+			t.Errorf("%+v: %q, %q", c, result, tone)
+		}
+	}
 }
