@@ -28,7 +28,7 @@ func lying(t *testing.T, answer http.HandlerFunc) *S3 {
 	t.Helper()
 	server := httptest.NewServer(answer)
 	t.Cleanup(server.Close)
-	s, err := OpenS3(S3Config{Bucket: "copies", Endpoint: server.URL, Region: "us-east-1", PathStyle: true, Keys: Keys{ID: "id", Secret: "secret"}})
+	s, err := OpenS3(S3Config{Bucket: "copies", Endpoint: server.URL, Region: "us-east-1", PathStyle: true, Keys: Keys{ID: "id", Secret: "secret", Session: "session"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,11 +109,17 @@ func TestASizeThatIsNoneIsNoObject(t *testing.T) {
 // A page without an object may be followed by another one for ever.
 func TestAListingEnds(t *testing.T) {
 	t.Parallel()
+	pages, last := 0, 0
 	s := lying(t, func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write([]byte(`<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>again</NextContinuationToken></ListBucketResult>`))
+		pages++
+		_, _ = fmt.Fprintf(w, `<ListBucketResult><IsTruncated>%t</IsTruncated><NextContinuationToken>again</NextContinuationToken></ListBucketResult>`, pages != last)
 	})
 	if err := s.List(t.Context(), "backups", func(Found) error { return nil }); !errors.Is(err, errEndless) {
 		t.Error(err)
+	}
+	pages, last = 0, mostPages+1 // the files of a large mirror
+	if err := s.List(WithLongListing(t.Context()), "files", func(Found) error { return nil }); err != nil || pages != last {
+		t.Errorf("%v after %d pages", err, pages)
 	}
 }
 
@@ -227,6 +233,9 @@ func TestARequestCarriesTheObjectAndNothingElse(t *testing.T) {
 			body, err := io.ReadAll(r.Body)
 			if err != nil || !bytes.Equal(body, content) || r.ContentLength != o.Size || r.Header.Get("X-Amz-Content-Sha256") != o.SHA256 {
 				t.Errorf("%d bytes are sent as %d, said to be %d with the hash %s: %v", size, len(body), r.ContentLength, r.Header.Get("X-Amz-Content-Sha256"), err)
+			}
+			if got := r.Header.Get("X-Amz-Security-Token"); got != "session" {
+				t.Errorf("the token of the session is %q", got)
 			}
 		})
 		put(t, s, o, content)

@@ -96,6 +96,9 @@ func TestOtherContentNeverBecomesAnObject(t *testing.T) {
 			t.Errorf("%s content: %v", name, err)
 		}
 	}
+	if _, err := s.Put(t.Context(), objectOf("files/empty.txt", nil), PutOptions{}, strings.NewReader("x")); !errors.Is(err, ErrSource) || !errors.Is(err, files.ErrDiffers) {
+		t.Errorf("content instead of none: %v", err)
+	}
 	if err := s.Look(t.Context(), o); !errors.Is(err, files.ErrMissing) {
 		t.Errorf("after damaged originals: %v", err)
 	}
@@ -198,6 +201,11 @@ func TestALockedObjectCannotBeDeleted(t *testing.T) {
 	if err := locked.Remove(t.Context(), report, first.VersionID); !errors.Is(err, ErrLocked) {
 		t.Errorf("deleting a version that was locked later: %v", err)
 	}
+	for _, o := range []Object{o, report} { // else an administrator can take the lock off
+		if info, err := locked.stat(t.Context(), o); err != nil || info.Metadata.Get("X-Amz-Object-Lock-Mode") != "COMPLIANCE" {
+			t.Errorf("%s is locked in the mode %q, %v", o.Key, info.Metadata.Get("X-Amz-Object-Lock-Mode"), err)
+		}
+	}
 	// One that is locked is locked for longer when it is put again.
 	longer := until.Add(100 * 24 * time.Hour)
 	if again, err := locked.Put(t.Context(), o, PutOptions{Retain: longer}, bytes.NewReader(content)); err != nil || !again.Already {
@@ -282,6 +290,9 @@ func TestALargeObjectGoesInParts(t *testing.T) {
 	server := s3test.Start(t)
 	s := bucketOn(t, server, "copies", false)
 	s.single = 1 << 20
+	if size := int64(5 << 40); partSize(size)*10_000 < uint64(size) {
+		t.Errorf("the largest object has more than 10,000 parts of %d bytes", partSize(size))
+	}
 	content := bytes.Repeat([]byte("0123456789abcdef"), 18<<16) // two parts
 	o := objectOf("backups/large.dump", content)
 	put(t, s, o, content)
