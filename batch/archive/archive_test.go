@@ -27,6 +27,7 @@ import (
 	"noggin/batch/process"
 	"noggin/batch/queue"
 	"noggin/storage"
+	"noggin/storage/storagetest"
 )
 
 // shelf is a mirror whose records are all complete, with an archiver.
@@ -302,8 +303,9 @@ func TestAFlippedBitInAnArchiveIsFoundAndKeepsEverything(t *testing.T) {
 		if err != nil || len(verified.Archives) != 1 || verified.Archives[0].OK {
 			t.Errorf("a flipped bit at %d: %+v, %v", at, verified, err)
 		}
+		s.exec(`UPDATE archives SET problem = NULL`)
 		summary := s.mustCreate(everything)
-		if len(summary.Problems) != 1 || summary.FilesRemoved != 0 || len(summary.Archives) != 0 {
+		if len(summary.Problems) != 1 || summary.FilesRemoved != 0 || len(summary.Archives) != 0 || s.scalar(`SELECT count(*) FROM archives WHERE problem IS NOT NULL`) != 1 {
 			t.Errorf("a flipped bit at %d: %+v", at, summary)
 		}
 		flipBit(t, archive.Path, at)
@@ -325,8 +327,8 @@ func TestAnUnfinishedArchiveThatOnlyAnotherHostSeesIsLeftToIt(t *testing.T) {
 	if summary := s.mustCreate(everything); len(summary.Problems) != 1 {
 		t.Errorf("this host misses its own: %+v", summary)
 	}
-	for _, state := range []string{"kept", "removing", "verified"} {
-		if _, err := s.sql.Exec(`UPDATE noggin_schema.archives SET host = 'another', state = $1 WHERE name = $2`, state, kept.Name); err != nil {
+	for _, state := range []string{"kept", "removing", "verified", "writing"} {
+		if _, err := s.sql.Exec(`UPDATE noggin_schema.archives SET host = 'another', path = '/elsewhere/' || name, state = $1 WHERE name = $2`, state, kept.Name); err != nil {
 			t.Fatal(err)
 		}
 		if summary := s.mustCreate(everything); len(summary.Problems) != 0 {
@@ -437,7 +439,7 @@ func TestAfterCreateDecidesWhetherAnythingIsRemoved(t *testing.T) {
 			t.Errorf("%s: %+v, %v", line, summary, err)
 		}
 	}
-	s.Config.AfterCreate = `cp "$1" ` + copies + ` && cmp "$1" "$NOGGIN_ARCHIVE"`
+	s.Config.AfterCreate = `cp "$1" ` + copies + ` && cmp "$1" "$NOGGIN_ARCHIVE" && test -z "$` + storagetest.EnvURL + `"` // it may hold a password
 	if summary := s.mustCreate(everything); len(s.onDisk()) != 0 || len(summary.Archives) != 1 {
 		t.Errorf("summary %+v", summary)
 	}
@@ -467,15 +469,30 @@ func TestARestoredRecordIsAsBefore(t *testing.T) {
 	if one := restore(RestoreOptions{Target: tip, To: elsewhere}); one.Records != 1 || one.Files != len(wanted) || !maps.Equal(hashes(t, elsewhere), wanted) {
 		t.Errorf("%+v: %v", one, hashes(t, elsewhere))
 	}
+	flushed := map[string]int{}
+	stop := files.WatchFlushes(elsewhere, func(point, _ string) { flushed[point]++ })
+	again := restore(RestoreOptions{Target: tip, To: elsewhere}) // after a run that was killed before it flushed
+	stop()
+	if again.AlreadyThere != len(wanted) || flushed["adopted file"] != len(wanted) || flushed["folder"] == 0 {
+		t.Errorf("again: %+v, flushed: %v", again, flushed)
+	}
 	name := slices.Sorted(maps.Keys(wanted))[0]
 	flipBit(t, filepath.Join(elsewhere, name), 10)
 	changed := hashes(t, elsewhere)
-	if again := restore(RestoreOptions{Target: tip, To: elsewhere}); again.Files != 0 || again.LeftOutCount != 1 || !maps.Equal(hashes(t, elsewhere), changed) {
+	if again = restore(RestoreOptions{Target: tip, To: elsewhere}); again.Files != 0 || again.LeftOutCount != 1 || !maps.Equal(hashes(t, elsewhere), changed) {
 		t.Errorf("over a differing file: %+v", again)
 	}
 
-	if one := restore(RestoreOptions{Target: tip, InPlace: true}); one.Records != 1 || !maps.Equal(s.onDisk(), wanted) {
-		t.Errorf("in place: %+v", one)
+	clear(flushed) // before the database has it on disk
+	stop = files.WatchFlushes(s.Paths.Output, func(point, _ string) {
+		if s.scalar(`SELECT count(*) FROM noggin_data WHERE archived AND tip = $1`, tip) == 1 {
+			flushed[point]++
+		}
+	})
+	one := restore(RestoreOptions{Target: tip, InPlace: true})
+	stop()
+	if one.Records != 1 || !maps.Equal(s.onDisk(), wanted) || flushed["restored file"] != len(wanted) || flushed["folder"] == 0 {
+		t.Errorf("in place: %+v, flushed: %v", one, flushed)
 	}
 	if n := s.scalar(`SELECT count(*) FROM noggin_data WHERE NOT archived AND archived_at IS NULL AND report_archive_id IS NULL AND tip = $1`, tip); n != 1 {
 		t.Error("the database still has it archived")
@@ -487,6 +504,9 @@ func TestARestoredRecordIsAsBefore(t *testing.T) {
 		t.Errorf("%d rows are still archived", n)
 	}
 	batchtest.Must(t, os.Remove(filepath.Join(s.Paths.Archive, "noggin-2025-03.tar.zst")))
+	if _, err := s.create(CreateOptions{Before: "2026-01-01", DryRun: true}); err != nil {
+		t.Errorf("where only an archive with nothing in it is missing: %v", err)
+	}
 	if _, err := s.Forget(t.Context(), "noggin-2025-03"); err != nil {
 		t.Errorf("with nothing in it: %v", err)
 	}
@@ -582,6 +602,13 @@ func TestAnArchivedRecordThatComesAgainKeepsItsPhotographsInTheArchive(t *testin
 		t.Errorf("restored from two archives: %+v, %v, %v", one, hashes(t, dir), err)
 	}
 	s.mustVerify()
+	// The newer one is given up.
+	batchtest.Must(t, os.Remove(filepath.Join(s.Paths.Archive, "noggin-2025-03-2.tar.zst")))
+	s.exec(`UPDATE archives SET lost_at = now(), lost_reason = 'no disk' WHERE name = 'noggin-2025-03-2.tar.zst'`)
+	dir = t.TempDir()
+	if one, err := s.Restore(t.Context(), RestoreOptions{Target: tip, To: dir}); err != nil || len(hashes(t, dir)) != 2 {
+		t.Errorf("restored from the one that is left: %+v, %v, %v", one, hashes(t, dir), err)
+	}
 }
 
 func TestRegisteringClosesTheGapAfterADatabaseWasRestored(t *testing.T) {
@@ -599,6 +626,11 @@ func TestRegisteringClosesTheGapAfterADatabaseWasRestored(t *testing.T) {
 
 	elsewhere := filepath.Join(t.TempDir(), archive.Name)
 	batchtest.Must(t, os.Rename(archive.Path, elsewhere))
+	flipBit(t, elsewhere, archive.SizeBytes/2)
+	if damaged, err := s.Register(t.Context(), RegisterOptions{File: elsewhere}); !errors.Is(err, format.ErrDamaged) || s.scalar(`SELECT count(*) FROM archives`) != 0 {
+		t.Errorf("a damaged one: %+v, %v", damaged, err)
+	}
+	flipBit(t, elsewhere, archive.SizeBytes/2)
 	cautious, err := s.Register(t.Context(), RegisterOptions{File: elsewhere})
 	if err != nil || cautious.NewRecords != 0 || cautious.UnknownRecords != 1 || cautious.UnknownFiles == 0 || cautious.FilesLinked != archive.Files-cautious.UnknownFiles {
 		t.Errorf("the archive's word is taken, or known files are not linked: %+v, %v", cautious, err)
@@ -700,6 +732,21 @@ func TestUntilFreeStopsWhenThereIsEnough(t *testing.T) {
 	}
 }
 
+// It may be on a volume that is not mounted.
+func TestAFolderThatIsGivenIsNotMade(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, apitest.Options{Records: 1, Photos: apitest.None})
+	to := filepath.Join(t.TempDir(), "volume")
+	for _, dry := range []bool{true, false} {
+		if summary, err := s.create(CreateOptions{Before: "2026-01-01", To: to, DryRun: dry}); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("dry %t: %+v, %v", dry, summary, err)
+		}
+	}
+	if _, err := os.Lstat(to); err == nil || !maps.Equal(s.onDisk(), s.originals) {
+		t.Errorf("it was made, or something was removed: %v", err)
+	}
+}
+
 func TestARecordInOtherHandsIsLeftToALaterRun(t *testing.T) {
 	t.Parallel()
 	s := newShelf(t, apitest.Options{Records: 3, MediaBytes: apitest.Range{Min: 2000, Max: 3000}, Days: 3, FirstDay: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC)})
@@ -712,6 +759,11 @@ func TestARecordInOtherHandsIsLeftToALaterRun(t *testing.T) {
 		t.Errorf("after it: %+v", second)
 	}
 	s.mustHaveAll("at the end", s.inArchives())
+	release = s.takeFirst()
+	if back, err := s.Restore(t.Context(), RestoreOptions{Target: "noggin-2025-03-2", InPlace: true}); err != nil || back.Busy != 1 || back.Files != 0 || len(s.onDisk()) != 0 {
+		t.Errorf("restored beside process: %+v, %v", back, err)
+	}
+	release()
 }
 
 // The command for what a killed run left would not help: no run records a damaged file.

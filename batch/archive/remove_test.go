@@ -3,6 +3,8 @@ package archive
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
+	"log/slog"
 	"maps"
 	"os"
 	"path"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"noggin/api/apitest"
+	"noggin/batch/archive/format"
 	"noggin/batch/batchtest"
 	"noggin/batch/files"
 	"noggin/storage"
@@ -77,6 +80,10 @@ func TestAReportThatIsWrittenAgainAfterItWasArchivedStays(t *testing.T) {
 	}
 	if summary := s.mustCreate(everything); summary.RecordsRemoved != 2 || summary.LeftOutCount != 1 || s.onDisk()[report] == "" {
 		t.Errorf("summary %+v, on disk %v", summary, s.onDisk())
+	}
+	s.step = nil
+	if next := s.mustCreate(everything); next.RecordsRemoved != 1 || len(s.onDisk()) != 0 {
+		t.Errorf("the next archive does not take it: %+v", next)
 	}
 }
 
@@ -233,5 +240,122 @@ func TestAnArchiveLacksWhatOnlyTheDatabaseHasInIt(t *testing.T) {
 	batchtest.Must(t, err)
 	if one := found.Archives[0]; one.OK || !strings.Contains(one.Problem, "of which it holds") {
 		t.Errorf("%+v", one)
+	}
+}
+
+func TestAnArchiveThatIsNotAsItWasWrittenIsSetAside(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, threeDays)
+	at := filepath.Join(s.Paths.Archive, "noggin-2025-03.tar.zst")
+	s.step = func(step string) {
+		if step == "named" {
+			flipBit(t, at, 100)
+		}
+	}
+	aside := func(when string, err error) {
+		t.Helper()
+		if !errors.Is(err, format.ErrDamaged) || !maps.Equal(s.onDisk(), s.originals) || s.scalar(`SELECT count(*) FROM archives`) != 0 {
+			t.Errorf("%s: it is recorded, or something was removed: %v", when, err)
+		}
+		batchtest.Must(t, os.Rename(at+".damaged", at))
+	}
+	_, err := s.create(everything)
+	aside("a flipped bit", err)
+	batchtest.Must(t, os.Remove(at))
+	s.step = nil
+	kept := s.mustCreate(CreateOptions{Before: everything.Before, Keep: true}).Archives[0]
+	known, err := s.DB.ArchiveByName(t.Context(), kept.Name)
+	batchtest.Must(t, err)
+	// Another whole archive has its name.
+	whole := format.Contents{Records: kept.Records, Files: kept.Files, SizeBytes: kept.SizeBytes}
+	for name, change := range map[string]func(*format.Contents){
+		"records": func(c *format.Contents) { c.Records++ }, "files": func(c *format.Contents) { c.Files++ }, "bytes": func(c *format.Contents) { c.SizeBytes++ },
+	} {
+		want := whole
+		change(&want)
+		_, err := (&creation{Archiver: s.Archiver}).readBack(t.Context(), known, want)
+		aside("other "+name, err)
+	}
+}
+
+// The database was restored: nothing knows of them any more.
+func TestUnfinishedArchivesThatNobodyWritesAreRemoved(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, threeDays)
+	batchtest.Must(t, os.MkdirAll(s.Paths.Archive, 0o755))
+	at := func(name string) string { return filepath.Join(s.Paths.Archive, name) }
+	writing, err := files.CreatePartial(at("noggin-2024-01.tar.zst"), files.FileMode)
+	batchtest.Must(t, err)
+	defer files.Release(writing)
+	old := time.Now().Add(-2 * files.TempAge)
+	for name, modified := range map[string]time.Time{
+		"noggin-2024-01.tar.zst.partial": old, // is locked
+		"noggin-2024-02.tar.zst.partial": old,
+		"noggin-2024-03.tar.zst.partial": time.Now(),
+		"other-2024-04.tar.zst.partial":  old,
+		".noggin-1.tmp":                  old,
+	} {
+		file, err := os.OpenFile(at(name), os.O_CREATE, 0o600)
+		batchtest.Must(t, err, file.Close(), os.Chtimes(at(name), modified, modified))
+	}
+	s.mustCreate(everything)
+	var left []string
+	for _, name := range glob(at("*")) {
+		left = append(left, filepath.Base(name))
+	}
+	if slices.Sort(left); strings.Join(left, " ") != "noggin-2024-01.tar.zst.partial noggin-2024-03.tar.zst.partial noggin-2025-03.tar.zst other-2024-04.tar.zst.partial" {
+		t.Errorf("left are %s", left)
+	}
+}
+
+func TestWhatIsOnDiskOrDiffersIsNotLinked(t *testing.T) {
+	t.Parallel()
+	with := threeDays
+	with.Photos = apitest.Fixed(1)
+	s := newShelf(t, with)
+	kept := s.mustCreate(CreateOptions{Before: everything.Before, Keep: true}).Archives[0]
+	s.forgetArchives()
+	file := RegisterOptions{File: kept.Path}
+	if summary, err := s.Register(t.Context(), file); err != nil || summary.FilesOnDisk != kept.Files || summary.FilesLinked != 0 || summary.State != storage.ArchiveKept {
+		t.Errorf("on disk: %+v, %v", summary, err)
+	}
+	photo := s.FilesEnding(".jpg")[0]
+	name, err := filepath.Rel(s.Paths.Output, photo)
+	batchtest.Must(t, err, os.Remove(photo))
+	s.exec(`UPDATE attachments SET file_hash_sha256 = repeat('0', 64) WHERE file_path = $1`, name)
+	if summary, err := s.Register(t.Context(), file); err != nil || summary.FilesLinked != 0 || summary.LeftOutCount != 1 || !strings.Contains(summary.LeftOut[0].Reason, "the database has it with SHA-256 0000") {
+		t.Errorf("with other content: %+v, %v", summary, err)
+	}
+}
+
+func TestFilesOfARecordLieInOneFolderAndAreKnown(t *testing.T) {
+	t.Parallel()
+	sum := strings.Repeat("a", 64)
+	first := storage.File{Path: "2025/x/a.jpg", SHA256: sum}
+	for name, test := range map[string]struct {
+		found []storage.File
+		wrong bool
+	}{
+		"right":          {[]storage.File{first, {Path: "2025/x/b.jpg", SHA256: sum}}, false},
+		"another folder": {[]storage.File{first, {Path: "2025/y/b.jpg", SHA256: sum}}, true},
+		"no folder":      {[]storage.File{{Path: "b.jpg", SHA256: sum}}, true},
+		"noggin's own":   {[]storage.File{{Path: files.TempFolder + "/b.jpg", SHA256: sum}}, true},
+		"no size":        {[]storage.File{first, {Path: "2025/x/b.jpg", SHA256: sum, Size: -1}}, true},
+		"no hash":        {[]storage.File{first, {Path: "2025/x/b.jpg"}}, true},
+	} {
+		if dir, wrong := checkFiles(test.found); len(wrong) > 0 != test.wrong || !test.wrong && dir != "2025/x" {
+			t.Errorf("%s: %s, %+v", name, dir, wrong)
+		}
+	}
+}
+
+func TestASummaryListsTheFirstFindingsAndCountsAll(t *testing.T) {
+	t.Parallel()
+	var l leftAlone
+	for range maxLeftOut + 5 {
+		l.add(slog.New(slog.DiscardHandler), "tip", "id", because("a", files.ErrMissing))
+	}
+	if len(l.LeftOut) != maxLeftOut || l.LeftOutCount != maxLeftOut+5 {
+		t.Errorf("%d of %d are listed", len(l.LeftOut), l.LeftOutCount)
 	}
 }

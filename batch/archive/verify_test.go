@@ -28,6 +28,7 @@ func TestVerification(t *testing.T) {
 		do   func(*testing.T, *shelf, []Created)
 	}{
 		{"what it finds stays until it is mended", findingsStay},
+		{"each archive is in one part", eachIsInOnePart},
 		{"a changed file is found although the recorded hash was changed too", changedWithItsHashIsFound},
 		{"another recorded hash is found although every file is right", otherHashIsFound},
 		{"a folder that is not mounted is no damage", unmountedIsNoDamage},
@@ -84,6 +85,20 @@ func findingsStay(t *testing.T, s *shelf, archives []Created) {
 	s.verify(VerifyOptions{Name: bad.Name})
 	if v := s.verify(VerifyOptions{Name: gone.Name}); len(v.Archives) != 1 || !v.Archives[0].OK || len(problems(func(storage.Archive) {})) != 0 {
 		t.Errorf("mended: %+v", v)
+	}
+}
+
+func eachIsInOnePart(t *testing.T, s *shelf, archives []Created) {
+	times := map[string]int{}
+	for part := 1; part <= 3; part++ {
+		for _, v := range s.verify(VerifyOptions{Part: part, Parts: 3}).Archives {
+			times[v.Name]++
+		}
+	}
+	for _, a := range archives {
+		if times[a.Name] != 1 {
+			t.Errorf("%s is in %d of three parts", a.Name, times[a.Name])
+		}
 	}
 }
 
@@ -189,6 +204,9 @@ func sameNameIsFound(t *testing.T, s *shelf, archives []Created) {
 	batchtest.Must(t, os.WriteFile(archives[0].Path, content, 0o644))
 	if v := s.verify(VerifyOptions{Name: archives[0].Name}); v.Archives[0].OK {
 		t.Errorf("%+v", v)
+	}
+	if r, err := s.Register(t.Context(), RegisterOptions{File: archives[0].Path}); err == nil || !strings.Contains(err.Error(), "with other content, is recorded") {
+		t.Errorf("registered: %+v, %v", r, err)
 	}
 	if n := s.scalar(`SELECT count(*) FROM archives WHERE problem IS NOT NULL AND state = $1`, storage.ArchiveDone); n != 1 {
 		t.Errorf("%d archives have a problem", n)

@@ -115,6 +115,30 @@ func peakHeap(fn func()) uint64 {
 	return max(<-most, before.HeapInuse) - before.HeapInuse
 }
 
+func TestALineOfAManifestNamesAFile(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*File){
+		"right":                   func(*File) {},
+		"no tip":                  func(f *File) { f.Tip = "" },
+		"a negative size":         func(f *File) { f.Size = -1 },
+		"a short SHA-256":         func(f *File) { f.SHA256 = f.SHA256[1:] },
+		"a path that leads out":   func(f *File) { f.Path = "../b.jpg" },
+		"an absolute path":        func(f *File) { f.Path = "/etc/passwd" },
+		"a path of noggin's own":  func(f *File) { f.Path = ".noggin-output" },
+		"a path that is not text": func(f *File) { f.Path = "a\x00b" },
+	} {
+		f := File{Path: "a/b.jpg", SHA256: strings.Repeat("0", 64), Tip: strings.Repeat("ab", 32)}
+		change(&f)
+		line, err := json.Marshal(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := newManifestReader(bytes.NewReader(line)).file(); errors.Is(err, ErrDamaged) != (name != "right") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func FuzzManifest(f *testing.F) {
 	f.Add([]byte(`{"path":"2024/03/2024-03-05 LCD-1/a.jpg","size":3,"sha256":"` + strings.Repeat("a", 64) + `","tip":"ab","frame":0}` + "\n"))
 	f.Add([]byte("{}\n\n{"))

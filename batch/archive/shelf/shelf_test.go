@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -121,5 +123,26 @@ func TestAnArchiveThatCannotBeReadIsToldFromOtherErrors(t *testing.T) {
 	batchtest.Must(t, os.WriteFile(at, whole, 0o644))
 	if err := read(drain); err != nil {
 		t.Errorf("the archive is back: %v", err)
+	}
+}
+
+func TestOnlyArchivesThatNobodyReadsAreClosed(t *testing.T) {
+	t.Parallel()
+	s := &Shelf{}
+	for i := range mostOpen + 1 {
+		a := &shelved{name: strconv.Itoa(i)}
+		a.ready.Do(func() {})
+		s.open = append(s.open, a)
+	}
+	s.open[0].users = 1
+	if _, err := s.take(t.Context(), "5"); err != nil {
+		t.Fatal(err)
+	}
+	var open []string
+	for _, a := range s.open {
+		open = append(open, a.name)
+	}
+	if got := strings.Join(open, " "); got != "0 2 3 4 6 7 8 5" {
+		t.Errorf("open are %s", got)
 	}
 }
