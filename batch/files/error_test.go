@@ -69,7 +69,7 @@ func TestWhichErrorsAreTheDisks(t *testing.T) {
 }
 
 func TestWhichRefusalsAreOfOneFile(t *testing.T) {
-	for _, err := range []error{unix.EACCES, unix.EPERM, unix.EIO, unix.ESTALE} {
+	for _, err := range []error{unix.EACCES, unix.EPERM, unix.EIO, unix.ESTALE, unix.EUCLEAN, unix.EBADMSG} {
 		if err := fmt.Errorf("copy: %w", WrapDisk("read", "/a", err)); !OfOneFile(err) {
 			t.Errorf("%v is of the whole disk", err)
 		}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -71,6 +72,40 @@ func TestFoldersAreMadeUnlessAFileIsInTheWay(t *testing.T) {
 	for _, way := range []string{file, filepath.Join(file, "b"), filepath.Join(file, "b", "c")} {
 		if err := MakeFolders(way); err == nil {
 			t.Errorf("%s is made", way)
+		}
+	}
+}
+
+func TestFilesComeBackIntoNoOutputFolder(t *testing.T) {
+	o := newOutput(t)
+	if _, err := MakePlain(o.Name(), "do something else"); err == nil || !strings.Contains(err.Error(), "this is an output folder: do something else") {
+		t.Errorf("an output folder: %v", err)
+	}
+	dir := filepath.Join(t.TempDir(), "new", "folder")
+	for range 2 {
+		plain, err := MakePlain(dir, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		Release(plain)
+	}
+}
+
+func TestFoldersOfOneVolumeAreCountedTogether(t *testing.T) {
+	dir, other := t.TempDir(), tmpfs(t, "size=1m")
+	volumes, err := Volumes([]Place{{"input", dir}, {"archive", filepath.Join(other, "new", "folder")}, {"output", filepath.Join(dir, "new")}})
+	if err != nil || len(volumes) != 2 {
+		t.Fatalf("%d volumes, %v", len(volumes), err)
+	}
+	if keys := volumes[0].Keys; !slices.Equal(keys, []string{"input", "output"}) || !slices.Equal(volumes[1].Keys, []string{"archive"}) || volumes[1].Mount != other || volumes[1].Total != 1<<20 {
+		t.Errorf("%+v, %+v", volumes[0], volumes[1])
+	}
+	for _, test := range []struct {
+		free, total uint64
+		want        float64
+	}{{0, 0, 0}, {0, 200, 100}, {50, 200, 75}, {200, 200, 0}} {
+		if got := UsedPercent(test.free, test.total); got != test.want {
+			t.Errorf("%d of %d are free: %v %% are used", test.free, test.total, got)
 		}
 	}
 }

@@ -228,6 +228,13 @@ func TestWhatIsFlushedBeforeAndAfterANameIsGiven(t *testing.T) {
 				return err
 			})
 		}, "+2025/b/2.jpg, folder 2025/b, folder's entry 2025, folder's entry ., -2025/a, removal 2025"},
+		{"RemoveAside", "2025", func() error {
+			err := o.SetAside("2025/b", "1")
+			if emptied, removeErr := o.RemoveAside("1", []string{"2.jpg"}); !emptied {
+				t.Errorf("a file is left: %v", removeErr)
+			}
+			return errors.Join(err, o.Tidy(map[string]bool{"2025/b": true}))
+		}, "-2025, removal ., removal " + RemovingFolder},
 		{"WriteNew", "a.csv", func() error { return WriteNew(at("a.csv"), FileMode, writeText("content", nil)) }, "staged file unnamed, +a.csv, staged name ."},
 		{"Place of what is there", "a.csv", func() error {
 			to, err := begun(Stage(o.Name(), FileMode)).Place("a.csv")

@@ -156,6 +156,9 @@ func TestCheckNoticesThatTheVolumeWentAway(t *testing.T) {
 		if err := o.Check(); !errors.Is(err, ErrNotMounted) || !IsDiskError(err) {
 			t.Errorf("Check: %v", err)
 		}
+		if f, err := o.Temp(); !errors.Is(err, ErrNotMounted) || len(namesIn(t, o.Name())) > 0 {
+			t.Errorf("a file is begun: %v, %v", f, err)
+		}
 		// Else a whole mirror would be reported as missing, file by file.
 		if err := o.Verify("2025/09/x/y.jpg", 1, ""); !errors.Is(err, ErrNotMounted) {
 			t.Errorf("Verify: %v", err)

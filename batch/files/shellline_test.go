@@ -59,3 +59,12 @@ func TestAShellLineEndsWithItsContext(t *testing.T) {
 		}
 	}
 }
+
+func TestALineThatIsTooLongKeepsNothingWaiting(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := RunShellLine(ctx, "hook", "head -c 300000 /dev/zero | tr '\\0' x", "", Environment(), func(string) {}); err != nil {
+		t.Error(err)
+	}
+}

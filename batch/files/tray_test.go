@@ -1,6 +1,7 @@
 package files
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -94,5 +95,42 @@ func TestATrayStaysTheFolderThatWasOpened(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(filepath.Join(top, "gone")); err != nil || len(entries) != 2 {
 		t.Errorf("the folder has %v, %v", entries, err)
+	}
+}
+
+func TestAFolderIntoWhichOthersWriteKeepsNothing(t *testing.T) {
+	t.Parallel()
+	top := t.TempDir()
+	folder := filepath.Join(top, "processed")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	kept := func(mode os.FileMode) error {
+		err := os.Chmod(folder, mode)
+		info, statErr := os.Stat(folder)
+		if err := errors.Join(err, statErr); err != nil {
+			t.Fatal(err)
+		}
+		return KeptFromOthers(top, folder, info)
+	}
+	for mode, ok := range map[os.FileMode]bool{0o700: true, 0o755: true, 0o775: false, 0o757: false} {
+		if err := kept(mode); (err == nil) != ok {
+			t.Errorf("%o: %v", mode, err)
+		}
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("only root gives folders away")
+	}
+	if err := os.Chown(folder, 65534, -1); err != nil {
+		t.Fatal(err)
+	}
+	if err := kept(0o755); err == nil || !strings.Contains(err.Error(), "who could exchange the files in it") {
+		t.Errorf("the folder of somebody else: %v", err)
+	}
+	if err := os.Chown(top, 65534, -1); err != nil {
+		t.Fatal(err)
+	}
+	if err := kept(0o755); err != nil {
+		t.Errorf("the folder of the owner of the one above: %v", err)
 	}
 }
