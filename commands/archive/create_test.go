@@ -1,8 +1,12 @@
 package archive
 
 import (
+	"errors"
 	"testing"
 	"time"
+
+	"noggin/batch/archive"
+	"noggin/commands/cmdline"
 )
 
 func TestTheFlagsSayWhatIsOldEnough(t *testing.T) {
@@ -27,6 +31,33 @@ func TestTheFlagsSayWhatIsOldEnough(t *testing.T) {
 		got, err := before(c.olderThan, c.before, c.untilFree, now)
 		if got != c.want || (err == nil) != (c.want != "") {
 			t.Errorf("%+v: got %q, %v", c, got, err)
+		}
+	}
+}
+
+func TestWhatWasLeftUndoneIsInTheExitCode(t *testing.T) {
+	t.Parallel()
+	reached, missed := true, false
+	for name, test := range map[string]struct {
+		change func(*archive.CreateSummary)
+		err    error
+		want   int
+	}{
+		"all is done":                    {func(*archive.CreateSummary) {}, nil, cmdline.ExitDone},
+		"enough is free":                 {func(s *archive.CreateSummary) { s.FreeReached, s.Uncopied = &reached, 1 }, nil, cmdline.ExitDone},
+		"not enough is free":             {func(s *archive.CreateSummary) { s.FreeReached = &missed }, nil, cmdline.ExitPartial},
+		"a copy is missing":              {func(s *archive.CreateSummary) { s.Uncopied = 1 }, nil, cmdline.ExitPartial},
+		"a copy is missing for the rest": {func(s *archive.CreateSummary) { s.FreeReached, s.Uncopied = &missed, 1 }, nil, cmdline.ExitPartial},
+		"a file differs":                 {func(s *archive.CreateSummary) { s.LeftOutCount = 1 }, nil, cmdline.ExitPartial},
+		"an archive is damaged":          {func(s *archive.CreateSummary) { s.Problems = []string{"damaged"} }, nil, cmdline.ExitPartial},
+		"no second place":                {func(*archive.CreateSummary) {}, archive.ErrNoTarget, cmdline.ExitUsage},
+		"one volume":                     {func(*archive.CreateSummary) {}, archive.ErrSameVolume, cmdline.ExitUsage},
+	} {
+		var s archive.CreateSummary
+		test.change(&s)
+		err := verdict(s, test.err)
+		if code, _ := cmdline.OwnCode(err); code != test.want || (err == nil) != (test.want == cmdline.ExitDone) || test.err != nil && !errors.Is(err, test.err) {
+			t.Errorf("%s: exit code %d, %v", name, code, err)
 		}
 	}
 }
