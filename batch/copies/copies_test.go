@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -129,8 +130,14 @@ func TestEveryFileIsCopiedOnce(t *testing.T) {
 	w.Execute(`UPDATE noggin_schema.attachments SET file_path = file_path || 'x' WHERE attachment_sequence = 1 AND record_tip = (SELECT min(record_tip) FROM noggin_schema.attachments)`)
 	path := w.Value(`SELECT file_path FROM noggin_schema.attachments WHERE file_path LIKE '%x'`)
 	batchtest.Must(t, os.Rename(filepath.Join(w.Output, strings.TrimSuffix(path, "x")), filepath.Join(w.Output, path)))
+	killed := filepath.Join(w.target, files.TempFolder, "1.part") // of a run long ago
+	long := time.Now().Add(-2 * files.TempAge)
+	batchtest.Must(t, os.WriteFile(killed, []byte("begun"), 0o644), os.Chtimes(killed, long, long))
 	if third := w.run(); third.Copied != 1 {
 		t.Errorf("the run after a new file: %+v", third)
+	}
+	if _, err := os.Lstat(killed); err == nil {
+		t.Error("what a killed run left in the target stays there")
 	}
 	targets, err := w.DB.CopyTargets(t.Context())
 	if err != nil || len(targets) != 1 || targets[0].Files != 10 || targets[0].Due != 0 || targets[0].URL != w.target {
@@ -553,7 +560,10 @@ func TestTheTargetIsReadFromTheConfiguration(t *testing.T) {
 		{Config{To: "s3://bucket", Endpoint: "https://user:pw@host"}, "endpoint"},
 		{Config{To: "s3://bucket", Endpoint: "host:9000"}, "endpoint"},
 		{Config{To: "s3://bucket", Region: "a/b"}, "region"},
+		{Config{To: "s3://bucket", Retain: "0 days"}, "retain"},
+		{Config{Concurrency: 64}, ""},
 		{Config{Concurrency: 65}, "concurrency"},
+		{Config{Concurrency: -1}, "concurrency"},
 	} {
 		if c.cfg.Region == "" {
 			c.cfg.Region = "us-east-1"
@@ -565,6 +575,9 @@ func TestTheTargetIsReadFromTheConfiguration(t *testing.T) {
 		if (err == nil) != (c.want == "") || err != nil && (!strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "pw@")) {
 			t.Errorf("%+v: %v, want %q", c.cfg, err, c.want)
 		}
+	}
+	if err := (Config{}).Validate(); err == nil {
+		t.Error("no file is copied at a time")
 	}
 	now := time.Date(2026, 2, 28, 1, 2, 3, 4, time.UTC)
 	for retain, want := range map[string]string{"7 years": "2033-02-28", "1 month": "2026-03-28", "2weeks": "2026-03-14", "90 days": "2026-05-29"} {
@@ -687,6 +700,9 @@ func TestTheNewestBackupIsOneWithAManifest(t *testing.T) {
 	if err != nil || filepath.Base(back.Path) != "noggin_db_20260101_000000.dump" || len(tree(t, folder)) != 2 {
 		t.Errorf("%+v, %v, %v", back, err, tree(t, folder))
 	}
+	if info, err := os.Stat(back.Path); err != nil || info.Mode()&0o007 != 0 {
+		t.Errorf("every user of the host may read it: %v, %v", info.Mode(), err)
+	}
 	back, err = w.copier.RestoreBackup(t.Context(), "noggin_db_20260102_000000.dump", folder)
 	if err != nil || len(tree(t, folder)) != 3 || !strings.Contains(w.Logged.String(), "no manifest") {
 		t.Errorf("by its name: %+v, %v\n%s", back, err, w.Logged)
@@ -703,6 +719,11 @@ func TestAManifestIsCopiedWholeOrNotAtAll(t *testing.T) {
 		w.DB.RecordBackup(t.Context(), hex.EncodeToString(sum[:]), at, 4, time.Now()))
 	if s := w.run(); s.Count != 1 || !strings.Contains(s.First[0].What, "manifest") || s.Copied != 3 { // the files of the record
 		t.Errorf("%+v", s)
+	}
+	batchtest.Must(t, os.Remove(at+".json"))
+	w.Execute(`UPDATE noggin_schema.copies_due SET due_at = now()`)
+	if s := w.run(); s.Count != 1 || !strings.Contains(s.First[0].What, "its manifest cannot be read") || s.Copied+s.Gone != 0 {
+		t.Errorf("without a manifest: %+v", s)
 	}
 }
 
@@ -723,6 +744,29 @@ func TestWhatIsFetchedAgainOrLostWithItsArchiveIsNotCopied(t *testing.T) {
 	} {
 		if _, copied := current(due, []storage.File{test.file}); copied != test.copied {
 			t.Errorf("%+v is copied: %t", test.file, copied)
+		}
+	}
+}
+
+func TestASummaryListsTheFirstProblemsAndCountsAll(t *testing.T) {
+	t.Parallel()
+	var p Problems
+	for range mostProblems + 5 {
+		p.add(slog.New(slog.DiscardHandler), "a", "b")
+	}
+	if len(p.First) != mostProblems || p.Count != mostProblems+5 {
+		t.Errorf("%d of %d are listed", len(p.First), p.Count)
+	}
+}
+
+func TestAnAddressWithoutTLSIsToldOfUnlessItIsThisHost(t *testing.T) {
+	t.Parallel()
+	for endpoint, told := range map[string]bool{
+		"": false, "https://s3.example.com": false, "http://s3.example.com": true, "http://10.0.0.5:9000": true,
+		"http://localhost:9000": false, "http://127.0.0.1:9000": false, "http://[::1]:9000": false,
+	} {
+		if cleartext(endpoint) != told {
+			t.Errorf("%s is told of: %t", endpoint, !told)
 		}
 	}
 }

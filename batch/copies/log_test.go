@@ -112,6 +112,15 @@ func TestTheLogIsCopiedVerifiedAndRestored(t *testing.T) {
 			if s, err := w.copier.RestoreLog(t.Context(), folder); err != nil || s.Files != 5 || s.Count != 1 || !strings.Contains(s.First[0].What, "in the way") {
 				t.Errorf("with another file in the way: %+v, %v", s, err)
 			}
+			// A damaged copy keeps no other from coming back.
+			rotten = filepath.Join(w.target, "checkpoints", published[0]+"."+before[published[0]])
+			text, err = os.ReadFile(rotten)
+			batchtest.Must(t, err)
+			text[3] ^= 1
+			batchtest.Must(t, os.WriteFile(rotten, text, 0o644))
+			if s, err := w.copier.RestoreLog(t.Context(), t.TempDir()); err != nil || s.Files != 5 || s.Count != 1 || !strings.Contains(s.First[0].What, "its copy cannot be used") {
+				t.Errorf("with a damaged copy: %+v, %v", s, err)
+			}
 		})
 	}
 }

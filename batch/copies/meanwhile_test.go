@@ -7,13 +7,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"noggin/batch/archive"
 	"noggin/batch/batchtest"
 	"noggin/batch/copies/place"
 	"noggin/batch/files"
@@ -83,22 +87,38 @@ func TestAFileThatComesBackWhileItsBatchIsCopiedStaysDue(t *testing.T) {
 }
 
 // full is a target without room.
-type full struct{ target }
+type full struct {
+	target
+	why error
+}
 
-func (full) Put(context.Context, place.Object, place.PutOptions, io.Reader) (place.Stored, error) {
-	return place.Stored{}, fmt.Errorf("%w: %w", place.ErrAway, files.WrapDisk("write", "/mnt/b/x", unix.ENOSPC))
+func (f full) Put(context.Context, place.Object, place.PutOptions, io.Reader) (place.Stored, error) {
+	return place.Stored{}, fmt.Errorf("%w: %w", place.ErrAway, files.WrapDisk("write", "/mnt/b/x", f.why))
 }
 
 func TestATargetThatIsFullEndsTheRunAndCountsAgainstNoFile(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 2)
 	r := w.runner()
-	r.to = full{r.to}
-	if err := r.copyDue(t.Context()); !errors.Is(err, place.ErrAway) || r.summary.Count != 0 {
-		t.Errorf("%+v, %v", r.summary, err)
+	good := r.to
+	for _, why := range []error{unix.ENOSPC, unix.EDQUOT} {
+		r.to = full{good, why}
+		if err := r.copyDue(t.Context()); !errors.Is(err, place.ErrAway) || r.summary.Count != 0 {
+			t.Errorf("%v: %+v, %v", why, r.summary, err)
+		}
+		if n := w.Value(`SELECT count(*) FROM noggin_schema.copies_due WHERE failures = 0 AND due_at <= now()`); n != "6" {
+			t.Errorf("%v: %s files are due, want 6", why, n)
+		}
 	}
-	if n := w.Value(`SELECT count(*) FROM noggin_schema.copies_due WHERE failures = 0 AND due_at <= now()`); n != "6" {
-		t.Errorf("%s files are due, want 6", n)
+}
+
+func TestARestoreOntoAFullDiskEnds(t *testing.T) {
+	t.Parallel()
+	volume := batchtest.Tmpfs(t, "size=16k")
+	w := newWorld(t, 3)
+	w.run()
+	if r, err := w.copier.Restore(t.Context(), RestoreOptions{To: filepath.Join(volume, "look")}); !errors.Is(err, unix.ENOSPC) || r.Count != 0 {
+		t.Errorf("%+v, %v", r, err)
 	}
 }
 
@@ -137,6 +157,105 @@ func TestAFileThatDoesNotArriveInTimeIsToldAndTheOthersStayDue(t *testing.T) {
 	copyNext(1)
 	if got := w.Value(state); got != "2 due, 1 failed, 1 told, 1 at once" || r.summary.Copied != 0 {
 		t.Errorf("after the time was over: %s, %+v", got, r.summary)
+	}
+}
+
+// A server may take a connection and then do nothing.
+func TestARunEndsAfterTwiceItsTime(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut {
+			_, _ = io.Copy(io.Discard, r.Body) // or the server does not find out that the client is gone
+			<-r.Context().Done()
+		}
+	}))
+	t.Cleanup(server.Close)
+	w := newWorld(t, 1)
+	if s, err := w.copier.Run(t.Context(), 1, time.Nanosecond); err != nil || !s.More || s.Copied != 0 {
+		t.Errorf("without time: %+v, %v", s, err)
+	}
+	w.copier.Config.To, w.copier.Config.Endpoint, w.copier.Keys = "s3://copies/mirror", server.URL, place.Keys{ID: "id", Secret: "secret"}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for limit := 200 * time.Millisecond; ; limit *= 2 { // on a busy machine it is over before a file begins
+		s, err := w.copier.Run(ctx, 1, limit)
+		if err != nil || s.Copied != 0 {
+			t.Fatalf("%+v, %v", s, err)
+		}
+		if s.Count > 0 {
+			break
+		}
+	}
+	if n := w.Value(`SELECT count(*) FROM noggin_schema.copies_due WHERE problem LIKE '%--max-time%'`); n == "0" {
+		t.Error("no file is told of")
+	}
+}
+
+// The report is written anew, or its record goes into an archive, between the look into the
+// database and the look at the disk.
+func TestAFileThatChangesBeforeItsTurnIsNoFailure(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2)
+	r := w.runner()
+	w.Execute(`UPDATE noggin_schema.attachments SET file_path = file_path`)
+	due, err := w.DB.ClaimCopies(t.Context(), r.id, batchSize, lease)
+	batchtest.Must(t, err)
+	known, err := r.known(t.Context(), due)
+	batchtest.Must(t, err)
+	first := w.Server.Record(0).Tip
+	w.Execute(`UPDATE noggin_schema.attachments SET file_hash_sha256 = repeat('0', 64) WHERE record_tip = '` + first + `'`)
+	for _, d := range due {
+		if d.RecordTip == first {
+			batchtest.Must(t, os.WriteFile(filepath.Join(w.Output, d.Path), []byte("other"), 0o644))
+		}
+	}
+	archiver := &archive.Archiver{DB: w.DB, Paths: w.paths, ClaimLease: w.Processing.ClaimLease, Log: w.Log}
+	made, err := archiver.Create(t.Context(), archive.CreateOptions{Before: "2026-01-01"})
+	if err != nil || made.FilesRemoved != 3 {
+		t.Fatal(made, err)
+	}
+	for _, d := range due {
+		one := result{due: d}
+		r.copyOne(t.Context(), &one, known)
+		if changed := d.RecordTip == first; one.gone != changed || (len(one.copied) == 1) == changed || one.failed != "" || one.err != nil {
+			t.Errorf("%s: %+v", d.Path, one)
+		}
+	}
+	if len(due) != 4 || r.summary.FromArchives != 2 {
+		t.Errorf("%d files, %+v", len(due), r.summary)
+	}
+}
+
+func TestAnArchiveThatDoesNotHoldAFileIsTold(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	w.archived(1)
+	w.Execute(`UPDATE noggin_schema.attachments SET file_path = file_path || 'x' WHERE attachment_sequence = 1`)
+	if s := w.run(); s.Copied != 2 || s.FromArchives != 2 || s.Count != 1 || !strings.Contains(s.First[0].What, "does not hold it") {
+		t.Errorf("%+v", s)
+	}
+}
+
+// What says nothing about the file ends the run.
+func TestWhichErrorsCountAgainstAFile(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	r := w.runner()
+	for name, test := range map[string]struct {
+		err     error
+		against bool
+	}{
+		"none":                    {nil, false},
+		"the database is away":    {fmt.Errorf("read: %w", storage.ErrUnavailable), false},
+		"the schema is too old":   {fmt.Errorf("read: %w", storage.ErrSchema), false},
+		"the original is missing": {fmt.Errorf("open: %w", files.ErrMissing), true},
+		"the object is refused":   {fmt.Errorf("%w: one object", place.ErrAway), true}, // the target is there
+	} {
+		var one result
+		r.judge(t.Context(), &one, test.err)
+		if (one.failed != "") != test.against || (one.err != nil) != (test.err != nil && !test.against) {
+			t.Errorf("%s: %+v", name, one)
+		}
 	}
 }
 

@@ -8,11 +8,14 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -21,6 +24,7 @@ import (
 	"noggin/batch/archive"
 	"noggin/batch/batchtest"
 	"noggin/batch/copies/place"
+	"noggin/batch/copies/place/s3test"
 	"noggin/batch/files"
 	"noggin/batch/process"
 	"noggin/storage"
@@ -143,6 +147,75 @@ func TestACopyThatARestoreMissesIsKnownToBeMissing(t *testing.T) {
 	}
 	if lost, err := archiver.Lose(t.Context(), name, "no disk"); err != nil || lost.Files != 3 {
 		t.Errorf("without any: %+v, %v", lost, err)
+	}
+}
+
+func TestARecordInOtherHandsIsNotRestoredFromALostArchive(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2)
+	w.run()
+	_, made := w.archived(2)
+	batchtest.Must(t, os.Remove(made.Archives[0].Path))
+	lost := RestoreOptions{LostArchives: []string{AllArchives}}
+	run, err := w.DB.StartRun(t.Context(), "process", "")
+	batchtest.Must(t, err)
+	held, err := w.DB.ClaimTips(t.Context(), run, []string{w.Server.Record(0).Tip}, "", time.Hour)
+	batchtest.Must(t, err)
+	if r, err := w.copier.Restore(t.Context(), lost); err != nil || r.Busy != 1 || r.Files != 3 || r.Unarchived != 3 {
+		t.Errorf("beside another run: %+v, %v", r, err)
+	}
+	batchtest.Must(t, w.DB.Release(t.Context(), run, held))
+	unlock, err := w.DB.Lock(t.Context(), "archive create")
+	batchtest.Must(t, err)
+	if r, err := w.copier.Restore(t.Context(), lost); !errors.Is(err, storage.ErrLocked) || r.Files != 0 {
+		t.Errorf("beside a run that archives: %+v, %v", r, err)
+	}
+	unlock()
+	flushed := map[string]int{} // before the database has them on disk
+	stop := files.WatchFlushes(w.Output, func(point, _ string) {
+		if w.Value(`SELECT count(*) FROM noggin_schema.noggin_data WHERE archived`) == "1" {
+			flushed[point]++
+		}
+	})
+	r, err := w.copier.Restore(t.Context(), lost)
+	stop()
+	if err != nil || r.Busy != 0 || r.Files != 3 || r.Unarchived != 3 || flushed["restored file"] != 3 || flushed["folder"] == 0 {
+		t.Errorf("after them: %+v, %v, flushed: %v", r, err, flushed)
+	}
+}
+
+// A photograph may take longer to come than a claim holds.
+func TestALongRestoreKeepsItsClaims(t *testing.T) {
+	t.Parallel()
+	server := s3test.Start(t)
+	w := newWorld(t, 1)
+	w.inBucket(server, false)
+	w.run()
+	_, made := w.archived(1)
+	batchtest.Must(t, os.Remove(made.Archives[0].Path))
+	const expires = `SELECT coalesce(max(claim_expires_at)::text, '') FROM noggin_schema.noggin_data`
+	var first sync.Once
+	var renewed atomic.Bool
+	behind, err := url.Parse(server.URL)
+	batchtest.Must(t, err)
+	proxy := httputil.NewSingleHostReverseProxy(behind)
+	slow := httptest.NewServer(http.HandlerFunc(func(answer http.ResponseWriter, request *http.Request) {
+		if request.Method == http.MethodGet {
+			first.Do(func() {
+				taken := w.Value(expires)
+				for until := time.Now().Add(30 * time.Second); time.Now().Before(until) && !renewed.Load(); time.Sleep(20 * time.Millisecond) {
+					renewed.Store(w.Value(expires) > taken)
+				}
+			})
+		}
+		proxy.ServeHTTP(answer, request)
+	}))
+	t.Cleanup(slow.Close)
+	w.copier.Config.Endpoint, w.copier.ClaimLease = slow.URL, time.Second
+	w.Execute(`UPDATE noggin_schema.copy_targets SET endpoint = '` + slow.URL + `'`)
+	r, err := w.copier.Restore(t.Context(), RestoreOptions{LostArchives: []string{AllArchives}})
+	if err != nil || !renewed.Load() {
+		t.Errorf("the claims are not renewed: %+v, %v", r, err)
 	}
 }
 
@@ -294,6 +367,12 @@ func TestABackupWhoseTimeIsAheadIsNotTheNewest(t *testing.T) {
 	}
 	if back, err = w.copier.RestoreBackup(t.Context(), ahead, t.TempDir()); err != nil || filepath.Base(back.Path) != ahead || len(back.PassedOver) != 0 {
 		t.Errorf("by its name: %+v, %v", back, err)
+	}
+	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	for at, ahead := range map[string]bool{"20260102_115959": false, "20260102_120001": true} { // clocks differ a little, and time zones more
+		if (foundBackup{at: at}).isAhead(now) != ahead {
+			t.Errorf("%s is ahead: %t", at, !ahead)
+		}
 	}
 	copied, err := filepath.Glob(filepath.Join(w.target, "backups", newest+".*"))
 	batchtest.Must(t, err)
