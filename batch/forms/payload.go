@@ -354,7 +354,8 @@ func IsMediaReference(s string) bool {
 		strings.Contains(s, "/media") && strings.Contains(s, "tip=")
 }
 
-var namespaceParameter = regexp.MustCompile(`(?i)\bns(=|%3d)[0-9a-z_-]{8,}`)
+// namespaceParameter matches it also in a reference that is percent-encoded.
+var namespaceParameter = regexp.MustCompile(`(?i)(\b|%3f|%26)ns(?:=|%3d)[0-9a-z_-]{8,}`)
 
 // WithoutNamespace removes the tenant's namespace from media references. Only the stored
 // payload may hold it.
@@ -362,7 +363,7 @@ func WithoutNamespace(s string) string {
 	if !strings.ContainsAny(s, "=%") { // Most texts need no search.
 		return s
 	}
-	return namespaceParameter.ReplaceAllString(s, "ns=(namespace)")
+	return namespaceParameter.ReplaceAllString(s, "${1}ns=(namespace)")
 }
 
 // excerpt makes a text from outside fit for a warning: quoted, short and without the

@@ -245,6 +245,19 @@ func TestTips(t *testing.T) {
 	}
 }
 
+func TestTheNamespaceIsTakenOutHoweverItIsSpelled(t *testing.T) {
+	const ns = "9359f3bb2efa7aabd0264fb67fb1d99f91871778e9b887179d6b2debaa251ec6"
+	for in, want := range map[string]string{
+		"/media/file?ns=" + ns + "&tip=a": "/media/file?ns=(namespace)&tip=a", "/media?tip=a&NS=" + strings.ToUpper(ns): "/media?tip=a&ns=(namespace)",
+		"?u=%2Fmedia%3Fns%3D" + ns + "%26tip": "?u=%2Fmedia%3Fns=(namespace)%26tip", "tip%3Da%26NS%3D" + ns: "tip%3Da%26ns=(namespace)", "?u=/media&ns%3d" + ns: "?u=/media&ns=(namespace)", "two ns=" + ns + ", ns=" + ns: "two ns=(namespace), ns=(namespace)",
+		"the columns=12345678, ns=short": "the columns=12345678, ns=short", "%2Fcolumns%3D12345678": "%2Fcolumns%3D12345678",
+	} {
+		if got := WithoutNamespace(in); got != want {
+			t.Errorf("%s became %s, want %s", in, got, want)
+		}
+	}
+}
+
 // badForJSONB finds what PostgreSQL refuses: NUL and surrogate escapes.
 var badForJSONB = regexp.MustCompile(`(^|[^\\])(\\\\)*\\u(0000|[dD][89a-fA-F])`)
 
