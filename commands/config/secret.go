@@ -57,7 +57,8 @@ func (s *Secrets) addPassword(password string) {
 	if password == "" {
 		return
 	}
-	for _, form := range []string{password, url.PathEscape(password), url.QueryEscape(password)} {
+	inURL := strings.TrimPrefix(url.UserPassword("", password).String(), ":")
+	for _, form := range []string{password, inURL, url.PathEscape(password), url.QueryEscape(password)} {
 		s.replace(":"+form+"@", ":"+redacted+"@")
 		s.replace("password="+form, "password="+redacted)
 		s.replace("password='"+form, "password='"+redacted)

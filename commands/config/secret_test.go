@@ -31,6 +31,17 @@ func TestNoLogRepeatsASecretHoweverItIsSpelt(t *testing.T) {
 	}
 }
 
+func TestAShortPasswordIsHiddenInEveryFormOfAnAddress(t *testing.T) {
+	t.Parallel()
+	hidden := new(Secrets)
+	hidden.AddPassword("postgres://keeper:p%40+s@h/d")
+	for _, address := range []string{"postgres://keeper:p@+s@h/d", "postgres://keeper:p%40+s@h/d", "postgres://keeper:p%40%2Bs@h/d", "host=h password=p@+s", "host=h password='p@+s'", "postgres://keeper@h/d?password=p%40%2Bs"} {
+		if said := string(hidden.Hide([]byte(address))); !strings.Contains(said, redacted) || strings.Contains(said, "+s") || strings.Contains(said, "2Bs") {
+			t.Errorf("%s is told as %s", address, said)
+		}
+	}
+}
+
 func TestAVeryShortSecretDoesNotBlankOutWords(t *testing.T) {
 	var b bytes.Buffer
 	hidden := new(Secrets)
