@@ -1,6 +1,9 @@
 package forms
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 func TestNamesOfFormerFilesAreReadBack(t *testing.T) {
 	t.Parallel()
@@ -70,5 +73,18 @@ func TestTheNameOfAFileThatCameAgainTellsWhichOneIsDamaged(t *testing.T) {
 	}
 	if got := AgainName("IMG.jpg"); got != "IMG-again.jpg" {
 		t.Error(got)
+	}
+}
+
+func TestTheWholeFileBesideADamagedOneIsOfTheSameAttachmentAndVersion(t *testing.T) {
+	t.Parallel()
+	names := []string{"a_photo_001.jpg", "a_photo_001-1a2b3c4d.jpg", "a_photo_0011-again.jpg", "a_photo_001-v2-again.jpg", "a_photo_001-again.png"}
+	for damaged, want := range map[string]string{
+		"a_photo_001.jpg": "a_photo_001-again.png", "a_photo_001-1a2b3c4d.jpg": "a_photo_001-again.png", "a_photo_001-v2.jpg": "a_photo_001-v2-again.jpg",
+		"a_photo_001-suspect.jpg": "", "a_photo_002.jpg": "", "a_photo_0011.jpg": "a_photo_0011-again.jpg",
+	} {
+		if got := WholeBeside(damaged, slices.Values(names)); got != want {
+			t.Errorf("beside %s: %q, want %q", damaged, got, want)
+		}
 	}
 }

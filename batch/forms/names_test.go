@@ -75,6 +75,23 @@ func TestNamesOfFoldersAndFiles(t *testing.T) {
 	}
 }
 
+// An edit of the record changes no name in its folder.
+func TestTheFolderOfARecordKeepsItsNameAndDay(t *testing.T) {
+	for _, id := range []string{"LCD - 045289", "2025-09-17", ""} {
+		for _, day := range []string{"2025-09-17", ""} {
+			folder, want := FolderName(day, id, someTip), RecordName(id, someTip)
+			for _, folder := range []string{folder, DistinctFolderName(folder, someTip, 1), DistinctFolderName(folder, someTip, 2)} {
+				if name, was := FolderParts(folder, someTip); name != want || was != day {
+					t.Errorf("%s is of %q on %q, want %q on %q", folder, name, was, want, day)
+				}
+				if got := AttachmentNameIn(folder, someTip, "photo", 7, "jpg"); got != AttachmentName(want, day, "photo", 7, "jpg") {
+					t.Errorf("%s holds %s", folder, got)
+				}
+			}
+		}
+	}
+}
+
 func TestStubsOfFieldsThatNoFormLists(t *testing.T) {
 	for field, want := range map[string]string{
 		"attachments":                            "photo",

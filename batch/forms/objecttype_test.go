@@ -2,6 +2,7 @@ package forms
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -82,6 +83,26 @@ func TestFormsAreFoundByCodeAndHeader(t *testing.T) {
 	}
 	if _, ok := types.ByCode("XYZ"); ok {
 		t.Error("found a form that is not there")
+	}
+}
+
+func TestTheAnswersOfAColumnAndTheFieldsOfDocumentsAreThoseOfAllForms(t *testing.T) {
+	types, err := New([]ObjectType{{
+		Code: "WSI", Name: "Workshop Inspection", APIName: "workshopInspection", IDField: "workshopInspectionId", Columns: map[string]string{"run_number": "job"},
+		Media:     []MediaField{{"photo", "photo", kindPicture}, {"manual", "manual", kindDocument}},
+		Checklist: []Question{{Label: "Safe", Column: "load_compliance", Options: []Option{{"safe", "Compliant"}}}, {Label: "Clean", Options: []Option{{"clean", "Clean"}}}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := types.DocumentFields(); !slices.Equal(got, []string{"WSI manual"}) {
+		t.Errorf("documents: %q", got)
+	}
+	for column, want := range map[string]string{"load_compliance": "Compliant, Not compliant, No, Contradictory: false", "run_number": "Contradictory: true"} {
+		answers, free := types.Answers(column)
+		if got := fmt.Sprint(strings.Join(answers, ", "), ": ", free); got != want {
+			t.Errorf("%s: %s, want %s", column, got, want)
+		}
 	}
 }
 

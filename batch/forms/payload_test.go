@@ -258,6 +258,20 @@ func TestTheNamespaceIsTakenOutHoweverItIsSpelled(t *testing.T) {
 	}
 }
 
+func TestVersionsAndBareAnswersAreTold(t *testing.T) {
+	r := parse(t, form(t, "LCD"), `{"$meta":{"sid":"s3","parent":["s2","",null,"s1"]},"lcdInspectionId":"","photos":[[],{"a":null}]}`)
+	if r.SID != "s3" || !slices.Equal(r.Parents, []string{"s2", "s1"}) || !r.Bare() {
+		t.Errorf("%q after %q, bare %v", r.SID, r.Parents, r.Bare())
+	}
+	if r = parse(t, form(t, "LCD"), `{"$meta":{"parent":"s1"},"photos":[{"a":0}]}`); r.Bare() || !slices.Equal(r.Parents, []string{"s1"}) {
+		t.Errorf("bare %v, parents %q", r.Bare(), r.Parents)
+	}
+	long := strings.Repeat("é", 101)
+	if r = parse(t, form(t, "LCD"), `{"lcdInspectionId":"`+long+`"}`); r.InspectionID != long[:200] || !strings.Contains(strings.Join(r.Warnings, "\n"), "lcdInspectionId has 202 bytes: cut to 200") {
+		t.Errorf("%s, %q", r.InspectionID, r.Warnings)
+	}
+}
+
 // badForJSONB finds what PostgreSQL refuses: NUL and surrogate escapes.
 var badForJSONB = regexp.MustCompile(`(^|[^\\])(\\\\)*\\u(0000|[dD][89a-fA-F])`)
 
