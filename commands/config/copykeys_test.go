@@ -24,7 +24,7 @@ func TestTheKeysOfS3AreFoundInTheirOrder(t *testing.T) {
 		return path
 	}
 	file := write("keys", "# keys\n[default]\naws_access_key_id = FILEID\naws_secret_access_key=file-secret/+=\n[other]\naws_access_key_id = NO\n", 0o600)
-	write(copyCredential, "aws_access_key_id = CREDID\r\naws_secret_access_key = cred-secret\r\naws_session_token = session\r\n", 0o600)
+	write(copyCredential, "aws_access_key_id = CREDID\r\naws_secret_access_key = cred-secret\r\naws_session_token = session-token\r\n", 0o600)
 	cut := write("cut", "aws_access_key_id = HALF-OF-A-KEY\n", 0o600)
 	open := write("open", "aws_access_key_id = A\naws_secret_access_key = B\n", 0o644)
 	env := place.Keys{ID: "ENVID", Secret: "environment-secret"}
@@ -37,7 +37,7 @@ func TestTheKeysOfS3AreFoundInTheirOrder(t *testing.T) {
 		{"/mnt/b", CopyKeys{environment: env}, place.Keys{}, ""},
 		{"s3://b", CopyKeys{environment: env, File: file, directory: dir}, env, ""},
 		{"s3://b", CopyKeys{File: file, directory: dir}, place.Keys{ID: "FILEID", Secret: "file-secret/+="}, ""},
-		{"s3://b", CopyKeys{directory: dir}, place.Keys{ID: "CREDID", Secret: "cred-secret", Session: "session"}, ""},
+		{"s3://b", CopyKeys{directory: dir}, place.Keys{ID: "CREDID", Secret: "cred-secret", Session: "session-token"}, ""},
 		{"s3://b", CopyKeys{}, place.Keys{}, "no credentials for s3://b"},
 		{"s3://b", CopyKeys{environment: place.Keys{ID: "ENVID"}}, place.Keys{}, "not whole"},
 		{"s3://b", CopyKeys{File: cut}, place.Keys{}, "want the lines aws_access_key_id"},
@@ -57,8 +57,10 @@ func TestTheKeysOfS3AreFoundInTheirOrder(t *testing.T) {
 		if err != nil || got != c.want {
 			t.Errorf("%+v: %+v, %v", c.keys, got, err)
 		}
-		if got.Secret != "" && strings.Contains(string(hidden.Hide([]byte("key "+got.Secret))), got.Secret) {
-			t.Errorf("the secret %s is not hidden", got.Secret)
+		for _, secret := range []string{got.Secret, got.Session} {
+			if said := string(hidden.Hide([]byte("key " + secret + "."))); secret != "" && strings.Contains(said, secret) {
+				t.Errorf("the secret %s is not hidden", secret)
+			}
 		}
 	}
 }

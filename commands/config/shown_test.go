@@ -25,6 +25,9 @@ after_create = "RSYNC_PASSWORD=pass-word-6 rsync \"$1\" nas::noggin"
 publish = "curl -u noggin:pass-word-7 -T \"$1\" https://tsa.example.com"
 [maintain]
 verify_url = "user=trial password='pass word 4' host=db"
+[notify]
+heartbeat_url = "https://example.com/ping/secret-8"
+webhook_url = "https://example.com/hooks/secret-9"
 `
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -51,6 +54,8 @@ verify_url = "user=trial password='pass word 4' host=db"
 		"[maintain] verify_url":   {Value: "user=trial password=set host=db", From: path + ", line 13"},
 		"[archive] after_create":  {Value: "set", From: path + ", line 9"},
 		"[seal] publish":          {Value: "set", From: path + ", line 11"},
+		"[notify] heartbeat_url":  {Value: "set", From: path + ", line 15"},
+		"[notify] webhook_url":    {Value: "set", From: path + ", line 16"},
 		"[processing] stop_grace": {Value: "4m30s", From: "default"},
 		"[refresh] after":         {Value: "1d, 7d, 30d", From: "default"},
 	} {
@@ -62,7 +67,7 @@ verify_url = "user=trial password='pass word 4' host=db"
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, secret := range []string{"pass-word-1", "name-space-2", "token-pasted-here-3", "word 4", "token-of-environment-5", "pass-word-6", "pass-word-7"} {
+	for _, secret := range []string{"pass-word-1", "name-space-2", "token-pasted-here-3", "word 4", "token-of-environment-5", "pass-word-6", "pass-word-7", "secret-8", "secret-9"} {
 		if strings.Contains(string(all), secret) {
 			t.Errorf("%s is shown", secret)
 		}
