@@ -72,6 +72,17 @@ func TestTroubleWithArchivesIsFlagged(t *testing.T) {
 	if totals.Archives != 2 || totals.There != 1 || totals.Missing != 1 || totals.Damaged != 1 || totals.Bytes != 200 || totals.OldestVerification == nil || now.Sub(*totals.OldestVerification) != 20*24*time.Hour {
 		t.Errorf("%+v", totals)
 	}
+	var each []watch.Archive
+	for i, sight := range []watch.Sight{watch.There, watch.Missing, watch.WrongSize, watch.Unmounted, watch.Elsewhere, watch.Lost} {
+		for range i + 1 {
+			each = append(each, archive("a", sight, nil))
+		}
+	}
+	totals = CountArchives(each)
+	totals.OldestVerification = nil
+	if want := (ArchiveTotals{Archives: 15, Bytes: 1500, There: 1, Missing: 2, WrongSize: 3, Unmounted: 4, Elsewhere: 5, Lost: 6}); totals != want {
+		t.Errorf("%+v, want %+v", totals, want)
+	}
 	v := Vitals{Now: now, Days: make([]storage.Day, 7), Archives: []watch.Archive{archive("a", watch.Missing, nil)}}
 	if flags := v.Flags(); len(flags) != 1 || flags[0].Name != "archive_missing" {
 		t.Errorf("the dashboard: %+v", flags)

@@ -55,6 +55,10 @@ func TestRedFlagsAreRaisedAtTheManualsLimits(t *testing.T) {
 		{"token rejected", func(v *Vitals) { v.Judged[0] = ended("process", 12) }, []string{"red/credentials_rejected"}},
 		{"some records failed", func(v *Vitals) { v.Judged[0] = ended("process", 3) }, nil},
 		{"process broke", func(v *Vitals) { v.Judged[0] = ended("process", 1) }, []string{"red/process_failed"}},
+		{"process had a wrong configuration", func(v *Vitals) { v.Judged[0] = ended("process", 2) }, []string{"red/process_failed"}},
+		{"process had no database", func(v *Vitals) { v.Judged[0] = ended("process", 4) }, []string{"red/process_failed"}},
+		{"a server of exports was away", func(v *Vitals) { v.Judged[0] = ended("import-csv", 5) }, []string{"yellow/sources_failed"}},
+		{"a server of exports refused the key", func(v *Vitals) { v.Judged[0] = ended("import-csv", 12) }, []string{"yellow/sources_failed"}},
 		{"the API was away", func(v *Vitals) { v.Judged[0] = ended("process", 5) }, []string{"yellow/run_failed"}},
 		{"process was interrupted", func(v *Vitals) { v.Judged[0] = ended("process", 130) }, nil},
 		{"a step of the maintenance failed", func(v *Vitals) { v.Judged[0] = ended("maintain weekly", 3) }, []string{"yellow/run_failed"}},
@@ -62,6 +66,10 @@ func TestRedFlagsAreRaisedAtTheManualsLimits(t *testing.T) {
 		{"an archive is damaged", func(v *Vitals) { v.Judged[0] = ended("archive verify", 3) }, []string{"yellow/run_failed"}},
 		{"a backup failed", func(v *Vitals) { v.Judged[0] = ended("maintain backup", 1) }, []string{"yellow/run_failed"}},
 		{"validate found something", func(v *Vitals) { v.Judged[0] = ended("validate", 3) }, nil},
+		{"a failure of last week", func(v *Vitals) {
+			v.Judged[0] = ended("maintain weekly", 1)
+			v.Judged[0].StartedAt = *ago(7*24*time.Hour + time.Hour)
+		}, []string{"yellow/run_failed"}},
 		{"a failure of long ago", func(v *Vitals) {
 			v.Judged[0] = ended("archive create", 1)
 			v.Judged[0].StartedAt = *ago(9 * 24 * time.Hour)
@@ -100,6 +108,7 @@ func TestRedFlagsAreRaisedAtTheManualsLimits(t *testing.T) {
 		{"it ran and changed nothing", func(v *Vitals) { v.Activity = nil }, nil},
 		{"a record changed lately", func(v *Vitals) { v.Done, v.Activity = processed(ago(25*time.Hour)), ago(time.Hour) }, nil},
 		{"circuit open", func(v *Vitals) { v.Standing.State, v.Standing.OpenUntil = storage.CircuitOpen, ago(-time.Minute) }, []string{"red/circuit_open"}},
+		{"circuit open without an end", func(v *Vitals) { v.Standing.State = storage.CircuitOpen }, []string{"red/circuit_open"}},
 		{"circuit's time is over", func(v *Vitals) { v.Standing.State, v.Standing.OpenUntil = storage.CircuitOpen, ago(time.Minute) }, nil},
 		{"media fail and records wait", func(v *Vitals) { v.Standing.MediaFailingSince, v.Totals = ago(time.Hour), totals(900, 100, 0) }, []string{"red/media_failing"}},
 		{"all media fail and records wait", func(v *Vitals) {
@@ -114,6 +123,7 @@ func TestRedFlagsAreRaisedAtTheManualsLimits(t *testing.T) {
 		{"six openings an hour", func(v *Vitals) { v.OpeningsHour = 6 }, []string{"red/circuit_flapping"}},
 		{"a fifth of the requests failed", func(v *Vitals) { v.HourRequests, v.HourFailures = n(100), n(20) }, nil},
 		{"more than a fifth", func(v *Vitals) { v.HourRequests, v.HourFailures = n(100), n(21) }, []string{"red/failure_rate"}},
+		{"most of a few", func(v *Vitals) { v.HourRequests, v.HourFailures = n(20), n(16) }, []string{"red/failure_rate"}},
 		{"one of two", func(v *Vitals) { v.HourRequests, v.HourFailures = n(2), n(1) }, nil},
 		{"failures rising", func(v *Vitals) { v.Totals, v.FailedDayAgo = totals(850, 140, 10), n(100) }, []string{"red/failures_rising"}},
 		{"failures as ever", func(v *Vitals) { v.Totals, v.FailedDayAgo = totals(0, 1000, 0), n(980) }, nil},
@@ -140,6 +150,8 @@ func TestRedFlagsAreRaisedAtTheManualsLimits(t *testing.T) {
 		{"targets met today", func(v *Vitals) {
 			v.Days[0], v.Days[1] = storage.Day{Processed: 100, Complete: 96, APIFailed: 4, Openings: 2}, storage.Day{Processed: 100, Complete: 90}
 		}, nil},
+		{"a late backup", func(v *Vitals) { v.Succeeded = backedUp(ago(26 * time.Hour)) }, nil},
+		{"no backup tonight", func(v *Vitals) { v.Succeeded = backedUp(ago(26*time.Hour + 1)) }, []string{"yellow/backup_old"}},
 		{"an old backup", func(v *Vitals) { v.Succeeded = backedUp(ago(30 * time.Hour)) }, []string{"yellow/backup_old"}},
 		{"no backup", func(v *Vitals) { v.Succeeded = nil }, []string{"yellow/no_backup"}},
 		{"nothing is sealed for long", func(v *Vitals) { v.Sealed = storage.SealState{Logs: 1, Due: 3, DueSince: ago(73 * time.Hour)} }, []string{"red/seal_old"}},
@@ -178,6 +190,20 @@ func TestRedFlagsAreRaisedAtTheManualsLimits(t *testing.T) {
 		}
 		if !slices.Equal(got, test.want) {
 			t.Errorf("%s: %v, want %v", test.name, got, test.want)
+		}
+	}
+}
+
+func TestTheFlagOfAStandingQueueTellsForHowLong(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2025, 10, 22, 7, 30, 0, 0, time.UTC)
+	for oldest, want := range map[time.Duration]string{
+		90*time.Minute + 59*time.Second: "1 h 30 min", 47*time.Hour + 59*time.Minute: "47 h 59 min", 48 * time.Hour: "2 days", 71 * time.Hour: "2 days",
+	} {
+		at := now.Add(-oldest)
+		flag := judgeQueue(&Vitals{Now: now, Queue: storage.QueueDepth{Due: 1300, OldestAt: &at}})
+		if want := "1,300 records due, the oldest for " + want + "; the number does not fall"; flag.What != want {
+			t.Errorf("%q, want %q", flag.What, want)
 		}
 	}
 }

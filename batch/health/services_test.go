@@ -93,6 +93,19 @@ esac
 	}
 }
 
+// The dashboard and every check ask systemd first.
+func TestASystemdThatHangsHoldsNothingUp(t *testing.T) {
+	bin := t.TempDir()
+	if err := os.WriteFile(filepath.Join(bin, "systemctl"), []byte("#!/bin/sh\nexec sleep 60\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	began := time.Now()
+	if s := ReadServices(t.Context()); len(s.Timers) > 0 || time.Since(began) > 20*time.Second {
+		t.Errorf("%+v after %s", s, time.Since(began))
+	}
+}
+
 func TestAStoppedServiceIsRed(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2025, 10, 22, 7, 30, 0, 0, time.UTC)
