@@ -4,8 +4,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"database/sql"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -575,6 +578,48 @@ func TestAFolderThatIsMissingIsNoFaultOfTheServer(t *testing.T) {
 	s.source.URL += "/missing"
 	if r := s.fetch(); r.Err() == nil || errors.Is(r.Err(), ErrUnreachable) || !strings.Contains(r.Reason, "not exist") {
 		t.Errorf("%v", r.Err())
+	}
+}
+
+// What was listed until then would pass for all that the folder has.
+func TestAListThatIsCutOrEndlessIsNoWholeFolder(t *testing.T) {
+	t.Parallel()
+	reply := func(kind byte, body ...byte) string {
+		body = append([]byte{0, 0, 0, 1}, body...) // the id
+		return string(append(binary.BigEndian.AppendUint32(nil, uint32(len(body)+1)), append([]byte{kind}, body...)...))
+	}
+	one := []byte("\x00\x00\x00\x01\x00\x00\x00\x05a.csv\x00\x00\x00\x00\x00\x00\x00\x00")
+	end := reply(packetStatus, 0, 0, 0, statusEOF)
+	for name, test := range map[string]struct {
+		sent    string
+		before  int // entries that were listed
+		entries int
+		want    error
+	}{
+		"one file":            {reply(packetName, one...) + end, 0, 1, io.EOF},
+		"as many as allowed":  {reply(packetName, one...) + end, maxEntries - 2, 1, io.EOF},
+		"too many":            {reply(packetName, one...) + end, maxEntries - 1, 0, ErrUnreachable},
+		"empty answers":       {reply(packetName, 0, 0, 0, 0) + end, maxEntries, 0, ErrUnreachable},
+		"fewer than promised": {reply(packetName, append([]byte{0, 0, 0, 2}, one[4:]...)...) + end, 0, 1, ErrUnreachable},
+		"nothing":             {"", 0, 0, ErrUnreachable},
+		"half of an answer":   {reply(packetName, one...)[:12], 0, 0, ErrUnreachable},
+		"no answer in it":     {"\x00\x00\x00\x00" + end, 0, 0, ErrUnreachable},
+		"an unasked answer":   {reply(packetHandle, one...) + end, 0, 0, ErrUnreachable},
+		"no right":            {reply(packetStatus, 0, 0, 0, statusDenied), 0, 0, fs.ErrPermission},
+	} {
+		tcp, other := net.Pipe()
+		l := &lister{c: &connection{tcp: tcp, patient: time.Minute, host: "host"}, in: io.Discard, out: strings.NewReader(test.sent), entries: test.before}
+		var found int
+		var err error
+		for err == nil {
+			var entries []entry
+			entries, err = l.next()
+			found += len(entries)
+		}
+		if !errors.Is(err, test.want) || test.want != io.EOF && errors.Is(err, io.EOF) || found != test.entries {
+			t.Errorf("%s: %d files, %v", name, found, err)
+		}
+		_, _ = tcp.Close(), other.Close()
 	}
 }
 
