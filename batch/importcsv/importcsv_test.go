@@ -558,6 +558,23 @@ func TestAFileTakenByAnotherRunIsNoError(t *testing.T) {
 	}
 }
 
+// Else both would import it, and each would count its rejected rows.
+func TestAFileThatAnotherRunReadsIsLeftToIt(t *testing.T) {
+	t.Parallel()
+	b := newInbox(t)
+	b.put("tips.csv", "tip\n"+tipA+"\n?\n")
+	other, _, err := openInboxFile(b.path("tips.csv"))
+	batchtest.Must(t, err)
+	if s := b.run(Options{}); s.Files[0].Outcome != fileBusy || s.Failed+s.Rejected != 0 || b.records() != 0 {
+		t.Errorf("%+v", s)
+	}
+	b.wantTree("tips.csv")
+	files.Release(other)
+	if s := b.run(Options{}); s.New != 1 || s.Rejected != 1 {
+		t.Errorf("after the other run: %+v", s)
+	}
+}
+
 func TestLinksFoldersAndPipesAreNotRead(t *testing.T) {
 	t.Parallel()
 	b := newInbox(t)
@@ -623,7 +640,11 @@ func TestNamedFilesStayAndADryRunChangesNothing(t *testing.T) {
 	if summary.Failed != 2 || !strings.Contains(summary.Files[2].Reason, "no such file") || !strings.Contains(summary.Files[3].Reason, "folder") {
 		t.Errorf("%+v", summary.Files[2:])
 	}
-	b.wantTree("tips.csv", "error/tips.csv.rejected.csv")
+	b.put("bad.csv", "tip\n?\n")
+	if f := b.run(Options{Files: []string{b.path("bad.csv")}}).Files[0]; f.Outcome != fileUnusable || f.RejectedFile != b.path("error/bad.csv.rejected.csv") {
+		t.Errorf("a named file without a good row: %+v", f)
+	}
+	b.wantTree("tips.csv", "error/tips.csv.rejected.csv", "bad.csv", "error/bad.csv.rejected.csv")
 }
 
 func TestANamedFormSaysNothingAgainstAHeaderInTheInputFolder(t *testing.T) {

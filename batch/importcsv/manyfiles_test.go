@@ -96,6 +96,14 @@ func TestAFileStaysWhoseRowsTheDatabaseRefused(t *testing.T) {
 	if summary, err := b.Run(t.Context(), Options{}); err == nil || summary.Files[0].Outcome != fileFailed {
 		t.Errorf("%v: %s", err, outcomes(summary))
 	}
+	var many strings.Builder // more than is read ahead
+	many.WriteString("tip\n")
+	for i := range 6 * importChunk {
+		fmt.Fprintf(&many, "%064x\n", i)
+	}
+	if summary, err := b.Run(t.Context(), Options{Files: []string{stdinName}, Stdin: strings.NewReader(many.String())}); err == nil || summary.New != 0 {
+		t.Errorf("of many rows: %v: %s", err, outcomes(summary))
+	}
 	b.wantTree("tips.csv")
 	execute(`ALTER TABLE noggin_schema.noggin_data DROP CONSTRAINT none`)
 	if got := b.run(Options{}); got.New != 1 || got.Rejected != 1 {
