@@ -8,6 +8,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -130,6 +131,71 @@ func TestAReportShowsPhotographsWhereItsOwnAnswerNamesThem(t *testing.T) {
 	in.out.Reset()
 	if got := string(written(t, in)); got != want {
 		t.Errorf("the report became\n%s", got)
+	}
+}
+
+func TestAReportTellsOfVersionsAndOfARecordThatIsGone(t *testing.T) {
+	in := reportOf(t, "TA", string(apitest.Sample("TA")))
+	at := time.Date(2026, 3, 1, 4, 5, 6, 0, time.UTC)
+	in.stored.Version, in.stored.GoneAt = 2, &at
+	in.stored.Versions = []storage.VersionMark{
+		{Version: 1, Kind: "version", FetchedAt: at.AddDate(0, 0, -9), SID: storage.Optional("first-sid")}, {Version: 2, Kind: "version", FetchedAt: at.AddDate(0, 0, -2), ModifiedAt: &at}, {Version: 3, Kind: "older", FetchedAt: at},
+	}
+	for status, gone := range map[int]string{404: "the platform has this inspection no longer, since 2026-03-01 04:05:06 UTC", 403: "the platform no longer permits to read this inspection, since 2026-03-01 04:05:06 UTC"} {
+		in.stored.GoneStatus = status
+		in.out.Reset()
+		text := strings.Join(strings.Fields(string(written(t, in))), " ")
+		for _, want := range []string{
+			"Gone: " + gone, "Version: 2, ", "Versions (3)", " 1 - 2026-02-20 04:05:06 UTC sid first-sid 2 2026-03-01 04:05:06 UTC 2026-02-27 04:05:06 UTC shown here 3 - 2026-03-01 04:05:06 UTC older when it came",
+		} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%q is not in %s", want, text)
+			}
+		}
+	}
+	in.stored.Versions, in.stored.GoneAt = in.stored.Versions[:1], nil
+	in.out.Reset()
+	if text := string(written(t, in)); strings.Contains(text, "Versions (") || strings.Contains(text, "Gone:") {
+		t.Errorf("of one version, which is there:\n%s", text)
+	}
+}
+
+func TestTheFilesOfAReportAreReadBack(t *testing.T) {
+	for _, code := range formCodes {
+		in := reportOf(t, code, string(apitest.Sample(code)))
+		var want []ListedFile
+		for i, a := range in.stored.Attachments {
+			if i == 4 {
+				a.Sequence, a.Filename = 1000, storage.Optional(strings.Repeat("a long  name ", 9)+".jpg")
+				in.stored.Attachments[i] = a
+			}
+			if a.SHA256 != nil {
+				want = append(want, ListedFile{Tip: a.Tip, Name: *a.Filename, SHA256: *a.SHA256})
+			}
+		}
+		slices.SortStableFunc(want, func(a, b ListedFile) int { return strings.Compare(a.Tip, b.Tip) })
+		tip, listed := ReadFiles(bytes.NewReader(written(t, in)))
+		slices.SortStableFunc(listed, func(a, b ListedFile) int { return strings.Compare(a.Tip, b.Tip) })
+		if tip != in.record.Tip || !slices.Equal(listed, want) {
+			t.Errorf("%s: %s with %+v, want %s with %+v", code, tip, listed, in.record.Tip, want)
+		}
+	}
+	if tip, listed := ReadFiles(strings.NewReader("Tip of the day: none\n  1. a.jpg\nSHA-256 " + strings.Repeat("ab", 32) + "\n")); tip != "" || len(listed) > 0 {
+		t.Errorf("of another text: %s, %+v", tip, listed)
+	}
+}
+
+// Another version's attachments belong to its own report.
+func TestTheReportOfAVersionListsWhatItsOwnAnswerNames(t *testing.T) {
+	in := reportOf(t, "SO", string(apitest.Sample("SO")))
+	var want, got bytes.Buffer
+	listed := in.stored.Attachments
+	if err := Write(&want, in.form, in.record, in.stored); err != nil || !strings.Contains(want.String(), "Attachments (8)") {
+		t.Errorf("%v\n%s", err, &want)
+	}
+	in.stored.Attachments = append(slices.Clone(listed), storage.Attachment{Tip: "another", Sequence: 9, Field: listed[0].Field, Status: "complete"})
+	if err := Write(&got, in.form, in.record, in.stored); err != nil || got.String() != want.String() {
+		t.Errorf("%v\n%s", err, &got)
 	}
 }
 
