@@ -114,10 +114,22 @@ func TestHealedRecordsAreWhatTheyWouldHaveBeenWithTheNames(t *testing.T) {
 	requests := m.Server.Stats().Requests
 
 	importWorld(m)
+	flushed := map[string]bool{} // before the database has the reports' hashes
+	stop := files.WatchFlushes(m.Output, func(_, path string) {
+		if m.Value(`SELECT count(*) FROM noggin_schema.noggin_data WHERE names_stale`) != "0" {
+			flushed[path] = true
+		}
+	})
 	if s := healNames(m); s.Healed != 18 || s.Reports != 18 || s.Waiting != 0 {
 		t.Errorf("summary %+v", s)
 	}
+	stop()
 	after := reportsOf(m)
+	for name := range after {
+		if folder := filepath.Dir(filepath.Join(m.Output, name)); !flushed[folder] {
+			t.Errorf("the folder of %s was not flushed", name)
+		}
+	}
 	sameReports(t, after, want)
 	if got := m.Value(shownColumns); got != columns {
 		t.Errorf("columns are\n%s\nwant\n%s", got, columns)
