@@ -64,6 +64,23 @@ func TestTheQueueTellsWhenItWillBeEmpty(t *testing.T) {
 	}
 }
 
+func TestTheStateOfTheCircuitSaysWhatComesNext(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2025, 10, 22, 12, 0, 0, 0, time.UTC)
+	at := func(minutes int) *time.Time { return new(now.Add(time.Duration(minutes) * time.Minute)) }
+	for want, row := range map[string]storage.Circuit{
+		"closed; opened 3 times today": {State: storage.CircuitClosed, OpenUntil: at(5), PausedUntil: at(-1)},
+		"open until 2025-10-22 12:05:00 (in 5 m); 3 of the last 4 requests failed (75 %); opened 3 times today": {State: storage.CircuitOpen, OpenUntil: at(5), Recent: "1101"},
+		"open, its time is over: the next run probes; opened 3 times today":                                     {State: storage.CircuitOpen, OpenUntil: at(-5)},
+		"half-open; the API asked to wait until 2025-10-22 12:07:00 (in 7 m); opened 3 times today":             {State: storage.CircuitHalfOpen, PausedUntil: at(7)},
+	} {
+		r := &reporter{now: now, standing: storage.Standing{Circuit: row}}
+		if got := r.circuit(1, 3).describe(now); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
+
 func TestTheTotalsSayWhetherAllInspectionsAreShown(t *testing.T) {
 	for _, c := range []struct {
 		totals storage.InspectionTotals
