@@ -256,3 +256,21 @@ func TestATableInUseHoldsUpNoMaintenance(t *testing.T) {
 		}
 	}
 }
+
+// Of a large table one statement takes hours.
+func TestMaintenanceHasNoTimeLimit(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t, "")
+	text, err := os.ReadFile(i.config)
+	batchtest.Must(t, err, os.WriteFile(i.config, []byte(strings.Replace(string(text), "[database]\n", "[database]\nstatement_timeout = 1\n", 1)), 0o600))
+	db, err := sql.Open("postgres", i.url)
+	batchtest.Must(t, err)
+	defer func() { _ = db.Close() }()
+	tx, err := db.BeginTx(context.WithoutCancel(t.Context()), nil)
+	batchtest.Must(t, err)
+	defer func() { _ = tx.Rollback() }()
+	_, err = tx.ExecContext(t.Context(), `LOCK TABLE noggin_schema.processing_errors IN ACCESS EXCLUSIVE MODE`)
+	batchtest.Must(t, err)
+	time.AfterFunc(2*time.Second, func() { _ = tx.Rollback() })
+	i.run(0, "maintain", "analyze")
+}
