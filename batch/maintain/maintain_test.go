@@ -88,6 +88,9 @@ func TestABackupIsRestoredAndEveryRowCounted(t *testing.T) {
 	if b, err = readBackup(b.Path()); err != nil || b.VerifiedAt == nil {
 		t.Errorf("%+v, %v", b, err)
 	}
+	if left := psql(t, m, "SELECT datname FROM pg_database WHERE datname LIKE 'noggin\\_verify\\_' || (SELECT oid FROM pg_database WHERE datname = current_database()) || '\\_%'"); strings.Contains(left, "noggin") {
+		t.Errorf("a trial leaves the database %s", left)
+	}
 	if scratch, err := m.DB.NewScratch(t.Context(), "x"); err != nil || scratch.Drop(t.Context()) != nil {
 		t.Error(err)
 	}
@@ -228,6 +231,15 @@ func TestABrokenBackupIsFoundAndNamed(t *testing.T) {
 	if _, err := m.VerifyBackup(t.Context(), "", ""); !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "3 days old") {
 		t.Errorf("the newest backup is of three days ago: %v", err)
 	}
+	// One that is named may be old. It is good again, whatever was said of it.
+	old.Broken = "it was cut"
+	batchtest.Must(t, old.writeManifest())
+	if _, err := m.VerifyBackup(t.Context(), b.File, ""); err != nil {
+		t.Errorf("an old backup that is named: %v", err)
+	}
+	if noted, err := readBackup(b.Path()); err != nil || noted.Broken != "" || noted.VerifiedAt == nil {
+		t.Errorf("its manifest says %+v, %v", noted, err)
+	}
 }
 
 func TestABackupOfBrokenDataIsNoGood(t *testing.T) {
@@ -285,14 +297,23 @@ func TestRotationNeverTouchesWhatIsNotItsOwn(t *testing.T) {
 	if err := errors.Join(os.Rename(old.Path(), hourAgo.Path()), os.Remove(old.Path()+manifestSuffix), hourAgo.writeManifest()); err != nil {
 		t.Fatal(err)
 	}
+	// Of two manifests without a backup, one is of a backup that is about to get its name.
+	const young, left = "noggin_x_20200101_000004.dump" + manifestSuffix, "noggin_x_20200101_000005.dump" + manifestSuffix
+	long := time.Now().Add(-2 * files.TempAge)
+	batchtest.Must(t, os.WriteFile(filepath.Join(dir, young), nil, 0o600), os.WriteFile(filepath.Join(dir, left), nil, 0o600), os.Chtimes(filepath.Join(dir, left), long, long),
+		os.Chtimes(foreign.Path()+manifestSuffix, long, long))
 	effect, err := m.Backup(t.Context(), "")
 	result, ok := effect.Details.(backupResult)
 	if err != nil || !ok || !slices.Equal(result.Removed, []string{hourAgo.File}) {
 		t.Fatalf("%+v, %v", effect, err)
 	}
 	entries, err := os.ReadDir(dir)
-	if err != nil || len(entries) != 9 {
+	if err != nil || len(entries) != 10 || !slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() == young }) {
 		t.Errorf("%v, %v", entries, err)
+	}
+	m.Database.Schema = "another"
+	if others, err := m.Backups(); err != nil || len(others) > 0 {
+		t.Errorf("for another noggin in the same database: %+v, %v", others, err)
 	}
 }
 
@@ -405,6 +426,16 @@ func TestABackupNeedsRoom(t *testing.T) {
 	if err := checkRoom(t.TempDir(), []Backup{{Bytes: 1 << 60}}); !files.IsDiskError(err) || !strings.Contains(err.Error(), "free space") {
 		t.Error(err)
 	}
+	dir := batchtest.Tmpfs(t, "size=1m")
+	free, _, err := files.VolumeSpace(dir)
+	batchtest.Must(t, err)
+	last := func(percent int64) []Backup { return []Backup{{Bytes: int64(free) / 100 * percent}, {Bytes: 1 << 60}} }
+	if err := checkRoom(dir, last(80)); err != nil {
+		t.Errorf("with a fifth more than the last one took: %v", err)
+	}
+	if err := checkRoom(dir, last(90)); !files.IsDiskError(err) {
+		t.Errorf("with little more than the last one took: %v", err)
+	}
 }
 
 func TestOldTemporaryFilesGoYoungOnesStay(t *testing.T) {
@@ -468,6 +499,23 @@ func TestAnOlderProgramIsNotTaken(t *testing.T) {
 	time.AfterFunc(20*time.Millisecond, func() { cancel(why) })
 	if err := runProgram(ctx, nil, nil, "/bin/sleep", "60"); !errors.Is(err, why) {
 		t.Error(err)
+	}
+}
+
+// The manual names the steps, and a list without one would say that all is done.
+func TestTheListsHaveTheStepsOfTheManual(t *testing.T) {
+	t.Parallel()
+	for want, list := range map[string]func(*Maintenance) []Step{
+		"unknown-hashes? analyze vacuum sizes? errors? verify-backup archives? performance? temp":   (*Maintenance).Weekly,
+		"storage? backup analyze reindex vacuum sizes? prune archives? counts? permanently-failed?": (*Maintenance).Monthly,
+	} {
+		var got []string
+		for _, step := range list(&Maintenance{}) {
+			got = append(got, step.Name+map[bool]string{true: "?"}[step.Review])
+		}
+		if got := strings.Join(got, " "); got != want {
+			t.Errorf("%s, want %s (a ? is a review)", got, want)
+		}
 	}
 }
 
