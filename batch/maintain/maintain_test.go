@@ -297,14 +297,20 @@ func TestRotationNeverTouchesWhatIsNotItsOwn(t *testing.T) {
 	if err := errors.Join(os.Rename(old.Path(), hourAgo.Path()), os.Remove(old.Path()+manifestSuffix), hourAgo.writeManifest()); err != nil {
 		t.Fatal(err)
 	}
+	dayAgo := old
+	dayAgo.TakenAt, dayAgo.File = old.TakenAt.AddDate(0, 0, -1), "noggin_x_20200101_000006.dump"
+	batchtest.Must(t, os.Link(hourAgo.Path(), dayAgo.Path()), dayAgo.writeManifest())
 	// Of two manifests without a backup, one is of a backup that is about to get its name.
 	const young, left = "noggin_x_20200101_000004.dump" + manifestSuffix, "noggin_x_20200101_000005.dump" + manifestSuffix
 	long := time.Now().Add(-2 * files.TempAge)
 	batchtest.Must(t, os.WriteFile(filepath.Join(dir, young), nil, 0o600), os.WriteFile(filepath.Join(dir, left), nil, 0o600), os.Chtimes(filepath.Join(dir, left), long, long),
 		os.Chtimes(foreign.Path()+manifestSuffix, long, long))
+	if effect, err := m.Backup(t.Context(), t.TempDir()); err != nil || len(effect.Details.(backupResult).Removed) > 0 {
+		t.Errorf("a backup into another folder: %+v, %v", effect, err)
+	}
 	effect, err := m.Backup(t.Context(), "")
 	result, ok := effect.Details.(backupResult)
-	if err != nil || !ok || !slices.Equal(result.Removed, []string{hourAgo.File}) {
+	if err != nil || !ok || !slices.Equal(result.Removed, []string{hourAgo.File, dayAgo.File}) {
 		t.Fatalf("%+v, %v", effect, err)
 	}
 	entries, err := os.ReadDir(dir)
