@@ -166,6 +166,35 @@ func TestConfigProblemsAreAllReportedWithoutSecrets(t *testing.T) {
 	}
 }
 
+func TestTheConfigurationKeepsWithinItsBounds(t *testing.T) {
+	for key, test := range map[string]struct {
+		set         func(c *Config, v int64)
+		least, most int64
+	}{
+		"timeout":              {func(c *Config, v int64) { c.Timeout = time.Duration(v) }, int64(time.Second / 10), int64(time.Hour)},
+		"max_api_retries":      {func(c *Config, v int64) { c.MaxRetries = int(v) }, 0, 100},
+		"api_backoff_factor":   {func(c *Config, v int64) { c.BackoffFactor = float64(v) }, 1, 100},
+		"api_max_backoff":      {func(c *Config, v int64) { c.MaxBackoff = time.Duration(v) }, int64(time.Second), int64(time.Hour)},
+		"max_payload_bytes":    {func(c *Config, v int64) { c.MaxPayloadBytes = v }, 1 << 10, 1 << 30},
+		"payload_memory":       {func(c *Config, v int64) { c.PayloadMemory = v }, 16 << 20, 1 << 40},
+		"max_attachment_bytes": {func(c *Config, v int64) { c.MaxAttachmentBytes = v }, 1 << 10, math.MaxInt64},
+		"max_transfer_time":    {func(c *Config, v int64) { c.MaxTransferTime = time.Duration(v) }, int64(time.Second), int64(24 * time.Hour)},
+	} {
+		for v, ok := range map[int64]bool{test.least: true, test.most: true, test.least - 1: false, test.most + 1: false} { // the most of all overflows
+			c := DefaultConfig()
+			test.set(&c, v)
+			if err := c.Validate(); (err == nil) != ok || err != nil && !strings.Contains(err.Error(), key+" = ") {
+				t.Errorf("%s of %d: %v", key, v, err)
+			}
+		}
+	}
+	for _, r := range " \x7f\né" {
+		if headerSafe("token" + string(r)) {
+			t.Errorf("%q may stand in a header", r)
+		}
+	}
+}
+
 func TestBaseURLs(t *testing.T) {
 	for base, ok := range map[string]bool{
 		"https://h": true, "http://localhost:8080/": true, "https://h/prefix/rest/object/": true, "https://[::1]:8443": true, "HTTPS://h": true,

@@ -331,3 +331,24 @@ func TestACircuitThatMovesForgetsWhatDecided(t *testing.T) {
 		}
 	}
 }
+
+func TestTheCircuitKeepsWithinItsBounds(t *testing.T) {
+	t.Parallel()
+	for key, test := range map[string]struct {
+		set         func(c *Circuit, v int)
+		least, most int
+	}{
+		"failure_threshold_percent":     {func(c *Circuit, v int) { c.FailureThresholdPercent = v }, 1, 100},
+		"recovery_threshold_percent":    {func(c *Circuit, v int) { c.RecoveryThresholdPercent = v }, 0, 99},
+		"circuit_open_duration_seconds": {func(c *Circuit, v int) { c.OpenDuration = time.Duration(v) * time.Second }, 1, 86_400},
+		"sample_size":                   {func(c *Circuit, v int) { c.SampleSize = v }, 1, 1000},
+	} {
+		for v, ok := range map[int]bool{test.least: true, test.most: true, test.least - 1: false, test.most + 1: false} {
+			c := DefaultCircuit()
+			test.set(&c, v)
+			if err := c.Validate(); (err == nil) != ok || err != nil && !strings.Contains(err.Error(), key+" = ") {
+				t.Errorf("%s of %d: %v", key, v, err)
+			}
+		}
+	}
+}
