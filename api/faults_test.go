@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -296,6 +297,21 @@ func TestSinkErrorsAreOursAndNotTriedAgain(t *testing.T) {
 		if o := gate.ended(t); len(o) != 1 || !o[0].Neutral() || o[0].Unavailable() {
 			t.Errorf("%s: outcomes %+v", name, o)
 		}
+	}
+}
+
+// A server may take a connection and never begin to speak TLS.
+func TestASilentTLSServerIsATimeout(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	c := newTestClient(t, "https://"+listener.Addr().String(), nil, withTimeout(200*time.Millisecond), func(cfg *Config) { cfg.MaxRetries = 0 })
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if _, err := c.Record(ctx, testForm, testTip); asError(t, err).Kind != KindTimeout {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
+	"reflect"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -222,6 +224,33 @@ func TestRecordRedirectsAreNotFollowed(t *testing.T) {
 	_, err := newTestClient(t, server.URL, nil).Record(t.Context(), testForm, testTip)
 	if e := asError(t, err); e.Kind != KindRedirect || e.Status != http.StatusFound || len(requests()) != 1 {
 		t.Errorf("got %+v, %d requests", e, len(requests()))
+	}
+}
+
+// The proxy of the environment finds the address, and has rules of its own.
+func TestMediaRedirectsGoThroughTheProxy(t *testing.T) {
+	proxy, proxied := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "picture") })
+	server, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "http://files.example.com/key?signature=x", http.StatusFound)
+	})
+	c := newTestClient(t, server.URL, nil)
+	for _, transport := range []*http.Transport{c.transport, c.public} {
+		if reflect.ValueOf(transport.Proxy).Pointer() != reflect.ValueOf(http.ProxyFromEnvironment).Pointer() {
+			t.Error("the proxy of the environment is passed over")
+		}
+	}
+	c.transport.Proxy = func(r *http.Request) (*url.URL, error) {
+		if r.URL.Host == "files.example.com" {
+			return url.Parse(proxy.URL)
+		}
+		return nil, nil
+	}
+	var got bytes.Buffer
+	if _, err := c.Media(t.Context(), testRef, bufferSink(&got)); err != nil || got.String() != "picture" {
+		t.Fatalf("got %q, %v", got.String(), err)
+	}
+	if r := proxied()[0]; r.RequestURI != "http://files.example.com/key?signature=x" || r.Header.Get("Authorization") != "" {
+		t.Errorf("the proxy was asked for %s with %v", r.RequestURI, r.Header)
 	}
 }
 
