@@ -264,6 +264,33 @@ func TestARequestWaitsAndFreesItsPlace(t *testing.T) {
 	}
 }
 
+// The API asks for its pauses whoever sends the request.
+func TestTheWitnessKeepsToPausesAndToItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, _ := bareGate(t)
+		sent := 0
+		g.run.Requested = func() { sent++ }
+		began := time.Now()
+		g.pausedUntil = began.Add(30 * time.Second)
+		var asked, limit time.Duration
+		broken := errors.New("broken")
+		err := g.witness.try(t.Context(), candidate{ask: func(ctx context.Context) error {
+			asked = time.Since(began)
+			if end, ok := ctx.Deadline(); ok {
+				limit = time.Until(end)
+			}
+			return broken
+		}})
+		if !errors.Is(err, broken) || asked != 30*time.Second || limit != witnessTime || sent != 1 {
+			t.Errorf("%v: asked after %s, for %s at most; %d requests are counted", err, asked, limit, sent)
+		}
+		g.refuse(broken)
+		if err := g.witness.try(t.Context(), candidate{ask: func(context.Context) error { return nil }}); !errors.Is(err, broken) {
+			t.Errorf("of a run that was ended: %v", err)
+		}
+	})
+}
+
 func TestASlowAnswerGivesItsPlaceToAnother(t *testing.T) {
 	t.Parallel()
 	g, _ := bareGate(t)

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"noggin/api"
 	"noggin/storage"
 	"noggin/storage/storagetest"
 )
@@ -222,6 +223,17 @@ func TestARunReservesPlacesForASecondAtMost(t *testing.T) {
 	}
 	if wait, err := g.run.DB.ReserveRequests(t.Context(), 1, r.perSecond); err != nil || wait > time.Second {
 		t.Errorf("another run's request waits %s, %v", wait, err)
+	}
+}
+
+func TestA429OfTheWitnessPausesEveryRun(t *testing.T) {
+	t.Parallel()
+	g, _ := sharedGate(t)
+	limited := &api.Error{Class: api.ClassRateLimited, RetryAfter: time.Minute}
+	err := g.witness.try(t.Context(), candidate{ask: func(context.Context) error { return limited }})
+	s, standing := g.run.DB.Standing(t.Context())
+	if !errors.Is(err, limited) || standing != nil || g.pauseLeft() < 50*time.Second || s.Circuit.PausedUntil == nil {
+		t.Errorf("%v, %v: this run waits %s, others until %v", err, standing, g.pauseLeft(), s.Circuit.PausedUntil)
 	}
 }
 
