@@ -3,6 +3,7 @@ package process_test
 import (
 	"context"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -112,6 +113,41 @@ func TestWithoutTheMarkerNothingIsRequestedOrCounted(t *testing.T) {
 	m.CheckFiles()
 }
 
+// The rest of the volume is for the database and the operator.
+func TestNothingIsRequestedWhenTheReserveOfTheVolumeIsReached(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewQueue(t, plainWorld(2))
+	m.Reserve = math.MaxInt64
+	if _, err := m.TryRun(process.Options{UntilEmpty: true}); !errors.Is(err, files.ErrReserve) || m.Server.Stats().Requests != 0 {
+		t.Errorf("error %v after %d requests", err, m.Server.Stats().Requests)
+	}
+	nothingCounted(m)
+}
+
+// Records that failed before may be slow to fail again.
+func TestRetriesThatHangLeavePlacesForNewRecords(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewQueue(t, plainWorld(60))
+	m.Processing.Concurrency = 4
+	retries := strings.Fields(m.Value(`SELECT string_agg(tip, ' ') FROM (SELECT tip FROM noggin_schema.noggin_data ORDER BY queue_order LIMIT 20) AS d`))
+	m.Execute(`UPDATE noggin_schema.noggin_data SET processing_status = 'api_failed', failing_since = now(), next_retry_at = now() WHERE tip IN ('` + strings.Join(retries, `', '`) + `')`)
+	held := make(chan struct{})
+	m.Server.AddFault(apitest.Fault{Kind: "delay", Held: held, Tips: retries})
+	release := sync.OnceFunc(func() { close(held) })
+	defer time.AfterFunc(45*time.Second, func() {
+		t.Error("they keep the new records waiting")
+		release()
+	}).Stop()
+	m.Progress = func(p process.Progress) {
+		if p.Records >= 25 { // of 40 new ones
+			release()
+		}
+	}
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 60 {
+		t.Errorf("summary %+v\n%s", s, m.Logged)
+	}
+}
+
 func TestRetriesTakeAtMostHalfOfABatch(t *testing.T) {
 	t.Parallel()
 	m := batchtest.NewQueue(t, plainWorld(60))
@@ -142,6 +178,15 @@ func TestARecordThatCrashedRunsIsDoneAlone(t *testing.T) {
 		if e.Start.Sub(log[i].Start) < delay {
 			t.Errorf("%s, which crashed runs, was asked for while %s was in hand", e.Record, log[i].Record)
 		}
+	}
+}
+
+func TestRecordsThatCrashedRunsCountForTheBatch(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewQueue(t, plainWorld(3))
+	m.Execute(`UPDATE noggin_schema.noggin_data SET crash_count = 3`)
+	if s := m.MustRun(process.Options{Batch: 2}); s.Claimed != 2 || s.Complete != 2 {
+		t.Errorf("summary %+v\n%s", s, m.Logged)
 	}
 }
 

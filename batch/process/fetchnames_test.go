@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"noggin/api/apitest"
 	"noggin/batch/batchtest"
@@ -182,6 +183,17 @@ func TestNamesAreNotAskedForInAPause(t *testing.T) {
 	_, err = fetchNames(m, process.NamesRequest{})
 	if _, ok := errors.AsType[*process.PausedError](err); !ok || m.Server.Stats().Requests != 0 {
 		t.Errorf("in a pause: %v, %d requests", err, m.Server.Stats().Requests)
+	}
+}
+
+func TestAFetchOfNamesEndsWithItsTime(t *testing.T) {
+	t.Parallel()
+	m := namesQueue(t, 6)
+	m.Processing.Concurrency = 1
+	m.Server.AddFault(apitest.Fault{Kind: "delay", On: apitest.OnTip, Delay: time.Second / 4})
+	s, err := fetchNames(m, process.NamesRequest{MaxTime: time.Second})
+	if err != nil || s.Named == 0 || m.Value(unknownLeft) == "0" || !strings.Contains(s.Stopped, "--max-time") {
+		t.Errorf("%+v, %v", s, err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -57,6 +58,32 @@ func TestGroupCommitsTogetherWhatComesWithinThePause(t *testing.T) {
 			t.Errorf("commits of %v items at %v, want 1, 3 and 1 at %v", commits, at, want)
 		}
 	})
+}
+
+// One transaction holds neither more items nor more bytes than are bounded.
+func TestGroupCommitsNoMoreThanIsBoundedTogether(t *testing.T) {
+	for name, test := range map[string]struct{ items, bytes, want int }{
+		"items": {2*groupItems + 10, 0, groupItems},
+		"bytes": {10, groupBytes / 4, 4},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			most, total := 0, 0
+			g := newGroup(t.Context(), time.Minute, func(_ context.Context, items []int) (map[storage.ClaimKey]int, error) {
+				time.Sleep(time.Second) // the others queue up
+				most, total = max(most, len(items)), total+len(items)
+				return written(items), nil
+			})
+			var wg sync.WaitGroup
+			for i := range test.items {
+				wg.Go(func() { _, _ = g.do(storage.ClaimKey{Token: int64(i)}, test.bytes, i) })
+			}
+			wg.Wait()
+			g.close()
+			if most != test.want || total != test.items {
+				t.Errorf("%s: at most %d of %d together, want %d", name, most, total, test.want)
+			}
+		})
+	}
 }
 
 func TestGroupTriesEachAloneWhenOneIsRefused(t *testing.T) {
@@ -128,7 +155,13 @@ func TestOnlyTheItemBehindALockWaits(t *testing.T) {
 func TestALockedTableCostsEachItemOnePatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		g := newGroup(t.Context(), 5*time.Second, locked(time.Second, func(int) bool { return true }))
+		write := locked(time.Second, func(int) bool { return true })
+		var writing, most atomic.Int32
+		g := newGroup(t.Context(), 5*time.Second, func(ctx context.Context, items []int) (map[storage.ClaimKey]int, error) {
+			most.Store(max(most.Load(), writing.Add(1)))
+			defer writing.Add(-1)
+			return write(ctx, items)
+		})
 		var wg sync.WaitGroup
 		for i := range groupItems {
 			wg.Go(func() {
@@ -141,6 +174,9 @@ func TestALockedTableCostsEachItemOnePatience(t *testing.T) {
 		g.close()
 		if took := time.Since(began); took > 9*time.Second || !g.idle() {
 			t.Errorf("it took %s, and the group counts as idle: %t", took, g.idle())
+		}
+		if n := most.Load(); n > 3 { // two aside
+			t.Errorf("%d connections waited for the lock", n)
 		}
 	})
 }

@@ -3,9 +3,14 @@ package process
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"noggin/batch/forms"
+	"noggin/storage"
 )
 
 func TestARunWhoseDiskHangsIsLeftBehind(t *testing.T) {
@@ -45,5 +50,34 @@ func TestARunWhoseDiskHangsIsLeftBehind(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// What a run does behind its records ends with its time as well, whatever the database does.
+func TestHealingAndFillingEndWithTheTimeOfTheRun(t *testing.T) {
+	t.Parallel()
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = silent.Close() }()
+	cfg := storage.DefaultConfig()
+	cfg.URL, cfg.RetryFor = "postgres://noggin@"+silent.Addr().String()+"/noggin?sslmode=disable", time.Minute
+	db, err := storage.Open(cfg, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	p := &Processor{DB: db, Processing: Config{StopGrace: time.Minute}, Types: &forms.ObjectTypes{}, Log: slog.New(slog.DiscardHandler)}
+	const limit = time.Minute
+	longAgo := time.Now().Add(-time.Hour)
+	for name, do := range map[string]func(){
+		"healing": func() { p.heal(t.Context(), 1, Options{MaxTime: limit}, longAgo) },
+		"filling": func() { p.fillSearch(t.Context(), storage.Standing{SearchFill: true}, limit, longAgo) },
+	} {
+		began := time.Now()
+		if do(); time.Since(began) > 20*time.Second {
+			t.Errorf("%s took %s", name, time.Since(began))
+		}
 	}
 }

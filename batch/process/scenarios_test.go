@@ -282,21 +282,33 @@ func TestNotFoundThatPassesGivesNothingUp(t *testing.T) {
 }
 
 // TestRecordsThatWaitForAProbeDoNotKeepTheQueueStill has the places of a run taken by
-// records that failed before, while a half-open circuit waits for new ones.
+// records that failed before, while a half-open circuit waits for new ones; or its batch has
+// no more of these.
 func TestRecordsThatWaitForAProbeDoNotKeepTheQueueStill(t *testing.T) {
 	t.Parallel()
-	m := mirrored(t, plainWorld(60), 10)
-	m.Processing.Concurrency = 1
-	tips := tipsFrom(m, 10, 60)
-	slices.Sort(tips)
-	for _, tip := range tips[:3] {
-		m.Execute(`UPDATE noggin_schema.noggin_data SET processing_status = 'api_failed', retry_count = 1, failing_since = now(), next_retry_at = now() WHERE tip = '` + tip + `'`)
+	for name, complete := range map[string]int{"all of them": 50, "a batch": 4} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := mirrored(t, plainWorld(60), 10)
+			m.Processing.Concurrency = 1
+			tips := tipsFrom(m, 10, 60)
+			slices.Sort(tips)
+			for _, tip := range tips[:3] {
+				m.Execute(`UPDATE noggin_schema.noggin_data SET processing_status = 'api_failed', retry_count = 1, failing_since = now(), next_retry_at = now() WHERE tip = '` + tip + `'`)
+			}
+			m.Execute(`UPDATE noggin_schema.circuit SET state = 'half_open'`)
+			opts := process.Options{Selector: storage.Selector{Tips: tips}, MaxTime: 30 * time.Second}
+			if name == "a batch" {
+				opts.Selector, opts.Batch = storage.Selector{}, complete
+			}
+			if s := m.MustRun(opts); s.Complete != complete || s.Stopped != "" {
+				t.Errorf("summary %+v", s)
+			}
+			if name != "a batch" {
+				ends(m, 60, 0, 0)
+			}
+		})
 	}
-	m.Execute(`UPDATE noggin_schema.circuit SET state = 'half_open'`)
-	if s := m.MustRun(process.Options{Selector: storage.Selector{Tips: tips}, MaxTime: 30 * time.Second}); s.Complete != 50 || s.Stopped != "" {
-		t.Errorf("summary %+v", s)
-	}
-	ends(m, 60, 0, 0)
 }
 
 func TestADeletedWitnessIsReplaced(t *testing.T) {
