@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/urfave/cli/v2"
+
 	"noggin/commands/cmdline"
 	"noggin/commands/config"
 	"noggin/commands/show"
@@ -106,6 +108,38 @@ func TestALineWipesTheProgressBarFirst(t *testing.T) {
 	n, err := o.Err.Write([]byte("line\n"))
 	if n != 5 || err != nil || b.String() != wipeLine+"line\n" {
 		t.Errorf("got %d, %v, %q", n, err, b.String())
+	}
+}
+
+func TestNoSecretIsToldTheOperator(t *testing.T) {
+	const secret = "a-secret-token"
+	for _, format := range []string{show.Text, show.JSON} {
+		for name, tell := range map[string]func(o *Console){
+			"an error": func(o *Console) { o.ReportError("noggin process", nil, 1, errors.New("refused: "+secret)) },
+			"a hint": func(o *Console) {
+				o.ReportError("noggin process", nil, 1, cmdline.Hint(errors.New("refused"), "try "+secret))
+			},
+			"a line of the log": func(o *Console) { o.Warn("refused", "token", secret) },
+			"a signal": func(o *Console) {
+				o.Finishing(func() string { return "finishing " + secret })
+				o.ToldToStop()
+			},
+		} {
+			var b bytes.Buffer
+			secrets := new(config.Secrets)
+			secrets.Add(secret)
+			o := NewConsole(nil, &b, secrets)
+			app := &cli.App{
+				Flags:  []cli.Flag{&cli.StringFlag{Name: "log-level"}, &cli.StringFlag{Name: "log-format"}, &cli.BoolFlag{Name: "quiet"}},
+				Action: o.Start,
+			}
+			if err := app.Run([]string{"noggin", "--log-level", "info", "--log-format", format}); err != nil {
+				t.Fatal(err)
+			}
+			if tell(o); strings.Contains(b.String(), secret) || !strings.Contains(b.String(), "[redacted]") {
+				t.Errorf("%s as %s: %s", name, format, b.String())
+			}
+		}
 	}
 }
 

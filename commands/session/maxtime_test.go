@@ -38,10 +38,22 @@ func TestMaxTimeWinsOverRetryFor(t *testing.T) {
 							t.Errorf("with --max-time %q the database is tried for %s", limit, cfg.Storage.RetryFor)
 						}
 					})
-					if err == nil {
-						s.Close()
+					if err != nil {
+						return err
 					}
-					return err
+					defer s.Close()
+					if s.Config.Storage.StatementTimeout == 0 {
+						t.Error("a statement may take for ever")
+					}
+					long, err := open.Unbound(c)
+					if err != nil {
+						return err
+					}
+					defer long.Close()
+					if limit := long.Config.Storage.StatementTimeout; limit != 0 {
+						t.Errorf("a statement of a long command ends after %s", limit)
+					}
+					return nil
 				},
 			}},
 		}
