@@ -92,7 +92,7 @@ func TestFilesComeBackIntoNoOutputFolder(t *testing.T) {
 }
 
 func TestFoldersOfOneVolumeAreCountedTogether(t *testing.T) {
-	dir, other := t.TempDir(), tmpfs(t, "size=1m")
+	dir, other := t.TempDir(), tmpfs(t)
 	volumes, err := Volumes([]Place{{"input", dir}, {"archive", filepath.Join(other, "new", "folder")}, {"output", filepath.Join(dir, "new")}})
 	if err != nil || len(volumes) != 2 {
 		t.Fatalf("%d volumes, %v", len(volumes), err)

@@ -81,11 +81,11 @@ func tree(t testing.TB, o *Output) map[string]string {
 	return files
 }
 
-// tmpfs mounts a small file system of its own on a new folder.
-func tmpfs(t testing.TB, options string) string {
+// tmpfs mounts a file system of 1 MiB on a new folder.
+func tmpfs(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, options); err != nil {
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
 		t.Skipf("needs the right to mount a tmpfs: %v", err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
@@ -180,7 +180,7 @@ func TestCheckNoticesThatTheVolumeWentAway(t *testing.T) {
 		}
 	})
 	t.Run("unmounted lazily", func(t *testing.T) {
-		dir := tmpfs(t, "size=1m")
+		dir := tmpfs(t)
 		o := openNew(t, dir)
 		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
 			t.Fatal(err)
@@ -192,7 +192,7 @@ func TestCheckNoticesThatTheVolumeWentAway(t *testing.T) {
 }
 
 func TestFullVolumeIsADiskErrorThatHarmsNothing(t *testing.T) {
-	o := openNew(t, tmpfs(t, "size=1m"))
+	o := openNew(t, tmpfs(t))
 	keep(t, o, "2025/09/a", "a.jpg", strings.Repeat("a", 300_000))
 	if err := o.CheckWritable(); err != nil {
 		t.Fatal(err)
@@ -246,7 +246,7 @@ func TestVolumeWithoutRightToWrite(t *testing.T) {
 		}
 	}
 	t.Run("read-only", func(t *testing.T) {
-		dir := tmpfs(t, "size=1m")
+		dir := tmpfs(t)
 		o := openNew(t, dir)
 		keep(t, o, "2025/09/a", "a.jpg", "whole")
 		if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, "size=1m"); err != nil {

@@ -22,8 +22,10 @@ func TestTheGravestFailureOfAnAttachmentStandsForTheRecord(t *testing.T) {
 		status int
 		want   gate.Class
 	}{
-		{api.ClassPermanent, 400, gate.Lasting}, {api.ClassTransient, 503, gate.Passing},
-		{api.ClassForbidden, 403, gate.Forbidden}, {api.ClassCredentials, 401, gate.Unauthorized},
+		{api.ClassPermanent, 400, gate.Lasting},
+		{api.ClassTransient, 503, gate.Passing},
+		{api.ClassForbidden, 403, gate.Forbidden},
+		{api.ClassCredentials, 401, gate.Unauthorized},
 	}
 	for i, less := range order {
 		for _, more := range order[i:] {

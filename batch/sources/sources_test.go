@@ -616,7 +616,7 @@ func TestAListThatIsCutOrEndlessIsNoWholeFolder(t *testing.T) {
 			entries, err = l.next()
 			found += len(entries)
 		}
-		if !errors.Is(err, test.want) || test.want != io.EOF && errors.Is(err, io.EOF) || found != test.entries {
+		if !errors.Is(err, test.want) || errors.Is(err, io.EOF) != errors.Is(test.want, io.EOF) || found != test.entries {
 			t.Errorf("%s: %d files, %v", name, found, err)
 		}
 		_, _ = tcp.Close(), other.Close()

@@ -75,8 +75,11 @@ func TestAFullVolumeIsJudged(t *testing.T) {
 		share float64
 		want  []string
 	}{
-		{"output", 85, nil}, {"output", 85.5, []string{"error disk"}}, {"backups", 85.5, []string{"warning disk"}},
-		{"backups", 94.9, []string{"warning disk"}}, {"backups", 95, []string{"error disk"}},
+		{"output", 85, nil},
+		{"output", 85.5, []string{"error disk"}},
+		{"backups", 85.5, []string{"warning disk"}},
+		{"backups", 94.9, []string{"warning disk"}},
+		{"backups", 95, []string{"error disk"}},
 	} {
 		a := NewArea("config")
 		if v.judgeVolume(a, &files.Volume{Keys: []string{"input", test.key}}, "disk", test.share, ""); !slices.Equal(found(a), test.want) {

@@ -43,9 +43,9 @@ func TestOnlyAYesIsAYes(t *testing.T) {
 	keys, in := terminal(t)
 	var asked bytes.Buffer
 	o := NewConsole(in, &asked, new(config.Secrets))
-	for typed, yes := range map[string]bool{"y\n": true, "YES\n": true, " yes \n": true, "\n": false, "n\n": false, "no\n": false, "yn\n": false, "yess\n": false} {
+	for typed, yes := range map[string]bool{"y": true, "YES": true, "": false, "n": false, "no": false, "yn": false, "yess": false} {
 		asked.Reset()
-		if _, err := keys.WriteString(typed); err != nil {
+		if _, err := keys.WriteString(" " + typed + " \n"); err != nil {
 			t.Fatal(err)
 		}
 		err := o.Confirm(t.Context(), "Remove it?", false)
