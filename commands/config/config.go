@@ -162,6 +162,7 @@ func LoadLeniently(path string, getenv func(string) string) *Config {
 		cfg.settings().decode(string(text))
 	}
 	cfg.Credentials.takeEnvironment(getenv)
+	cfg.CopyKeys.takeEnvironment(getenv)
 	if url := getenv("NOGGIN_DATABASE_URL"); url != "" {
 		cfg.Storage.URL = url
 	}
