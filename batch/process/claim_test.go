@@ -37,9 +37,9 @@ func TestAnOperatorsUpdateInMidRecordIsHonoured(t *testing.T) {
 func TestASlowRecordKeepsItsClaim(t *testing.T) {
 	t.Parallel()
 	m := batchtest.NewQueue(t, batchtest.PhotoWorld(1, 2))
-	m.Processing.ClaimLease = time.Second
+	m.Processing.ClaimLease = 2 * time.Second
 	m.Processing.AttachmentPause = 100 * time.Millisecond
-	m.Server.AddFault(apitest.Fault{Kind: "delay", Delay: 900 * time.Millisecond})
+	m.Server.AddFault(apitest.Fault{Kind: "delay", Delay: 1800 * time.Millisecond})
 	for _, err := range inTwoRuns(m) {
 		if err != nil {
 			t.Error(err)
