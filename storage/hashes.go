@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
@@ -69,11 +70,12 @@ type ImportOptions struct {
 // writes them, keeps replaced names in the history, resolves unknown hashes and marks
 // every record that refers to a new or changed name, so that healing renews it. The
 // last of several rows for one hash counts. Memory stays flat. When the connection is
-// lost, the import ends and nothing is imported.
+// lost, or another session holds the names for too long, the import ends and nothing is
+// imported.
 func (db *DB) ImportNames(ctx context.Context, opts ImportOptions, next func() (NamedHash, error)) (NameImport, error) {
 	var result NameImport
 	var source error // an error of next is not the database's
-	err := db.txOnce(ctx, func(tx *sqlx.Tx) (err error) {
+	write := func(tx *sqlx.Tx) (err error) {
 		if err, source = stageNames(ctx, tx, next); err != nil || source != nil {
 			return errors.Join(err, source)
 		}
@@ -99,11 +101,13 @@ func (db *DB) ImportNames(ctx context.Context, opts ImportOptions, next func() (
 			return err
 		}
 		return db.applyNames(ctx, tx, opts.Source)
-	})
+	}
+	began := time.Now()
+	err := db.watched(ctx, func(ctx context.Context) error { return db.txOnce(ctx, write) })
 	if source != nil {
 		return NameImport{}, source
 	}
-	return result, describe(ctx, "import the names", err)
+	return result, describe(ctx, "import the names", db.withHolders(err, began))
 }
 
 // stageNames copies the rows into a temporary table.

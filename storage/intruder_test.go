@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"slices"
 	"strings"
@@ -224,6 +225,23 @@ func TestTheMaintenanceLockNamesAHolderThatIsNoNoggin(t *testing.T) {
 	_, err = db.Lock(t.Context(), "maintain vacuum")
 	if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), `"a cron job" of role `) {
 		t.Errorf("the holder is told as %v", err)
+	}
+}
+
+func TestAnImportOfNamesThatHasToWaitNamesTheHolder(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	tx, err := db.pool.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	if _, err := tx.Exec("SET LOCAL application_name = 'a cron job'; LOCK TABLE noggin_schema.names_lock IN ROW EXCLUSIVE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.ImportNames(t.Context(), ImportOptions{Source: "test"}, func() (NamedHash, error) { return NamedHash{}, io.EOF })
+	if !errors.Is(err, ErrUnavailable) || !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), "(a cron job)") {
+		t.Errorf("the import ends with %v", err)
 	}
 }
 
