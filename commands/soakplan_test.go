@@ -52,6 +52,11 @@ func (s *soak) work(host int) {
 		if how == "" {
 			how = fmt.Sprintf("exit code %d", cmd.ProcessState.ExitCode())
 		}
+		if how == "exit code 1" { // no code tells why
+			s.mu.Lock()
+			s.t.Logf("noggin %s: %s; the processes said:\n%s", strings.Join(args, " "), how, tail(s.logs.String(), 2000))
+			s.mu.Unlock()
+		}
 		s.tally(args, how)
 		wait := time.Duration(plan.IntN(300)) * time.Millisecond
 		if code := cmd.ProcessState.ExitCode(); code == cmdline.ExitDatabase || code == cmdline.ExitAPI {
