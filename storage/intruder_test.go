@@ -211,18 +211,24 @@ func TestALoginWithoutRightsHoldsUpNobody(t *testing.T) {
 	}
 }
 
-func TestTheMaintenanceLockNamesAHolderThatIsNoNoggin(t *testing.T) {
-	t.Parallel()
-	db := testDB(t)
+// lockByCron has a session that calls itself "a cron job" hold a lock until the test ends.
+func lockByCron(t *testing.T, db *DB, lock string) {
+	t.Helper()
 	tx, err := db.pool.Begin()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = tx.Rollback() }()
-	if _, err := tx.Exec("SET LOCAL application_name = 'a cron job'; LOCK TABLE noggin_schema.maintenance_lock IN ACCESS EXCLUSIVE MODE"); err != nil {
+	t.Cleanup(func() { _ = tx.Rollback() })
+	if _, err := tx.Exec("SET LOCAL application_name = 'a cron job'; LOCK TABLE " + lock); err != nil {
 		t.Fatal(err)
 	}
-	_, err = db.Lock(t.Context(), "maintain vacuum")
+}
+
+func TestTheMaintenanceLockNamesAHolderThatIsNoNoggin(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	lockByCron(t, db, "noggin_schema.maintenance_lock IN ACCESS EXCLUSIVE MODE")
+	_, err := db.Lock(t.Context(), "maintain vacuum")
 	if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), `"a cron job" of role `) {
 		t.Errorf("the holder is told as %v", err)
 	}
@@ -231,15 +237,8 @@ func TestTheMaintenanceLockNamesAHolderThatIsNoNoggin(t *testing.T) {
 func TestAnImportOfNamesThatHasToWaitNamesTheHolder(t *testing.T) {
 	t.Parallel()
 	db := testDB(t)
-	tx, err := db.pool.Begin()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = tx.Rollback() }()
-	if _, err := tx.Exec("SET LOCAL application_name = 'a cron job'; LOCK TABLE noggin_schema.names_lock IN ROW EXCLUSIVE MODE"); err != nil {
-		t.Fatal(err)
-	}
-	_, err = db.ImportNames(t.Context(), ImportOptions{Source: "test"}, func() (NamedHash, error) { return NamedHash{}, io.EOF })
+	lockByCron(t, db, "noggin_schema.names_lock IN ROW EXCLUSIVE MODE")
+	_, err := db.ImportNames(t.Context(), ImportOptions{Source: "test"}, func() (NamedHash, error) { return NamedHash{}, io.EOF })
 	if !errors.Is(err, ErrUnavailable) || !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), "(a cron job)") {
 		t.Errorf("the import ends with %v", err)
 	}

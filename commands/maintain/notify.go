@@ -68,7 +68,7 @@ func runNotify(c *cli.Context, open *session.Opener) error {
 	if token, err := cfg.Credentials.Token(); err == nil {
 		open.Secrets.Add(string(token))
 	}
-	_, _ = cfg.S3Keys(open.Secrets) // what can be read of them is hidden
+	_, _ = cfg.S3Keys(open.Secrets) // hides the keys, if they can be read
 	if cfg.Notify.WebhookURL == "" {
 		_, err := fmt.Fprintln(c.App.Writer, "[notify] webhook_url is not set: nobody was told")
 		return err
