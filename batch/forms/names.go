@@ -53,16 +53,16 @@ func DistinctFolderName(folder, tip string, attempt int) string {
 // later.
 func FolderParts(folder, tip string) (name, day string) {
 	name = folder[strings.LastIndexByte(folder, '/')+1:]
+	const dayLength = len(time.DateOnly)
+	if len(name) > dayLength && isDay(name[:dayLength]) && !strings.HasPrefix(folder, UnknownDate+"/") {
+		name, day = name[dayLength+1:], name[:dayLength]
+	}
 	for attempt := range 2 {
 		if suffix := DistinctFolderName("", tip, attempt+1); len(suffix) < len(name) {
 			name = strings.TrimSuffix(name, suffix)
 		}
 	}
-	const dayLength = len(time.DateOnly)
-	if len(name) > dayLength && isDay(name[:dayLength]) && !strings.HasPrefix(folder, UnknownDate+"/") {
-		return name[dayLength+1:], name[:dayLength]
-	}
-	return name, ""
+	return name, day
 }
 
 // AttachmentName is the file name of an attachment, {name}_{YYYYMMDD}_{stub}_{NNN}.{ext}.

@@ -77,7 +77,7 @@ func TestNamesOfFoldersAndFiles(t *testing.T) {
 
 // An edit of the record changes no name in its folder.
 func TestTheFolderOfARecordKeepsItsNameAndDay(t *testing.T) {
-	for _, id := range []string{"LCD - 045289", "2025-09-17", ""} {
+	for _, id := range []string{"LCD - 045289", "2025-09-17", "", someTip[:8]} {
 		for _, day := range []string{"2025-09-17", ""} {
 			folder, want := FolderName(day, id, someTip), RecordName(id, someTip)
 			for _, folder := range []string{folder, DistinctFolderName(folder, someTip, 1), DistinctFolderName(folder, someTip, 2)} {
