@@ -121,8 +121,8 @@ func TestABagProvesItsFilesWithThePublicKeyAlone(t *testing.T) {
 		t.Errorf("a bad key: %v", err)
 	}
 	photograph := s.Value(`SELECT file_hash_sha256 FROM noggin_schema.attachments WHERE file_hash_sha256 IS NOT NULL ORDER BY record_tip LIMIT 1`)
-	line, _, _ := strings.Cut(b["manifest-sha256.txt"], "\n")
-	path := strings.Fields(line)[1]
+	before, _, _ := strings.Cut(b["manifest-sha256.txt"], ".jpg\n")
+	path := before[strings.LastIndex(before, " ")+1:] + ".jpg" // of a photograph
 	other := newSealedKey(t)
 	const anAnswer = `SELECT max(hash_sha256) FROM noggin_schema.record_versions WHERE record_tip = (SELECT max(record_tip) FROM noggin_schema.record_versions WHERE version = 2) AND version = `
 	current, former := s.Value(anAnswer+"2"), s.Value(anAnswer+"1")
