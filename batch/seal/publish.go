@@ -2,6 +2,7 @@ package seal
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -151,7 +152,8 @@ func (r *run) handOver(ctx context.Context, head storage.SealHead) error {
 }
 
 func (r *run) runPublish(ctx context.Context, path string) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, publishTime, fmt.Errorf("it took more than %s", publishTime))
+	limit := cmp.Or(r.limit, publishTime)
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it took more than %s", limit))
 	defer cancel()
 	last := ""
 	err := files.RunShellLine(ctx, "publish", r.Config.Publish, path, files.Environment(publishVariables...), func(text string) {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
@@ -33,7 +34,8 @@ type Sealer struct {
 
 	// step is called after each step at which a run may be killed. Tests kill the program
 	// there. It may be nil.
-	step func(name string)
+	step  func(name string)
+	limit time.Duration // of [seal] publish; 0: [publishTime]
 }
 
 // Summary says what a run did.

@@ -2,6 +2,7 @@ package seal
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -449,6 +451,23 @@ func TestAFailedPublicationIsTriedAgain(t *testing.T) {
 	}
 	if got := s.seal(); got.Published {
 		t.Error("a checkpoint was published twice")
+	}
+}
+
+// A command that hangs does not keep a checkpoint from the next run, nor a run from its end.
+func TestAPublicationThatHangsIsEndedAndTriedAgain(t *testing.T) {
+	t.Parallel()
+	s := newSealed(t, 2)
+	s.sealer.Config.Publish, s.sealer.limit = `exec sleep 60`, 200*time.Millisecond
+	if got := s.seal(); got.Complete() || got.Published || got.PublishError != "[seal] publish: it took more than 200ms" {
+		t.Fatalf("%+v", got)
+	}
+	s.sealer.Config.Publish, s.sealer.limit = "true", 0
+	if got := s.seal(); !got.Published || !got.Complete() {
+		t.Errorf("the next run: %+v", got)
+	}
+	if example := read(t, "../../config.example.toml"); !strings.Contains(example, fmt.Sprintf("after %.0f minutes it is ended", publishTime.Minutes())) {
+		t.Errorf("config.example.toml does not say that the command is ended after %s", publishTime)
 	}
 }
 
