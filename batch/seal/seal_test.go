@@ -99,6 +99,22 @@ func TestADamagedBodyIsNotSealedAndStaysDue(t *testing.T) {
 	}
 }
 
+// A summary names the first damaged versions, of one batch and of all, and counts the others.
+func TestASummaryNamesTheFirstDamagedVersions(t *testing.T) {
+	t.Parallel()
+	const damaged = maxDamaged + 2
+	s := newSealed(t, damaged)
+	s.Execute(`UPDATE noggin_schema.record_versions SET hash_sha256 = repeat('0', 64)`)
+	for name, size := range map[string]int{"in one batch": 1, "one a batch": bodyBudget} {
+		s.Execute(`UPDATE noggin_schema.record_versions SET size_bytes = ` + strconv.Itoa(size))
+		got := s.seal()
+		want := strings.Split(s.Value(`SELECT string_agg(tip || ' version 1', ',' ORDER BY tip COLLATE "C") FROM noggin_schema.noggin_data`), ",")
+		if got.DamagedCount != damaged || !slices.Equal(got.Damaged, want[:maxDamaged]) || got.Size != 0 {
+			t.Errorf("%s: %d are damaged, named are %q, want %q", name, got.DamagedCount, got.Damaged, want[:maxDamaged])
+		}
+	}
+}
+
 // stop ends a run at a step, as kill -9 does.
 type stop struct{}
 
