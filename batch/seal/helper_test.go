@@ -7,11 +7,15 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"noggin/api/apitest"
 	"noggin/batch/batchtest"
+	"noggin/batch/files"
 	"noggin/batch/process"
+	"noggin/storage"
+	"noggin/storage/storagetest"
 )
 
 // sealed is a mirror with a sealer.
@@ -46,6 +50,26 @@ func (s *sealed) seal() Summary {
 		s.T.Fatal(err)
 	}
 	return summary
+}
+
+// losing opens the database so that the reply to a COMMIT is lost, that to the next one
+// arrives, and so on.
+func (s *sealed) losing() *storage.DB {
+	s.T.Helper()
+	proxy := storagetest.NewProxy(s.T, s.URL)
+	cfg := storage.DefaultConfig()
+	cfg.URL = proxy.URL(s.URL)
+	db, err := storage.Open(cfg, "seal")
+	batchtest.Must(s.T, err)
+	s.T.Cleanup(func() {
+		files.Release(db)
+		if proxy.Lost() == 0 {
+			s.T.Error("no reply was lost: the test shows nothing")
+		}
+	})
+	var commits atomic.Int64
+	proxy.LoseReply(func(statement string) bool { return statement == "COMMIT" && commits.Add(1)%2 == 1 })
+	return db
 }
 
 // edit edits n records at the platform and fetches them again.

@@ -267,7 +267,8 @@ func TestARestoredBackupIsCompletedFromTheKeptLeaves(t *testing.T) {
 	}
 }
 
-// What is taken back has more leaves than one transaction appends.
+// What is taken back has more leaves than one transaction appends, and each reply to a
+// COMMIT is lost.
 func TestMoreLeavesThanABatchHasAreTakenBack(t *testing.T) {
 	t.Parallel()
 	s := newSealed(t, 1)
@@ -283,11 +284,39 @@ func TestMoreLeavesThanABatchHasAreTakenBack(t *testing.T) {
 	}
 	batchtest.Must(t, r.settle(t.Context(), ""), s.DB.Append(t.Context(), func(tx *storage.SealTx) error { return r.appendLeaves(tx, anywhere, leaves, nil) }), r.publish(t.Context()))
 	s.Execute(`TRUNCATE noggin_schema.` + strings.Join(sealTables, `, noggin_schema.`))
+	s.sealer.DB = s.losing()
 	if got := s.seal(); got.Restored != batchRecords+1 || got.Size != batchRecords+1 || got.Root != r.summary.Root {
 		t.Errorf("%+v, and it was %+v", got, r.summary)
 	}
 	if n := s.Value(`SELECT count(*) FROM noggin_schema.seal_leaves`); n != strconv.Itoa(batchRecords+1) {
 		t.Errorf("%s leaves", n)
+	}
+}
+
+// A log is begun and appended to once although each reply to a COMMIT is lost, so that
+// everything is tried again.
+func TestALostReplyAppendsNothingTwice(t *testing.T) {
+	t.Parallel()
+	s := newSealed(t, 6)
+	s.sealer.DB = s.losing()
+	if got := s.seal(); got.Origin != "example.com/inspections" || got.Size != 6 {
+		t.Errorf("the first log: %+v", got)
+	}
+	s.edit(2)
+	last := s.seal()
+	if last.Size != 8 {
+		t.Errorf("after two edits: %+v", last)
+	}
+	held := s.hold(last.Checkpoint)
+	got, err := s.sealer.Run(t.Context(), 1, "the key was shown to somebody")
+	if err != nil || got.Origin != "example.com/inspections/2" || got.Size != 1 {
+		t.Errorf("another log: %+v, %v", got, err)
+	}
+	if n := s.Value(`SELECT count(*) || ' ' || count(DISTINCT claim) FROM noggin_schema.seal_leaves`); n != "9 9" {
+		t.Errorf("leaves and claims are %s", n)
+	}
+	if area := s.look(held); len(area.Findings) > 0 {
+		t.Errorf("found %+v", area.Findings)
 	}
 }
 
