@@ -476,6 +476,34 @@ func TestAFolderGetsItsNameOnceTheJournalHasIt(t *testing.T) {
 	}
 }
 
+// A ZIP lists what was written into it, so bytes that changed on disk since they were compared
+// with the mirror would pass for the original.
+func TestAFileThatChangesBeforeItIsInTheZIPEndsTheExport(t *testing.T) {
+	t.Parallel()
+	const work, photo, good = workFolder + "/000001", "photo.jpg", "as it was mirrored"
+	for name, test := range map[string]struct {
+		now  string
+		want error
+	}{"unchanged": {good, nil}, "of the same length": {"as it is forged...", files.ErrDiffers}, "cut": {good[:5], files.ErrDiffers}, "empty": {"", files.ErrDiffers}} {
+		dir := t.TempDir()
+		batchtest.Must(t, os.MkdirAll(filepath.Join(dir, work), 0o755), os.WriteFile(filepath.Join(dir, work, photo), []byte(test.now), 0o644))
+		scratch, err := os.OpenRoot(dir)
+		batchtest.Must(t, err)
+		journal, err := scratch.Create(journalFile)
+		batchtest.Must(t, err)
+		manifest, err := scratch.Create(manifestFile)
+		batchtest.Must(t, err)
+		r := &run{Exporter: &Exporter{}, zipped: true, target: "/evidence.zip", scratch: scratch, journal: journal, bag: bag.NewZip(zip.NewWriter(io.Discard), "evidence", time.Now(), manifest)}
+		err = r.commit(&job{number: 1, work: work, entry: Entry{Folder: "data/undated/x", Files: []EntryFile{{Path: photo, SHA256: fmt.Sprintf("%x", sha256.Sum256([]byte(good)))}}}})
+		if !errors.Is(err, test.want) || test.want != nil && !strings.Contains(err.Error(), photo) || (r.summary.Files == 1) != (test.want == nil) {
+			t.Errorf("%s: %+v, %v", name, r.summary, err)
+		}
+		for _, c := range []io.Closer{manifest, journal, scratch} {
+			files.Release(c)
+		}
+	}
+}
+
 // An answer that cannot be read as the database is gone is not missing.
 func TestAnExportEndsWithTheDatabaseAndGoesOn(t *testing.T) {
 	t.Parallel()
