@@ -101,9 +101,9 @@ test-boot: setup
 bench: setup build
 	go run ./commands/bench --noggin ./noggin $(BENCH)
 
-# Writes a CPU profile of one drain: `go tool pprof noggin cpu.prof` reads it.
+# Writes a CPU profile of one drain of each kind: `go tool pprof noggin 300-KB-at-40-ms.prof` reads one.
 bench-profile: setup build
-	go run ./commands/bench --noggin ./noggin --only process --rounds 1 --cpuprofile $(CURDIR)/cpu.prof --json /dev/null
+	go run ./commands/bench --noggin ./noggin --only process --rounds 1 --cpuprofiles $(CURDIR) --json /dev/null
 
 lint: $(GOLANGCI_LINT)
 	$(GOLANGCI_LINT) run --allow-parallel-runners ./...

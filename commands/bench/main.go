@@ -25,7 +25,8 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds; medians are printed")
 	flag.BoolVar(&o.short, "short", false, "a tenth of the sizes, to see that it works")
 	flag.IntVar(&o.records, "records", 10_000_000, "records of the group scale")
-	flag.StringVar(&o.profile, "cpuprofile", "", "have the drain at 16 in flight write a CPU profile to `FILE`")
+	flag.StringVar(&o.former, "former", "", "another build of noggin, `FILE`, that the group process drains with in the same rounds")
+	flag.StringVar(&o.profiles, "cpuprofiles", "", "have each drain at 16 in flight write a CPU profile to `FOLDER`")
 	out := flag.String("json", "bench.json", "write the figures to `FILE`")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -42,7 +43,9 @@ type options struct {
 	rounds  int
 	short   bool
 	records int // of the group scale
-	profile string
+	// former is another build to compare with, "" for none.
+	former   string
+	profiles string
 }
 
 // size is n, or a tenth of it for --short.
@@ -111,11 +114,16 @@ type result struct {
 }
 
 func run(ctx context.Context, o options, only, out string) error {
-	binary, err := filepath.Abs(o.noggin)
-	if err != nil {
-		return err
+	for _, binary := range []*string{&o.noggin, &o.former} {
+		if *binary == "" {
+			continue
+		}
+		absolute, err := filepath.Abs(*binary)
+		if err != nil {
+			return err
+		}
+		*binary = absolute
 	}
-	o.noggin = binary
 	folder, err := os.MkdirTemp("", "noggin-bench-")
 	if err != nil {
 		return err

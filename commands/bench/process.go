@@ -55,13 +55,24 @@ func (b *bench) processWorkload(ctx context.Context, simulated *apitest.Server, 
 		return err
 	}
 	for _, n := range w.concurrency {
-		var ours, curls, oursCPU, curlsCPU []float64
+		var ours, curls, formers, oursCPU, curlsCPU, formersCPU []float64
 		rounds := b.rounds
 		if n == 1 {
 			rounds = 1 // 43 s each at 40 ms
 		}
 		for range rounds {
-			c, err := b.drainOnce(ctx, simulated, n)
+			if b.former != "" {
+				c, err := b.drainWithFormer(ctx, simulated, n)
+				if err != nil {
+					return err
+				}
+				formers, formersCPU = append(formers, bytes/c.wall.Seconds()/1e6), append(formersCPU, c.cpu.Seconds()/bytes*1e9)
+			}
+			var flags []string
+			if b.profiles != "" && n == 16 {
+				flags = []string{"--cpuprofile", filepath.Join(b.profiles, strings.ReplaceAll(w.name, " ", "-")+".prof")}
+			}
+			c, err := b.drainOnce(ctx, simulated, n, flags...)
 			if err != nil {
 				return err
 			}
@@ -75,12 +86,23 @@ func (b *bench) processWorkload(ctx context.Context, simulated *apitest.Server, 
 		b.compare(drain, "MB/s", ours, "curl --parallel", curls)
 		b.compare(drain, "MB/s", ours, "one at a time, no sync", []float64{single})
 		b.compare("CPU of "+drain, "ns/byte", oursCPU, "curl --parallel", curlsCPU)
+		if b.former != "" {
+			b.compare(drain, "MB/s", ours, "the other build", formers)
+			b.compare("CPU of "+drain, "ns/byte", oursCPU, "the other build", formersCPU)
+		}
 	}
 	return nil
 }
 
-// drainOnce empties a fresh queue with noggin process.
-func (b *bench) drainOnce(ctx context.Context, simulated *apitest.Server, concurrency int) (cost, error) {
+// drainWithFormer is drainOnce of the other build, with its own schema.
+func (b *bench) drainWithFormer(ctx context.Context, simulated *apitest.Server, concurrency int) (cost, error) {
+	defer func(noggin string) { b.noggin = noggin }(b.noggin)
+	b.noggin = b.former
+	return b.drainOnce(ctx, simulated, concurrency)
+}
+
+// drainOnce empties a fresh queue with noggin process, with these flags too.
+func (b *bench) drainOnce(ctx context.Context, simulated *apitest.Server, concurrency int, flags ...string) (cost, error) {
 	m, err := b.newMirror(ctx, simulated, fmt.Sprintf("concurrency = %d", concurrency))
 	if err != nil {
 		return cost{}, err
@@ -89,10 +111,7 @@ func (b *bench) drainOnce(ctx context.Context, simulated *apitest.Server, concur
 	if err := m.enqueue(ctx, simulated); err != nil {
 		return cost{}, err
 	}
-	args := []string{"process", "--until-empty", "--no-progress"}
-	if b.profile != "" && concurrency == 16 {
-		args = append(args, "--cpuprofile", b.profile)
-	}
+	args := append([]string{"process", "--until-empty", "--no-progress"}, flags...)
 	if err := settle(ctx); err != nil {
 		return cost{}, err
 	}
