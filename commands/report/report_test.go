@@ -25,6 +25,17 @@ func TestARunTellsWhatItDid(t *testing.T) {
 		{storage.RunRow{Summary: []byte(`{"records": 4, "leaves": 5, "tree_size": 90}`)}, "5 leaves appended"},
 		{storage.RunRow{Summary: []byte(`{"records": 0, "leaves": 0, "tree_size": 90}`)}, "nothing was due"},
 		{storage.RunRow{Summary: []byte(`{"file": "noggin-20251022-033000.dump", "bytes": 5000, "removed": ["x"]}`)}, "noggin-20251022-033000.dump, 5.0 kB"},
+		{storage.RunRow{Summary: []byte(`{"path": "/b/noggin-20251022-033000.dump", "rows": {"runs": 3}, "problems": []}`)}, "noggin-20251022-033000.dump"},
+		{storage.RunRow{Summary: []byte(`{"files": 709, "records": 200, "already_there": 1}`)}, "709 files"},
+		{storage.RunRow{Summary: []byte(`{"files": 0, "bytes": 0}`)}, "0 files"},
+		{storage.RunRow{Summary: []byte(`{"archives": [{}, {}], "files": 110, "problems": []}`)}, "2 archives, 110 files"},
+		{storage.RunRow{Summary: []byte(`{"archives": 2, "wrong": 1}`)}, "2 archives, 1 wrong"},
+		{storage.RunRow{Summary: []byte(`{"tables": [{}]}`)}, "1 table"},
+		{storage.RunRow{Summary: []byte(`{"indexes": [{}, {}]}`)}, "2 indexes"},
+		{storage.RunRow{Summary: []byte(`{"steps": [{}, {}]}`)}, "2 steps"},
+		{storage.RunRow{Summary: []byte(`{"runs": 0, "errors": 2, "samples": 0, "resolved_hashes": 1}`)}, "2 errors, 1 resolved hash"},
+		{storage.RunRow{Summary: []byte(`{"new": 0, "changed": 2}`)}, ""},
+		{storage.RunRow{Summary: []byte(`{"areas": [{"area": "data", "checked": true}], "errors": 3}`)}, "looked at data"},
 		{storage.RunRow{Summary: []byte(`{"claimed": 3}`), Message: &message}, "3 taken: the circuit is open"},
 	} {
 		if got := whatItDid(test.run); got != test.want {

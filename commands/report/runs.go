@@ -1,8 +1,10 @@
 package report
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -121,7 +123,7 @@ func whatItDid(run storage.RunRow) string {
 }
 
 // summaryKeys are figures of a summary, worth a word in this order. A noun gives both its
-// forms.
+// forms; in the place of its figure the summary may have a list.
 var summaryKeys = []struct{ key, word string }{
 	{"claimed", "taken"},
 	{"complete", "complete"},
@@ -141,42 +143,61 @@ var summaryKeys = []struct{ key, word string }{
 	{"copied", "copied"},
 	{"log_files", "file of the log|files of the log"},
 	{"checked", "compared"},
+	{"archives", "archive|archives"},
+	{"files", "file|files"},
+	{"tables", "table|tables"},
+	{"indexes", "index|indexes"},
+	{"steps", "step|steps"},
+	{"errors", "error|errors"},
+	{"resolved_hashes", "resolved hash|resolved hashes"},
+	{"runs", "run|runs"},
+	{"circuit_transitions", "change of the circuit|changes of the circuit"},
+	{"samples", "sample|samples"},
+	{"wrong", "wrong"},
 	{"missing", "missing"},
 	{"damaged", "damaged"},
 	{"removed", "removed"},
 	{"problems", "problem|problems"},
 }
 
+// summaryLine is the figures of a summary that are not zero, or the first thing of which
+// there was none; "" where the summary counts nothing.
 func summaryLine(summary json.RawMessage) string {
 	var figures map[string]any
 	if json.Unmarshal(summary, &figures) != nil {
 		return ""
 	}
-	text := ""
-	for _, k := range summaryKeys {
-		if n, ok := figures[k.key].(float64); ok && n != 0 {
-			if text != "" {
-				text += ", "
-			}
-			word := k.word
-			if !strings.Contains(word, "|") {
-				word += "|" + word
-			}
-			text += health.Plural(int64(n), word)
-		}
-	}
 	if areas := areasOf(summary); areas != "" {
 		return "looked at " + areas
 	}
-	if text != "" {
-		return text
+	var did []string
+	none := ""
+	for _, k := range summaryKeys {
+		word, noun := k.word, strings.Contains(k.word, "|")
+		if !noun {
+			word += "|" + word
+		}
+		n, ok := figures[k.key].(float64)
+		if list, is := figures[k.key].([]any); is && noun {
+			n, ok = float64(len(list)), true
+		}
+		text := health.Plural(int64(n), word)
+		switch {
+		case n != 0:
+			did = append(did, text)
+		case ok && noun && none == "" && k.key != "problems":
+			none = text
+		}
+	}
+	if len(did) > 0 {
+		return strings.Join(did, ", ")
 	}
 	for _, key := range []string{"claimed", "copied", "leaves"} {
 		if n, ok := figures[key].(float64); ok && n == 0 {
 			return "nothing was due"
 		}
 	}
-	return ""
+	return none
 }
 
 // areasOf names the areas at which a run of validate looked.
@@ -210,16 +231,18 @@ func imported(run storage.RunRow) int64 {
 	return summary.New
 }
 
-// backupDetails is the file and size of a backup, as far as its summary tells.
+// backupDetails is the file and size of a backup, as far as the summary of the run that
+// made or verified it tells.
 func backupDetails(run storage.RunRow) string {
 	var summary struct {
 		File  string `json:"file"`
+		Path  string `json:"path"`
 		Bytes int64  `json:"bytes"`
 	}
-	if json.Unmarshal(run.Summary, &summary) != nil || summary.File == "" {
+	if json.Unmarshal(run.Summary, &summary) != nil || summary.File+summary.Path == "" {
 		return ""
 	}
-	text := ", " + summary.File
+	text := ", " + cmp.Or(summary.File, filepath.Base(summary.Path))
 	if summary.Bytes > 0 {
 		text += ", " + show.Size(summary.Bytes).Human()
 	}
