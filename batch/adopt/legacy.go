@@ -8,7 +8,8 @@ import (
 	"noggin/storage"
 )
 
-const (
+// Tests lower these.
+var (
 	legacyPage = 5_000 // files of the database that are read together
 	treePage   = 5_000 // names of the tree that are looked up together
 )

@@ -16,8 +16,8 @@ import (
 	"noggin/storage"
 )
 
-// losePage is how many records are claimed together.
-const losePage = 100
+// losePage is how many records are claimed together; tests lower it.
+var losePage = 100
 
 // LostSummary is what `archive forget --lost` did.
 type LostSummary struct {

@@ -42,8 +42,9 @@ type RestoreSummary struct {
 	Problems
 }
 
-// restorePage is how many records are looked at together.
-const restorePage = 64
+// restorePage is how many records, or files that no record has, are looked at together;
+// tests lower it.
+var restorePage = 64
 
 // restorer is one run of `copy restore`.
 type restorer struct {

@@ -20,9 +20,10 @@ const (
 	batchSize = 256
 	// lease is how long a taken file stays with its run, which renews it.
 	lease = 2 * time.Minute
-	// walkStep is how many records a step of the walk looks at.
-	walkStep = 500
 )
+
+// walkStep is how many records a step of the walk looks at; tests lower it.
+var walkStep = 500
 
 // RunSummary is what `copy run` did.
 type RunSummary struct {

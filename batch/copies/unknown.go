@@ -22,7 +22,7 @@ func (r *restorer) addUnknown(ctx context.Context) error {
 			return nil
 		}
 		page = append(page, storage.File{Path: strings.TrimSuffix(file, sum), SHA256: sum[1:], Size: found.Size, Complete: true})
-		if len(page) < batchSize {
+		if len(page) < restorePage {
 			return nil
 		}
 		full := page

@@ -25,7 +25,7 @@ type job struct {
 	ready  chan struct{}
 }
 
-const batch = 16 // records that are read from the database at a time
+var batch = 16 // records that are read from the database at a time; tests lower it
 
 // records exports the records on all cores. They come into the bag in their order.
 func (r *run) records(ctx context.Context) error {

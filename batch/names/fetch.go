@@ -25,9 +25,11 @@ const (
 	AskAgain = 30 * 24 * time.Hour
 	// APISource is the source of names that the API gave.
 	APISource = "api"
-	// fetchBatch is how many hashes are asked about before their names are stored.
-	fetchBatch = 100
 )
+
+// fetchBatch is how many hashes are asked about before their names are stored; tests lower
+// it.
+var fetchBatch = 100
 
 // Fetcher asks the API for the names of unknown hashes.
 type Fetcher struct {

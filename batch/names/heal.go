@@ -19,15 +19,19 @@ import (
 // its records are free again soon. It writes no report when the end of the lease is
 // near, as another run may claim the record then.
 const (
-	healBatch       = 400
 	healAtOnce      = 2 // batches
 	healLease       = 20 * time.Second
 	healMargin      = 5 * time.Second
 	healPatience    = healLease + healMargin // the wait for claims that nobody renews
 	healPayloads    = 8 << 20                // bytes of stored answers read at once, as the database stores them
 	maxHealFailures = 20                     // in the log
-	recheckBatch    = 2000                   // records looked at in one transaction after an upgrade
-	recheckBatches  = 25                     // of them in one call of Heal
+	recheckBatches  = 25                     // of recheckBatch in one call of Heal
+)
+
+// Tests lower these.
+var (
+	healBatch    = 400  // records claimed at a time
+	recheckBatch = 2000 // records looked at in one transaction after an upgrade
 )
 
 // Healer heals the records that show a name which changed. It writes their columns,

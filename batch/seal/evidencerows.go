@@ -20,12 +20,12 @@ import (
 	"noggin/storage"
 )
 
-const (
-	// leavesPage is the number of leaves that are compared at a time. It bounds the memory.
-	leavesPage = 500
-	// fileReaders is the number of records whose files are read at the same time.
-	fileReaders = 4
-)
+// leavesPage is the number of leaves that are compared at a time, which bounds the memory;
+// tests lower it.
+var leavesPage = 500
+
+// fileReaders is the number of records whose files are read at the same time.
+const fileReaders = 4
 
 // flaw is something that a leaf says and the mirror does not.
 type flaw struct{ check, what string }

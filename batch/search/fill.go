@@ -7,8 +7,8 @@ import (
 	"noggin/storage"
 )
 
-// fillPage is how many records one transaction of Fill looks at.
-const fillPage = 500
+// fillPage is how many records one transaction of Fill looks at; tests lower it.
+var fillPage = 500
 
 // Fill writes the words of the records that were there before an upgrade, until all have
 // them or ctx ends. Another host that is at it makes it end at once.

@@ -15,10 +15,11 @@ import (
 	"noggin/storage"
 )
 
+// filesPage is the number of records that are compared at a time, which bounds the memory;
+// tests lower it.
+var filesPage = 500
+
 const (
-	// filesPage is the number of records that are compared at a time. It bounds the
-	// memory.
-	filesPage = 500
 	// filesWorkers is the number of folders that are read at the same time.
 	filesWorkers = 4
 	// maxLost bounds the records that one run queues again. The next run does the rest.

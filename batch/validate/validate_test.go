@@ -517,8 +517,9 @@ func TestWhatARunChangedMeanwhileIsComparedAgain(t *testing.T) {
 
 // A volume that lost every file is where a check is needed most: what it asks of
 // the database must not grow with what is missing.
-func TestMissingFilesAreLookedUpByThePage(t *testing.T) {
-	t.Parallel()
+func TestMissingFilesAreLookedUpByThePage(t *testing.T) { // not parallel: it sets filesPage
+	defer func(lowered int) { filesPage = lowered }(filesPage)
+	filesPage = 500
 	server := storagetest.Private(t, storagetest.Options{Settings: map[string]string{"shared_preload_libraries": "pg_stat_statements"}})
 	batchtest.Must(t, server.CreateDatabase("noggin"))
 	m := finishedOn(t, server.URL("noggin"), 40)

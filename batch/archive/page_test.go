@@ -1,0 +1,4 @@
+package archive
+
+// The data of tests fill several pages.
+func init() { losePage = 2 }

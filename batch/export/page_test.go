@@ -1,0 +1,4 @@
+package export
+
+// The data of tests fill several pages.
+func init() { batch = 2 }

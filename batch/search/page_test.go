@@ -1,0 +1,4 @@
+package search
+
+// The data of tests fill several pages.
+func init() { fillPage = 2 }
