@@ -65,7 +65,7 @@ func (w *world) run() RunSummary {
 // runner is a run that has opened the output folder and the target.
 func (w *world) runner() *runner {
 	w.T.Helper()
-	r := &runner{Copier: w.copier, shelf: &shelf.Shelf{DB: w.DB, Paths: w.paths}}
+	r := &runner{Copier: w.copier, lease: lease, shelf: &shelf.Shelf{DB: w.DB, Paths: w.paths}}
 	output, err := files.OpenOutput(w.Output)
 	batchtest.Must(w.T, err, r.open(w.T.Context()))
 	r.output = output

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -157,6 +158,38 @@ func TestAFileThatDoesNotArriveInTimeIsToldAndTheOthersStayDue(t *testing.T) {
 	copyNext(1)
 	if got := w.Value(state); got != "2 due, 1 failed, 1 told, 1 at once" || r.summary.Copied != 0 {
 		t.Errorf("after the time was over: %s, %+v", got, r.summary)
+	}
+}
+
+// slow is a target to which the next file begins to arrive once wait returns.
+type slow struct {
+	target
+	wait func()
+}
+
+func (s slow) Put(ctx context.Context, o place.Object, opts place.PutOptions, content io.Reader) (place.Stored, error) {
+	s.wait()
+	return s.target.Put(ctx, o, opts, content)
+}
+
+// Another run takes a file at the end of its lease, and a photograph may take longer to arrive.
+func TestALongRunKeepsItsFiles(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	r := w.runner()
+	r.lease = time.Second
+	renewals := 0
+	r.to = slow{r.to, sync.OnceFunc(func() {
+		taken := w.Value(`SELECT max(due_at)::text FROM noggin_schema.copies_due`)
+		for until := time.Now().Add(30 * time.Second); time.Now().Before(until) && renewals < 2; time.Sleep(20 * time.Millisecond) {
+			if due := w.Value(`SELECT coalesce(min(due_at) FILTER (WHERE due_at > now())::text, '') FROM noggin_schema.copies_due`); due > taken {
+				taken = due
+				renewals++
+			}
+		}
+	})}
+	if err := r.copyDue(t.Context()); err != nil || renewals < 2 || r.summary.Copied != 3 {
+		t.Errorf("renewed %d times: %+v, %v", renewals, r.summary, err)
 	}
 }
 

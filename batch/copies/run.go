@@ -49,6 +49,7 @@ type runner struct {
 	to      target
 	output  *files.Output
 	shelf   *shelf.Shelf
+	lease   time.Duration
 	until   time.Time // no file begins after it; zero: no limit
 	end     time.Time // no file is under way after it; zero: no limit
 	summary RunSummary
@@ -58,7 +59,7 @@ type runner struct {
 // before has as much time again to arrive. Run registers the target when it first runs.
 // Errors: [place.ErrAway], [place.ErrNoLock].
 func (c *Copier) Run(ctx context.Context, run int64, maxTime time.Duration) (RunSummary, error) {
-	r := &runner{Copier: c, summary: RunSummary{RunID: run, Target: c.Config.url(), Problems: Problems{First: []Problem{}}}}
+	r := &runner{Copier: c, lease: lease, summary: RunSummary{RunID: run, Target: c.Config.url(), Problems: Problems{First: []Problem{}}}}
 	if err := r.open(ctx); err != nil {
 		return r.summary, err
 	}
@@ -147,7 +148,7 @@ func (r *runner) copyDue(ctx context.Context) (err error) {
 			r.summary.More = true
 			return nil
 		}
-		due, err := r.DB.ClaimCopies(ctx, r.id, batchSize, lease)
+		due, err := r.DB.ClaimCopies(ctx, r.id, batchSize, r.lease)
 		if err != nil {
 			return err
 		}
@@ -339,7 +340,7 @@ func (r *runner) keep(ctx context.Context, due []storage.DueCopy) (stop func()) 
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		tick := time.NewTicker(lease / 3)
+		tick := time.NewTicker(r.lease / 3)
 		defer tick.Stop()
 		for {
 			select {
@@ -347,7 +348,7 @@ func (r *runner) keep(ctx context.Context, due []storage.DueCopy) (stop func()) 
 				return
 			case <-tick.C:
 			}
-			if err := r.DB.PostponeCopies(ctx, r.id, keys, lease); err != nil && ctx.Err() == nil {
+			if err := r.DB.PostponeCopies(ctx, r.id, keys, r.lease); err != nil && ctx.Err() == nil {
 				r.Log.Warn("cannot renew the lease of files to copy; another run may copy them too", "error", err)
 			}
 		}
