@@ -166,7 +166,7 @@ func (w *healing) pass(ctx context.Context) (pass, error) {
 		if ctx.Err() != nil || failed() {
 			break
 		}
-		deadline := time.Now().Add(healLease - healMargin)
+		claimed := time.Now()
 		batch, err := w.DB.ClaimStale(ctx, w.Run, after, healBatch, healLease)
 		if err != nil || len(batch.Records) == 0 {
 			w.mu.Lock()
@@ -176,7 +176,7 @@ func (w *healing) pass(ctx context.Context) (pass, error) {
 		}
 		after = batch.Records[len(batch.Records)-1].Tip
 		atWork.Go(func() {
-			p, err := w.batch(ctx, deadline, batch)
+			p, err := w.batch(ctx, claimed, batch)
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			if err != nil {
@@ -193,10 +193,10 @@ func (w *healing) pass(ctx context.Context) (pass, error) {
 	return total, errors.Join(errs...)
 }
 
-// batch heals claimed records. It saves what was written and frees the claims, even
-// when ctx has ended.
-func (w *healing) batch(ctx context.Context, deadline time.Time, batch storage.StaleBatch) (pass, error) {
-	writing, cancel := context.WithDeadline(ctx, deadline)
+// batch heals the records that were claimed at the given time. It saves what was written
+// and frees the claims, even when ctx has ended.
+func (w *healing) batch(ctx context.Context, claimed time.Time, batch storage.StaleBatch) (pass, error) {
+	writing, cancel := context.WithDeadline(ctx, claimed.Add(healLease-healMargin))
 	defer cancel()
 	healed, err := w.renew(writing, batch)
 	cutShort := over(writing)

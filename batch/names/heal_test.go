@@ -315,6 +315,34 @@ func TestAHealerWhoseHostWasSuspendedWritesNoReport(t *testing.T) {
 	sameReports(t, reportsOf(m), before)
 }
 
+// A report that is begun then may be written after the lease has ended.
+func TestAHealerWritesNoReportNearTheEndOfItsLease(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewMirror(t, healWorld())
+	m.ImportAll()
+	m.MustRun(process.Options{UntilEmpty: true})
+	importWorld(m)
+	before := reportsOf(m)
+	for _, test := range []struct {
+		left   time.Duration
+		healed int
+	}{{4 * time.Second, 0}, {time.Hour, 9}} {
+		batch, err := m.DB.ClaimStale(t.Context(), 7, "", 9, time.Minute)
+		if err != nil || len(batch.Records) != 9 {
+			t.Fatalf("claimed %d, %v", len(batch.Records), err)
+		}
+		if healed, err := healerOf(m).HealBatch(t.Context(), test.left, batch); err != nil || healed != test.healed {
+			t.Errorf("%s before the end: healed %d, want %d; %v", test.left, healed, test.healed, err)
+		}
+		if n := m.Value(`SELECT count(*) FROM noggin_schema.noggin_data WHERE claimed_by IS NOT NULL`); n != "0" {
+			t.Errorf("%s before the end: %s records stay claimed", test.left, n)
+		}
+		if test.healed == 0 {
+			sameReports(t, reportsOf(m), before)
+		}
+	}
+}
+
 func TestRecordsInTheHandsOfARunThatLivesAreLeftToIt(t *testing.T) {
 	t.Parallel()
 	m := batchtest.NewMirror(t, healWorld())
