@@ -212,6 +212,53 @@ func TestWhatAnAnswerNamesNoLongerIsKeptAsItWas(t *testing.T) {
 	expect(`SELECT string_agg(attachment_tip || ' ' || kind || ' ' || hash_sha256, ', ' ORDER BY path) FROM noggin_schema.former_files`, "p1 attachment 01, p2 suspect 02")
 }
 
+// storeVersion stores an answer of the only record, n its body, and finishes the record.
+func storeVersion(t *testing.T, db *DB, n string, attachments []PlannedAttachment, downloads ...Download) {
+	t.Helper()
+	foreign(t, db, `UPDATE noggin_schema.noggin_data SET processing_status = 'pending', claimed_by = NULL, claim_expires_at = NULL`)
+	a := answer(claim(t, db, 1, 1)[0])
+	a.Payload, a.SID, a.Folders, a.Attachments = []byte(`{"n":`+n+`}`), n, [3]string{"f"}, attachments
+	if stored, err := db.Store(t.Context(), 1, []Answer{a}); err != nil || len(stored) != 1 {
+		t.Fatalf("stored %v, %v", stored, err)
+	}
+	for i := range downloads {
+		downloads[i].RecordTip = a.Tip
+	}
+	finish(t, db, 1, Result{Tip: a.Tip, Token: a.Token, Status: StatusComplete, Downloads: downloads})
+}
+
+// photograph is the file of the attachment p1 with the SHA-256 n.
+func photograph(n string, replaces bool) Download {
+	return Download{Tip: "p1", Status: AttachmentComplete, Validation: ValidationValid, Path: ptr("f/" + n + ".jpg"), SHA256: ptr(n), Size: ptr(int64(1)), ContentType: ptr("image/jpeg"), Replaces: replaces}
+}
+
+// A former file that was lost and came back may be the current one again. When it leaves
+// the record once more, one row knows all its versions, and where it is now.
+func TestAFileThatBecomesAFormerOneTwiceIsOne(t *testing.T) {
+	t.Parallel()
+	photo := []PlannedAttachment{{Tip: "p1", Field: "attachments"}}
+	for name, test := range map[string]struct{ known, want string }{
+		"of earlier versions": {"'01', 1, 1, 3", "01 v1-2 7"},
+		"of later versions":   {"'01', 1, 9, 3", "01 v1-9 7"},
+		"of other bytes":      {"'ff', 1, 1, 3", "ff v1-1 3"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := testDB(t)
+			insertPending(t, db, 1)
+			storeVersion(t, db, "1", photo, photograph("01", false))
+			foreign(t, db, `UPDATE noggin_schema.attachments SET archive_id = 7;
+				INSERT INTO noggin_schema.former_files (hash_sha256, first_version, last_version, archive_id, path, record_tip, kind, attachment_tip, attachment_sequence, field_name, size_bytes)
+				SELECT `+test.known+`, 'f/01.jpg', tip, 'attachment', 'p0', 1, 'attachments', 1 FROM noggin_schema.noggin_data`)
+			storeVersion(t, db, "2", photo)
+			storeVersion(t, db, "3", nil)
+			if got := scalar[string](t, db, `SELECT string_agg(concat_ws(' ', hash_sha256, 'v' || first_version || '-' || last_version, archive_id), ', ') FROM noggin_schema.former_files`); got != test.want {
+				t.Errorf("former is %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
 // A photograph that an answer names again is the one that was there last. Its other bytes
 // stay former files.
 func TestWhatAnAnswerNamesAgainGetsItsLastFileBack(t *testing.T) {
@@ -221,19 +268,7 @@ func TestWhatAnAnswerNamesAgainGetsItsLastFileBack(t *testing.T) {
 	photo := []PlannedAttachment{{Tip: "p1", Field: "attachments"}}
 	store := func(n string, attachments []PlannedAttachment, downloads ...Download) {
 		t.Helper()
-		foreign(t, db, `UPDATE noggin_schema.noggin_data SET processing_status = 'pending', claimed_by = NULL, claim_expires_at = NULL`)
-		a := answer(claim(t, db, 1, 1)[0])
-		a.Payload, a.SID, a.Folders, a.Attachments = []byte(`{"n":`+n+`}`), n, [3]string{"f"}, attachments
-		if stored, err := db.Store(t.Context(), 1, []Answer{a}); err != nil || len(stored) != 1 {
-			t.Fatalf("stored %v, %v", stored, err)
-		}
-		for i := range downloads {
-			downloads[i].RecordTip = a.Tip
-		}
-		finish(t, db, 1, Result{Tip: a.Tip, Token: a.Token, Status: StatusComplete, Downloads: downloads})
-	}
-	photograph := func(n string, replaces bool) Download {
-		return Download{Tip: "p1", Status: AttachmentComplete, Validation: ValidationValid, Path: ptr("f/" + n + ".jpg"), SHA256: ptr(n), Size: ptr(int64(1)), ContentType: ptr("image/jpeg"), Replaces: replaces}
+		storeVersion(t, db, n, attachments, downloads...)
 	}
 	store("1", photo, photograph("01", false))
 	store("1", photo, photograph("02", true)) // one version, other bytes
