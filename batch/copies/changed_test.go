@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"noggin/api/apitest"
+	"noggin/batch/archive"
 	"noggin/batch/batchtest"
 	"noggin/batch/process"
 	"noggin/storage"
@@ -82,6 +83,37 @@ func TestALostPhotographThatThePlatformChangedComesBack(t *testing.T) {
 				t.Errorf("lost: %q, %v", lost, err)
 			}
 		})
+	}
+}
+
+// The platform has the former bytes no more: of them, nothing can be restored.
+func TestAFileThatWasGivenUpWithItsArchiveIsNotMissed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	record := w.Server.Record(0)
+	w.Server.Edit(record.Tip, replaced(record.Attachments[0].Tip))
+	if s := w.MustRun(process.Options{Refresh: true, Media: true, UntilEmpty: true}); s.Changed != 1 {
+		t.Fatalf("summary %+v\n%s", s, w.Logged)
+	}
+	archiver := &archive.Archiver{DB: w.DB, Paths: w.paths, ClaimLease: w.Processing.ClaimLease, Log: w.Log}
+	made, err := archiver.Create(t.Context(), archive.CreateOptions{Before: "2026-01-01"})
+	if err != nil || len(made.Archives) != 1 {
+		t.Fatal(made, err)
+	}
+	batchtest.Must(t, os.Remove(made.Archives[0].Path))
+	if lost, err := archiver.Lose(t.Context(), made.Archives[0].Name, "no disk"); err != nil || lost.Former == 0 {
+		t.Fatalf("%+v, %v", lost, err)
+	}
+	if s := w.MustRun(process.Options{UntilEmpty: true}); s.Complete != 1 {
+		t.Fatalf("summary %+v\n%s", s, w.Logged)
+	}
+	if s := w.run(); s.Copied != 3 || s.Count != 0 {
+		t.Errorf("copied: %+v", s)
+	}
+	for where, opts := range map[string]RestoreOptions{"in place": {}, "elsewhere": {To: t.TempDir()}} {
+		if s, err := w.copier.Restore(t.Context(), opts); err != nil || s.Files+s.AlreadyThere != 3 || s.Count != 0 {
+			t.Errorf("%s: %+v, %v", where, s, err)
+		}
 	}
 }
 
