@@ -202,5 +202,5 @@ func (r *tipRow) warn(what string) {
 
 // isPlainText tells whether the database takes a text and people can read it.
 func isPlainText(text []byte) bool {
-	return utf8.Valid(text) && len(text) <= 200 && bytes.IndexFunc(text, unicode.IsControl) < 0
+	return utf8.Valid(text) && bytes.IndexFunc(text, unicode.IsControl) < 0
 }

@@ -122,6 +122,10 @@ func TestTipsOfTheExports(t *testing.T) {
 			{Line: 3, Tip: tipB, ObjectType: "SO", Warning: "there are more values than columns: inspection id and date are left out"},
 			{Line: 4, Tip: tipC, ObjectType: "SO", ExpectedID: "SO - 2"},
 		}},
+		{"an inspection id that is cut as that of an answer", "tip,siteObservationId\n" + tipA + ",SO" + strings.Repeat("é", 99) + "é\n" + tipB + ",SO" + strings.Repeat("é", 99) + "\n", []readRow{
+			{Line: 2, Tip: tipA, ObjectType: "SO", ExpectedID: "SO" + strings.Repeat("é", 99)},
+			{Line: 3, Tip: tipB, ObjectType: "SO", ExpectedID: "SO" + strings.Repeat("é", 99)},
+		}},
 		{"header only", "tip,lcsInspectionId\n", nil},
 	}
 	for _, tt := range tests {
