@@ -2,6 +2,7 @@ package archive
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -38,11 +39,12 @@ Examples:
 			cmdline.FormatFlag(show.Text, show.JSON),
 		},
 		Action: func(c *cli.Context) error {
+			reason := strings.TrimSpace(c.String("reason"))
 			switch {
-			case c.Bool("lost") && c.String("reason") == "":
+			case c.Bool("lost") && reason == "":
 				return cmdline.Usagef("--lost needs --reason TEXT: it stays recorded with the archive")
 			case c.Bool("lost"):
-				return noSuchArchive(lose(open, c))
+				return noSuchArchive(lose(open, c, reason))
 			case c.IsSet("reason"), c.IsSet("yes"):
 				return cmdline.Usagef("--reason and --yes belong to --lost")
 			}
@@ -63,7 +65,7 @@ Examples:
 }
 
 // lose asks, and records that the archive is lost.
-func lose(open *session.Opener, c *cli.Context) error {
+func lose(open *session.Opener, c *cli.Context, reason string) error {
 	var s archive.LostSummary
 	err := archiving(open, c, func(session *session.Session, archiver *archive.Archiver) (_ int64, _ any, err error) {
 		held, odd, err := archiver.Losing(c.Context, c.Args().First())
@@ -77,7 +79,7 @@ func lose(open *session.Opener, c *cli.Context) error {
 		if err := session.Console.Confirm(c.Context, question, c.Bool("yes")); err != nil {
 			return 0, nil, err
 		}
-		s, err = archiver.Lose(c.Context, c.Args().First(), c.String("reason"))
+		s, err = archiver.Lose(c.Context, c.Args().First(), reason)
 		if err == nil && s.Busy > 0 {
 			err = cmdline.Hint(cmdline.Partialf("%s left out: another run has them", health.Plural(s.Busy, "record")), "run the same command again")
 		}
