@@ -41,6 +41,8 @@ type Processor struct {
 	InHand     atomic.Int64   // records at work, now
 	// DefaultObjectType is the form that a new record is assumed to have.
 	DefaultObjectType string
+
+	sampleEvery time.Duration // 0: the default
 }
 
 // Options say what one run takes.

@@ -2,11 +2,15 @@ package process_test
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"noggin/api/apitest"
 	"noggin/batch/batchtest"
+	"noggin/batch/files"
 	"noggin/batch/gate"
 	"noggin/batch/process"
 )
@@ -77,4 +81,38 @@ func TestAnOutageOpensTheCircuitAndTheQueueSurvives(t *testing.T) {
 	if err != nil || standing.State != "open" {
 		t.Errorf("circuit %q, %v", standing.State, err)
 	}
+}
+
+func TestARunRemovesWhatKilledRunsBeganLongAgo(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewQueue(t, batchtest.PhotoWorld(1, 1))
+	temp := filepath.Join(m.Output, files.TempFolder)
+	batchtest.Must(t, os.MkdirAll(temp, 0o755))
+	for name, age := range map[string]time.Duration{"old.part": 2 * files.TempAge, "new.part": files.TempAge / 2} {
+		at := filepath.Join(temp, name)
+		then := time.Now().Add(-age)
+		batchtest.Must(t, os.WriteFile(at, []byte("begun"), 0o600), os.Chtimes(at, then, then))
+	}
+	m.MustRun(process.Options{UntilEmpty: true})
+	if left := m.FilesEnding(".part"); len(left) != 1 || filepath.Base(left[0]) != "new.part" || !strings.Contains(m.Logged.String(), `msg="removed old temporary files" files=1 bytes=5`) {
+		t.Errorf("left are %q\n%s", left, m.Logged)
+	}
+}
+
+func TestALongRunTakesSamples(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewQueue(t, batchtest.PhotoWorld(1, 1))
+	m.SampleEvery(20 * time.Millisecond)
+	const samples = `SELECT count(*) FROM noggin_schema.samples`
+	before := m.Value(samples)
+	acted := midway(m, func() {
+		for until := time.Now().Add(30 * time.Second); m.Value(samples) == before; time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(until) {
+				t.Error("no sample is taken while the run lasts")
+				return
+			}
+		}
+	})
+	m.MustRun(process.Options{UntilEmpty: true})
+	<-acted
 }

@@ -218,13 +218,10 @@ func (r *run) timeLeft(waited time.Duration) time.Duration {
 	return r.opts.MaxTime - time.Since(r.started)
 }
 
-// sampleEvery is how often a long run tries to take a sample. storage drops samples that
-// follow each other too closely.
-const sampleEvery = 5 * time.Minute
-
-// sampleLoop takes samples of the mirror's health while a long run lasts.
+// sampleLoop takes samples of the mirror's health while a long run lasts. storage drops
+// samples that follow each other too closely.
 func (r *run) sampleLoop(ctx context.Context) {
-	gate.Every(ctx, sampleEvery, nil, func() {
+	gate.Every(ctx, cmp.Or(r.processor.sampleEvery, 5*time.Minute), nil, func() {
 		if err := health.Sample(ctx, r.db, r.output.Name()); err != nil && ctx.Err() == nil {
 			r.log.Warn("no sample could be taken for the reports", "run_id", r.id, "error", err)
 		}
