@@ -155,6 +155,22 @@ func TestAWholePictureIsNotAdoptedWhereAnotherHashIsKnown(t *testing.T) {
 	}
 }
 
+// The files have the right names and are whole, but the text report beside them is another
+// record's.
+func TestFilesBesideTheReportOfAnotherRecordAreNotAdopted(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewQueue(t, batchtest.PhotoWorld(1, 2))
+	m.MustRun(process.Options{UntilEmpty: true})
+	report := m.FilesEnding("_inspection_data.txt")[0]
+	text, err := os.ReadFile(report)
+	batchtest.Must(t, err, os.WriteFile(report, bytes.ReplaceAll(text, []byte(m.Server.Record(0).Tip), bytes.Repeat([]byte("e"), 64)), 0o600))
+	m.Execute(`UPDATE noggin_schema.noggin_data SET processing_status = 'pending', processed_at = NULL;
+		UPDATE noggin_schema.attachments SET attachment_status = 'pending', filename = NULL, file_path = NULL, file_size_bytes = NULL, file_hash_sha256 = NULL`)
+	if s := m.MustRun(process.Options{UntilEmpty: true, Adopt: true}); s.AttachmentsAdopted != 0 || s.AttachmentsDownloaded != 2 {
+		t.Errorf("%+v\n%s", s, m.Logged)
+	}
+}
+
 func TestAFolderOfAnotherRecordIsNotAdoptedNorTaken(t *testing.T) {
 	t.Parallel()
 	m := batchtest.NewMirror(t, apitest.Options{Records: 1, Forms: []string{"LCD"}, Photos: apitest.Fixed(2), Log: true})
