@@ -143,8 +143,8 @@ var bareColumns = []string{
 }
 
 // pageRows is how many rows of text are laid out together: widths may change
-// between such pages, memory does not grow.
-const pageRows = 500
+// between such pages, memory does not grow. Tests lower it.
+var pageRows = 500
 
 // textColumns are the columns that a look at some needs.
 var textColumns = map[bool][]string{
