@@ -655,16 +655,19 @@ func TestRetriesComeFirstButNeverStarveNewRecords(t *testing.T) {
 func TestWhatIsDueCountsEveryRecordOfTheQueueOnce(t *testing.T) {
 	t.Parallel()
 	db := testDB(t)
-	insertPending(t, db, 9)
+	insertPending(t, db, 10)
 	foreign(t, db, `UPDATE noggin_schema.noggin_data d SET processing_status = v.status, crash_count = v.crashes,
 			next_retry_at = now() + v.minutes * interval '1 minute', permanently_failed = v.permanent
 		FROM (VALUES (1, 'pending', 0, NULL, false), (2, 'pending', 3, NULL, false), (3, 'partial', 0, -1, false), (4, 'failed', 4, -1, false),
-			(5, 'api_failed', 0, 9, false), (6, 'interrupted', 3, 5, false), (7, 'api_failed', 0, -1, true), (8, 'skipped', 3, NULL, false))
+			(5, 'api_failed', 0, 9, false), (6, 'interrupted', 3, 5, false), (7, 'api_failed', 0, -1, true), (8, 'skipped', 3, NULL, false), (9, 'failed', 3, -1, true))
 			AS v (n, status, crashes, minutes, permanent) WHERE d.tip = lpad(v.n::text, 64, '0')`)
 	foreign(t, db, `UPDATE noggin_schema.noggin_data SET processing_status = 'complete' WHERE tip = $1`, tip(0))
 	due, err := db.CountDue(t.Context(), Selector{})
 	if err != nil || due.Due != 4 || due.Later != 2 || due.NextAt == nil || due.NextAt.Sub(scalarNow(t, db)) > 5*time.Minute {
 		t.Errorf("%+v, %v, want 4 due and 2 later, the first within 5 minutes", due, err)
+	}
+	if q, err := db.QueueDepth(t.Context()); err != nil || q.Crashing != 3 {
+		t.Errorf("%+v, %v, want 3 on which runs died: of those given up and skipped none", q, err)
 	}
 }
 
