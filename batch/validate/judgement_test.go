@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -137,4 +140,49 @@ func TestRightsInTheDatabaseAreJudged(t *testing.T) {
 	if err != nil || !slices.Equal(found(a), []string{"warning create_functions", "warning timezone"}) {
 		t.Errorf("%q, %v", found(a), err)
 	}
+}
+
+// A role that lacks rights cannot work, and one that does not own the tables cannot maintain
+// them.
+func TestRightsAndOwnersOfTheTablesAreJudged(t *testing.T) {
+	t.Parallel()
+	m := finished(t, 1)
+	owner, role := m.Value(`SELECT current_user`), "clerk_"+m.Value(`SELECT current_database()`)
+	m.Execute(`CREATE ROLE ` + role + ` LOGIN PASSWORD 'x'; GRANT USAGE ON SCHEMA noggin_schema TO ` + role + `; GRANT ALL ON ALL TABLES IN SCHEMA noggin_schema TO ` + role)
+	t.Cleanup(func() { m.Execute(`DROP OWNED BY ` + role + `; DROP ROLE ` + role) })
+	u, err := url.Parse(m.URL)
+	batchtest.Must(t, err)
+	u.User = url.UserPassword(role, "x")
+	cfg := storage.DefaultConfig()
+	cfg.URL = u.String()
+	v := validatorOf(m)
+	v.DB, err = storage.Open(cfg, "test")
+	batchtest.Must(t, err)
+	defer files.Release(v.DB)
+	judged := func(want ...Finding) {
+		t.Helper()
+		a, err := v.Database(t.Context())
+		batchtest.Must(t, err)
+		got := slices.DeleteFunc(a.Findings, func(f Finding) bool { return f.Check != "rights" && f.Check != "owner" })
+		if !slices.EqualFunc(got, want, func(a, b Finding) bool {
+			return a.Severity == b.Severity && a.Check == b.Check && a.Count == b.Count && slices.Equal(a.Examples, b.Examples) && strings.HasSuffix(a.Remedy, " TO "+role)
+		}) {
+			t.Errorf("%+v instead of %+v", got, want)
+		}
+	}
+	const tables = `FROM pg_tables WHERE schemaname = 'noggin_schema'`
+	count, err := strconv.ParseInt(m.Value(`SELECT count(*) `+tables), 10, 64)
+	batchtest.Must(t, err)
+	foreign := Finding{
+		Severity: SeverityWarning, Check: "owner", Count: count,
+		Examples: strings.Split(m.Value(`SELECT string_agg(tablename, ',') FROM (SELECT tablename `+tables+` ORDER BY tablename LIMIT `+strconv.Itoa(maxExamples)+`) AS first`), ","),
+	}
+	judged(foreign)
+	m.Execute(`REVOKE UPDATE, DELETE ON noggin_schema.attachments FROM ` + role + `; REVOKE SELECT, INSERT ON noggin_schema.samples FROM ` + role)
+	judged(Finding{
+		Severity: SeverityError, Check: "rights", Count: 4,
+		Examples: []string{"DELETE on attachments", "UPDATE on attachments", "INSERT on samples", "SELECT on samples"},
+	}, foreign)
+	m.Execute(`GRANT ` + owner + ` TO ` + role)
+	judged()
 }
