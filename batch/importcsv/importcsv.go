@@ -57,6 +57,7 @@ type Importer struct {
 	Unusable func(ctx context.Context, kind, sha256 string) error
 
 	takes int // files that a run moves; 0: [takenFiles]
+	looks int // files of a folder that a run looks at; 0: [waitingFiles]
 	shown int // odd rows that the run has logged
 }
 

@@ -833,7 +833,7 @@ func TestAFolderOfNamesThatSomebodyElseMadeIsLeftAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	waiting, err := m.waiting()
+	waiting, _, err := m.waiting()
 	if err != nil || len(waiting) != 1 || waiting[0].kind != "site" {
 		t.Errorf("%v, %v", waiting, err)
 	}

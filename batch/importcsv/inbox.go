@@ -29,32 +29,34 @@ type inboxFile struct {
 }
 
 // inboxFiles lists the CSV files of the input folder, oldest first. It leaves hidden
-// files out: programs write them while they copy. Of very many files it lists the oldest.
-func inboxFiles(folder string) ([]inboxFile, error) {
+// files out: programs write them while they copy. Of very many files it lists the oldest,
+// and counts those beyond.
+func inboxFiles(folder string, most int) (found []inboxFile, beyond int64, err error) {
 	dir, err := os.Open(folder)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("the input folder %s is missing: create it and let the user that runs noggin (uid %d) write in it, or set [paths] input", folder, os.Getuid())
+		return nil, 0, fmt.Errorf("the input folder %s is missing: create it and let the user that runs noggin (uid %d) write in it, or set [paths] input", folder, os.Getuid())
 	}
 	if err != nil {
-		return nil, fmt.Errorf("[paths] input: %w", files.WrapDisk("list", folder, err))
+		return nil, 0, fmt.Errorf("[paths] input: %w", files.WrapDisk("list", folder, err))
 	}
 	defer files.Release(dir)
-	var found []inboxFile
 	oldest := func() {
 		slices.SortFunc(found, func(a, b inboxFile) int {
 			return cmp.Or(a.info.ModTime().Compare(b.info.ModTime()), strings.Compare(a.name, b.name))
 		})
-		clear(found[min(len(found), waitingFiles):])
-		found = found[:min(len(found), waitingFiles)]
+		n := min(len(found), most)
+		beyond += int64(len(found) - n)
+		clear(found[n:])
+		found = found[:n]
 	}
 	for {
 		entries, err := dir.ReadDir(1000)
 		if errors.Is(err, io.EOF) {
 			oldest()
-			return found, nil
+			return found, beyond, nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("[paths] input: %w", files.WrapDisk("list", folder, err))
+			return nil, 0, fmt.Errorf("[paths] input: %w", files.WrapDisk("list", folder, err))
 		}
 		for _, entry := range entries {
 			name := entry.Name()
@@ -66,28 +68,31 @@ func inboxFiles(folder string) ([]inboxFile, error) {
 				continue // another run took it
 			}
 			if err != nil {
-				return nil, fmt.Errorf("look at a file of the input folder: %w", err)
+				return nil, 0, fmt.Errorf("look at a file of the input folder: %w", err)
 			}
 			found = append(found, inboxFile{name, filepath.Join(folder, name), kindTips, info})
 		}
-		if len(found) >= 2*waitingFiles {
+		if len(found) >= 2*most {
 			oldest()
 		}
 	}
 }
 
 // waiting lists the files of the input folder, and of the folders of names in it. Names
-// come first, so that records show them when they are fetched.
-func (m *Importer) waiting() (all []inboxFile, err error) {
+// come first, so that records show them when they are fetched. It counts the files beyond
+// those that a run looks at.
+func (m *Importer) waiting() (all []inboxFile, beyond int64, err error) {
+	most := cmp.Or(m.looks, waitingFiles)
 	for _, kind := range slices.Sorted(maps.Keys(m.Names)) {
 		folder := m.Names[kind]
 		if info, err := os.Lstat(folder); err != nil || !info.IsDir() || files.KeptFromOthers(m.Paths.Input, folder, info) != nil {
 			continue // nothing was ever fetched, or it is a link or open to others, which the fetch reports
 		}
-		found, err := inboxFiles(folder)
+		found, more, err := inboxFiles(folder, most)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
+		beyond += more
 		for _, file := range found {
 			file.kind = kind
 			if short, err := filepath.Rel(m.Paths.Input, file.path); err == nil {
@@ -96,8 +101,8 @@ func (m *Importer) waiting() (all []inboxFile, err error) {
 			all = append(all, file)
 		}
 	}
-	tips, err := inboxFiles(m.Paths.Input)
-	return append(all, tips...), err
+	tips, more, err := inboxFiles(m.Paths.Input, most)
+	return append(all, tips...), beyond + more, err
 }
 
 // importWaiting imports the files of the input folder. While it waits for files to
@@ -107,7 +112,7 @@ func (m *Importer) importWaiting(ctx context.Context, opts Options, summary *Sum
 	told := map[string]bool{} // files in the summary that stay where they are
 	prepared := opts.DryRun
 	for {
-		files, err := m.waiting()
+		files, beyond, err := m.waiting()
 		if err != nil {
 			return err
 		}
@@ -123,7 +128,7 @@ func (m *Importer) importWaiting(ctx context.Context, opts Options, summary *Sum
 				continue
 			}
 			if len(summary.taken) >= cmp.Or(m.takes, takenFiles) {
-				summary.FilesLeft = int64(len(files) - i)
+				summary.FilesLeft = int64(len(files)-i) + beyond
 				m.Log.Warn("many files wait: this run took as many as a run takes, the next one goes on", "taken", len(summary.taken), "left", summary.FilesLeft)
 				return m.importGrown(ctx, opts, summary)
 			}
@@ -141,6 +146,9 @@ func (m *Importer) importWaiting(ctx context.Context, opts Options, summary *Sum
 			told[file.name] = opts.DryRun || result.MovedTo == ""
 		}
 		if next.IsZero() {
+			if summary.FilesLeft = beyond; beyond > 0 {
+				m.Log.Warn("younger files wait behind as many as a run looks at, which cannot be taken: move those elsewhere", "looked_at", len(files), "left", beyond)
+			}
 			return m.importGrown(ctx, opts, summary)
 		}
 		select {

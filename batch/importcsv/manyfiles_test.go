@@ -43,6 +43,50 @@ func TestARunTakesABoundedNumberOfFiles(t *testing.T) {
 	}
 }
 
+// A run looks at the oldest files of a very full folder. The others are counted, and later
+// runs take them.
+func TestARunLooksAtABoundedNumberOfFiles(t *testing.T) {
+	t.Parallel()
+	b := newInbox(t)
+	var logged bytes.Buffer
+	b.Log = slog.New(slog.NewTextHandler(&logged, nil))
+	b.takes, b.looks = 3, 4
+	aged := func(name string, age int) {
+		t.Helper()
+		at := time.Now().Add(-time.Duration(age) * time.Hour)
+		batchtest.Must(t, os.Chtimes(b.path(name), at, at))
+	}
+	for i := range 10 { // the last by its name is the oldest
+		name := fmt.Sprintf("bad-%02d.csv", i)
+		b.put(name, unusable)
+		aged(name, 1+i)
+	}
+	for _, want := range []struct{ unusable, left int64 }{{3, 7}, {3, 4}, {3, 1}, {1, 0}} {
+		s := b.run(Options{})
+		if s.Unusable != want.unusable || s.FilesLeft != want.left || want.left > 0 != strings.Contains(logged.String(), fmt.Sprintf("left=%d", want.left)) {
+			t.Errorf("unusable %d, left %d, want %+v; logged %s", s.Unusable, s.FilesLeft, want, &logged)
+		}
+		if left, err := filepath.Glob(b.path("bad-*")); err != nil || int64(len(left)) != want.left || want.left > 0 && left[0] != b.path("bad-00.csv") {
+			t.Errorf("left are %q, %v, want %d with the youngest", left, err, want.left)
+		}
+		logged.Reset()
+	}
+	for i := range 4 { // what cannot be taken, and is older than what can
+		name := fmt.Sprintf("folder-%d.csv", i)
+		batchtest.Must(t, os.Mkdir(b.path(name), 0o755))
+		aged(name, 100)
+	}
+	b.put("tips.csv", "tip\n"+tipA+"\n")
+	if s := b.run(Options{}); s.New != 0 || s.FilesLeft != 1 || !strings.Contains(logged.String(), "move those elsewhere") || !strings.Contains(logged.String(), "left=1") {
+		t.Errorf("behind folders: %s, left %d; logged %s", outcomes(s), s.FilesLeft, &logged)
+	}
+	logged.Reset()
+	batchtest.Must(t, os.Remove(b.path("folder-2.csv")))
+	if s := b.run(Options{}); s.New != 1 || s.FilesLeft != 0 || strings.Contains(logged.String(), "elsewhere") {
+		t.Errorf("behind one folder less: %s, left %d; logged %s", outcomes(s), s.FilesLeft, &logged)
+	}
+}
+
 func TestWhatARunSaysOfManyFilesIsBounded(t *testing.T) {
 	t.Parallel()
 	b := newInbox(t)

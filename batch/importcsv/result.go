@@ -48,8 +48,8 @@ type Summary struct {
 	RunID  int64        `json:"run_id"`
 	DryRun bool         `json:"dry_run"`
 	Files  []fileResult `json:"files"` // the first [listedFiles]
-	// FilesTotal counts all files that were looked at, and FilesLeft those that the next
-	// run takes, as this one took [takenFiles].
+	// FilesTotal counts all files that were looked at, and FilesLeft those that are left to
+	// the next run, as this one took [takenFiles] or looked at [waitingFiles].
 	FilesTotal int64 `json:"files_total"`
 	FilesLeft  int64 `json:"files_left"`
 	Rows       int64 `json:"rows"`
