@@ -52,7 +52,7 @@ func (s *soak) work(host int) {
 		if how == "" {
 			how = fmt.Sprintf("exit code %d", cmd.ProcessState.ExitCode())
 		}
-		if how == "exit code 1" { // no code tells why
+		if how == "exit code 1" || how == "exit code 3" && args[0] == "maintain" { // no code tells why
 			s.mu.Lock()
 			s.t.Logf("noggin %s: %s; the processes said:\n%s", strings.Join(args, " "), how, tail(s.logs.String(), 2000))
 			s.mu.Unlock()
