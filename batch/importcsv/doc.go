@@ -30,6 +30,7 @@
 //     first hundred, by their line and reason.
 //   - A named file stays where it is.
 //   - Memory does not grow with the file.
-//   - A folder of very many files is bounded: a run takes 2,000 of them, names 100 and logs
-//     100 odd rows. Files that stay where they are, such as folders and links, do not count.
+//   - A folder of very many files is bounded: a run looks at the oldest 100,000 of them, counts
+//     those behind, takes 2,000, names 100 and logs 100 odd rows. Files that stay where they
+//     are, such as folders and links, do not count as taken.
 package importcsv
