@@ -2,6 +2,7 @@ package adopt_test
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"noggin/api/apitest"
 	"noggin/batch/batchtest"
+	"noggin/batch/forms"
 	"noggin/batch/process"
 	"noggin/storage"
 )
@@ -88,6 +90,9 @@ func TestAFileThatAKilledRunNamedIsRecordedByTheNext(t *testing.T) {
 			if n := m.Value(`SELECT count(*) FROM noggin_schema.former_files WHERE kind = 'attachment' AND attachment_tip = '` + changed + `'`); n != string(rune('0'+test.former)) {
 				t.Errorf("%s files of the attachment are former ones, want %d", n, test.former)
 			}
+			if versions := m.Value(`SELECT coalesce(string_agg(concat_ws('-', first_version, last_version), ', '), '2-2') FROM noggin_schema.former_files WHERE path LIKE '%-v2.jpg'`); versions != "2-2" && !test.next.Adopt {
+				t.Errorf("what the killed run named is of the versions %s, want 2", versions)
+			}
 			after := contents(t, m)
 			for path, content := range before {
 				if after[path] != content && !strings.HasSuffix(path, "_inspection_data.txt") {
@@ -163,6 +168,10 @@ func TestAFileOfAKilledFirstDownloadIsRecordedWhenTheAttachmentIsRemoved(t *test
 			record := m.Server.Record(0)
 			dieBeforeTheResult(m, "UPDATE OF file_path ON noggin_schema.attachments", process.Options{Batch: 1})
 			m.Server.Edit(record.Tip, apitest.Edit{Remove: []string{record.Attachments[1].Tip}})
+			second := m.FilesEnding("_002.jpg")[0]
+			content, err := os.ReadFile(second)
+			anothers := filepath.Join(filepath.Dir(second), "holiday_002.jpg") // its number says nothing
+			batchtest.Must(t, err, os.WriteFile(anothers, content, 0o600))
 			for _, event := range deaths {
 				m.MakeDue()
 				dieBeforeTheResult(m, event, process.Options{UntilEmpty: true})
@@ -171,6 +180,7 @@ func TestAFileOfAKilledFirstDownloadIsRecordedWhenTheAttachmentIsRemoved(t *test
 			if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 1 {
 				t.Errorf("summary %+v\n%s", s, m.Logged)
 			}
+			batchtest.Must(t, os.Remove(anothers))
 			everyFileIsRecorded(t, m)
 			if of := m.Value(`SELECT string_agg(concat_ws(' ', kind, attachment_tip, first_version, last_version), ', ') FROM noggin_schema.former_files`); of != "attachment "+record.Attachments[1].Tip+" 1 1" {
 				t.Errorf("the former files are %s, want that of version 1", of)
@@ -212,5 +222,48 @@ func TestFilesThatNogginDidNotNameAreLeftAlone(t *testing.T) {
 	m.MustRun(process.Options{Adopt: true, Selector: m.Only(0)}) // the names that a lost database may have known
 	if now := m.Value(`SELECT coalesce(string_agg(path, ', '), '') FROM noggin_schema.former_files`); now != stem+"-v7.jpg" {
 		t.Errorf("with --adopt the former files are %s", now)
+	}
+}
+
+// The names are noggin's, as a lost database may have known them. Bytes of which nobody can
+// say that they were the photograph's are suspect.
+func TestANameAloneMakesDoubtfulBytesSuspect(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewComplete(t, batchtest.PhotoWorld(1, 2))
+	at := m.Value(`SELECT file_path FROM noggin_schema.attachments WHERE attachment_sequence = 1`)
+	content, err := os.ReadFile(filepath.Join(m.Output, at))
+	batchtest.Must(t, err)
+	stem, tip := strings.TrimSuffix(at, ".jpg"), m.Server.Record(0).Attachments[0].Tip
+	for name, bytes := range map[string][]byte{"-v1.jpg": content, "-v2.jpg": content[:len(content)-10], "-suspect.jpg": content, "-" + forms.TipSuffix(tip) + ".jpg": content} {
+		batchtest.Must(t, os.WriteFile(filepath.Join(m.Output, stem+name), bytes, 0o600))
+	}
+	m.MustRun(process.Options{Adopt: true, Selector: m.Only(0)})
+	const kinds = `SELECT string_agg(replace(path, '%s', '') || ' ' || kind, ', ' ORDER BY path COLLATE "C") FROM noggin_schema.former_files WHERE attachment_tip = '%s'`
+	want := "-" + forms.TipSuffix(tip) + ".jpg attachment, -suspect.jpg suspect, -v1.jpg attachment, -v2.jpg suspect"
+	if now := m.Value(fmt.Sprintf(kinds, stem, tip)); now != want {
+		t.Errorf("former files are %s, want %s\n%s", now, want, m.Logged)
+	}
+}
+
+// A former report that is another record's says nothing of this one's files.
+func TestAFormerReportOfAnotherRecordIsNoneOfThisOne(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewComplete(t, batchtest.PhotoWorld(1, 1))
+	report := m.FilesEnding("_inspection_data.txt")[0]
+	photo := m.FilesEnding(".jpg")[0]
+	text, err := os.ReadFile(report)
+	batchtest.Must(t, err, os.Link(photo, filepath.Join(filepath.Dir(photo), "theirs.jpg")))
+	theirs := strings.NewReplacer(m.Server.Record(0).Tip, strings.Repeat("e", 64), filepath.Base(photo), "theirs.jpg").Replace(string(text))
+	for name, text := range map[string]string{forms.FormerReportName(filepath.Base(report), 1, 1): theirs, forms.FormerReportName("OTHER_inspection_data.txt", 1, 1): string(text)} {
+		batchtest.Must(t, os.WriteFile(filepath.Join(filepath.Dir(report), name), []byte(text), 0o600))
+	}
+	own := filepath.Join(filepath.Dir(report), forms.FormerReportName(filepath.Base(report), 1, 2)) // it counts with --adopt
+	batchtest.Must(t, os.WriteFile(own, text, 0o600))
+	for _, adopt := range []bool{false, true} {
+		m.MustRun(process.Options{Adopt: adopt, Selector: m.Only(0)})
+		if former := m.Value(`SELECT coalesce(string_agg(kind || ' ' || path, ', '), '') FROM noggin_schema.former_files`); former != "" {
+			t.Errorf("with --adopt: %t, former files are %s\n%s", adopt, former, m.Logged)
+		}
+		_ = os.Remove(own)
 	}
 }

@@ -164,6 +164,7 @@ func TestFilesOfTheReplacedServiceThatAreNotWhatItKnewAreFetchedAgain(t *testing
 	for name, c := range map[string]struct {
 		change func(m *batchtest.Mirror, row *legacyRow, file string) string
 		left   bool // the file that was there stays beside
+		plain  bool // without --adopt
 	}{
 		"cut short, and recorded so": {func(m *batchtest.Mirror, row *legacyRow, file string) string {
 			row.path, row.size, row.hash = file, int64(300), nil
@@ -171,28 +172,32 @@ func TestFilesOfTheReplacedServiceThatAreNotWhatItKnewAreFetchedAgain(t *testing
 				m.T.Error(err)
 			}
 			return file
-		}, true},
+		}, true, false},
 		"another size": {func(_ *batchtest.Mirror, row *legacyRow, file string) string {
 			row.path, row.size, row.hash = file, int64(123), nil
 			return file
-		}, false},
+		}, false, false},
 		"another hash": {func(_ *batchtest.Mirror, row *legacyRow, file string) string {
 			row.path, row.hash = file, strings.Repeat("0", 64)
 			return file
-		}, false},
+		}, false, false},
 		"moved, and nothing known but a name": {func(_ *batchtest.Mirror, row *legacyRow, _ string) string {
 			row.path, row.size, row.hash = "2025/01/away/"+row.tip+".jpg", nil, nil
 			row.filename = row.tip + ".jpg"
 			return "elsewhere/" + row.filename
-		}, true},
+		}, true, false},
+		"in the folder of its record, and nothing known but a name": {func(_ *batchtest.Mirror, row *legacyRow, file string) string {
+			row.path, row.size, row.hash = path.Dir(file)+"/"+row.tip+".jpg", nil, nil
+			return file
+		}, false, true},
 		"one path for two": {func(_ *batchtest.Mirror, row *legacyRow, file string) string {
 			row.path, row.filename, row.hash = "2025/09/same/photo.jpg", "photo.jpg", nil
 			return path.Dir(file) + "/photo " + row.tip + ".jpg"
-		}, true},
+		}, true, false},
 		"moved, all of one name and size": {func(_ *batchtest.Mirror, row *legacyRow, _ string) string {
 			row.path, row.filename, row.hash = "2025/09/"+row.tip+"/photo.jpg", "photo.jpg", nil
 			return "old/" + row.tip + "/photo.jpg"
-		}, true},
+		}, true, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -201,7 +206,7 @@ func TestFilesOfTheReplacedServiceThatAreNotWhatItKnewAreFetchedAgain(t *testing
 			photos := m.MustRun(process.Options{UntilEmpty: true}).AttachmentsDownloaded
 			becomeReplaced(m, func(_ int, row *legacyRow, file string) string { return c.change(m, row, file) })
 			before := m.FilesEnding(".jpg")
-			s := m.MustRun(process.Options{UntilEmpty: true, Adopt: true})
+			s := m.MustRun(process.Options{UntilEmpty: true, Adopt: !c.plain})
 			if s.Complete != 1 || s.AttachmentsAdopted != 0 || s.AttachmentsDownloaded != photos {
 				t.Errorf("%+v\n%s", s, m.Logged)
 			}
@@ -308,4 +313,34 @@ func TestAFileThatIsRecordedOfTwoAttachmentsIsTakenByOne(t *testing.T) {
 		t.Errorf("%+v\n%s", s, m.Logged)
 	}
 	checkLegacy(m)
+}
+
+// Another file has its name and size. The recorded one is not searched.
+func TestAFileOfTheReplacedServiceThatIsWhereItWasIsUsed(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewQueue(t, batchtest.PhotoWorld(1, 2))
+	m.MustRun(process.Options{UntilEmpty: true})
+	first := true
+	becomeReplaced(m, func(_ int, row *legacyRow, file string) string {
+		row.hash = nil
+		if first {
+			first = false
+			row.path = "photos/" + row.filename
+			content, err := os.ReadFile(fullPath(m, file))
+			batchtest.Must(t, err, os.MkdirAll(fullPath(m, "2024"), 0o755))
+			content[len(content)/2] ^= 1
+			batchtest.Must(t, os.WriteFile(fullPath(m, "2024/"+row.filename), content, 0o600))
+			return "photos/" + row.filename
+		}
+		row.path = "2025/09/" + row.filename // which begins a search
+		return "old/" + row.filename
+	})
+	if s := m.MustRun(process.Options{UntilEmpty: true, Adopt: true}); s.AttachmentsAdopted != 2 || s.AttachmentsDownloaded != 0 {
+		t.Errorf("%+v\n%s", s, m.Logged)
+	}
+	for _, a := range m.Server.Record(0).Attachments {
+		if sum := m.Value(`SELECT file_hash_sha256 FROM noggin_schema.attachments WHERE attachment_tip = '` + a.Tip + `'`); sum != m.Server.MediaSHA256(a.Tip) {
+			t.Errorf("%s has other bytes\n%s", a.Tip, m.Logged)
+		}
+	}
 }

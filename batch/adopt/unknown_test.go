@@ -45,6 +45,9 @@ func TestFilesOfFormerVersionsAreRecognisedAfterTheDatabaseIsLost(t *testing.T) 
 	if found := m.Value(kinds); found != lost {
 		t.Errorf("found\n%s\nwant\n%s", found, lost)
 	}
+	if versions := m.Value(`SELECT first_version || '-' || last_version FROM noggin_schema.former_files WHERE kind = 'attachment' AND attachment_tip = '` + record.Attachments[0].Tip + `'`); versions != "1-2" {
+		t.Errorf("the reports of the versions 1 and 2 list it, and it is of the versions %s", versions)
+	}
 	// The next version takes neither names nor numbers of what was found.
 	m.Server.Edit(record.Tip, apitest.Edit{Add: []string{"attachments"}})
 	if s := m.MustRun(compare); s.Changed != 1 || s.Complete != 1 {
@@ -78,8 +81,14 @@ func TestFilesOfFormerVersionsAreRecognisedOfARecordThatIsGone(t *testing.T) {
 	known := m.Value(recordedFiles)
 	m.Execute(`DELETE FROM noggin_schema.former_files`)
 	m.Server.SetFaults(apitest.Fault{Status: 404, Tips: []string{record.Tip}})
+	flushed, stop := watchFlushes(m, `SELECT count(*) FROM noggin_schema.former_files`)
 	if s := m.MustRun(process.Options{Adopt: true, Refresh: true, UntilEmpty: true}); s.Gone != 1 {
 		t.Errorf("summary %+v\n%s", s, m.Logged)
+	}
+	stop()
+	former := filepath.Join(m.Output, m.Value(`SELECT min(path) FROM noggin_schema.former_files WHERE kind = 'attachment'`))
+	if !flushed[former] || !flushed[filepath.Dir(former)] {
+		t.Errorf("flushed before %s is recorded is %v", former, flushed)
 	}
 	if now := m.Value(recordedFiles); now != known {
 		t.Errorf("the database knows\n%s\nwant\n%s", now, known)
