@@ -10,9 +10,10 @@ import (
 )
 
 const (
-	// probeLease is how long a probe of a half-open circuit may take. After it the probes
-	// of a run that died are free again.
-	probeLease = 5 * time.Minute
+	// probeLease is how long other runs wait for a probe of a half-open circuit. After it
+	// the probes of a run that died are free again. It is longer than the default of [api]
+	// timeout; one that takes longer still counts.
+	probeLease = 90 * time.Second
 	// questionLease is how long a run may take to ask the witness. After it another run
 	// may ask.
 	questionLease = 30 * time.Second
@@ -81,6 +82,9 @@ func (c Circuit) observe(s storage.Circuit, ended []requestEnded, now time.Time,
 			continue
 		}
 		s.Recent = ring(s.Recent, mark, c.SampleSize)
+		if s.State == storage.CircuitHalfOpen {
+			s.ProbesLeased = max(s.ProbesLeased, len(s.Recent)) // its lease may have ended before it
+		}
 		if r.first && s.State == storage.CircuitClosed {
 			s.FirstOutcomes = ring(s.FirstOutcomes, mark, c.SampleSize*firstOutcomesPerSample)
 		}

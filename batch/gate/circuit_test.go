@@ -223,6 +223,29 @@ func TestProbesAreLeasedToAllRunsTogether(t *testing.T) {
 	}
 }
 
+func TestAProbeThatOutlivesItsLeaseKeepsNobodyWaiting(t *testing.T) {
+	t.Parallel()
+	cfg := Circuit{FailureThresholdPercent: 50, RecoveryThresholdPercent: 20, OpenDuration: time.Minute, SampleSize: 4}
+	s := storage.Circuit{State: storage.CircuitHalfOpen, Probing: storage.ProbingNew}
+	for range 2 {
+		s, _ = cfg.lease(s, circuitStart, true)
+	}
+	s, _ = cfg.observe(s, ended(0, "0"), circuitStart, may)
+	// All others wait for the second one, which hangs or whose run was killed.
+	if s = cfg.question(s, circuitStart.Add(time.Minute), may); s.QuestionRun != nil {
+		t.Errorf("the witness is asked while a probe is under way: %+v", s)
+	}
+	later := circuitStart.Add(2 * time.Minute)
+	s, _ = cfg.step(s, later)
+	if asked := cfg.question(s, later, may); asked.QuestionRun == nil {
+		t.Errorf("after two minutes nobody asks: %+v", s)
+	}
+	s, _ = cfg.observe(s, ended(0, "0"), later, may)
+	if asked := cfg.question(s, later, may); asked.QuestionRun == nil || s.Recent != "00" {
+		t.Errorf("after the late answer nobody asks: %+v", s)
+	}
+}
+
 // By it a host without network is told from an API that fails.
 func TestWhenAHostWasAnsweredLast(t *testing.T) {
 	t.Parallel()

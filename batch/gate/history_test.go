@@ -141,7 +141,7 @@ func (h *history) change(step func(storage.Circuit, time.Time) (storage.Circuit,
 		wrong("it is open until %v", after.OpenUntil)
 	case halfOpen && before.State != storage.CircuitHalfOpen && after.Probing != "":
 		wrong("it probes before the witness was asked")
-	case after.ProbesLeased < 0 || after.ProbesLeased > h.cfg.SampleSize || after.ProbesLeased > 0 && !halfOpen:
+	case after.ProbesLeased < 0 || halfOpen && after.ProbesLeased < len(after.Recent) || after.ProbesLeased > h.cfg.SampleSize || after.ProbesLeased > 0 && !halfOpen:
 		wrong("%d probes", after.ProbesLeased)
 	case len(after.Recent) > h.cfg.SampleSize || len(after.FirstOutcomes) > h.cfg.SampleSize*firstOutcomesPerSample:
 		wrong("a ring overflows")
