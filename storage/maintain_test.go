@@ -419,6 +419,7 @@ func TestAProgramThatFailsAsTheServerIsGoneIsTold(t *testing.T) {
 		"the server is well":         {nil, false},
 		"the server is gone":         {(*storagetest.Proxy).Refuse, true},
 		"the server was gone":        {(*storagetest.Proxy).Cut, true}, // and the snapshot with it
+		"the server is going":        {(*storagetest.Proxy).RefuseNew, true},
 		"the server does not answer": {(*storagetest.Proxy).Stall, true},
 	} {
 		t.Run(name, func(t *testing.T) {

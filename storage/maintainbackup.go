@@ -37,7 +37,8 @@ type Snapshot struct {
 
 	ctx      context.Context // of tx
 	end      context.CancelCauseFunc
-	askEvery time.Duration // for a sign of life, which may take as long
+	askEvery time.Duration               // for a sign of life, which may take as long
+	connect  func(context.Context) error // opens another session of the server
 }
 
 // Snapshot begins a snapshot.
@@ -48,7 +49,7 @@ func (db *DB) Snapshot(ctx context.Context) (*Snapshot, error) {
 		defer end(nil)
 		return nil, describe(ctx, "begin a snapshot", err)
 	}
-	s := &Snapshot{tx: tx, ctx: ctx, end: end, askEvery: cmp.Or(db.cfg.silence, silence)}
+	s := &Snapshot{tx: tx, ctx: ctx, end: end, askEvery: cmp.Or(db.cfg.silence, silence), connect: db.connect}
 	_, err = tx.ExecContext(ctx, `SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; `+untimed)
 	if err == nil {
 		err = tx.QueryRowxContext(ctx, `SELECT pg_export_snapshot(), now()`).Scan(&s.ID, &s.At)
@@ -84,10 +85,23 @@ func (s *Snapshot) While(ctx context.Context, do func(context.Context) error) er
 	if err == nil || errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
 		return err
 	}
-	if gone := s.check(); gone != nil {
+	gone := s.check()
+	if gone == nil { // A server that goes away may end the session of do first, but takes no new one then.
+		gone = s.connect(ctx)
+	}
+	if gone != nil {
 		return fmt.Errorf("%w: %w", gone, err)
 	}
 	return err
+}
+
+// connect opens another session of the server and closes it.
+func (db *DB) connect(ctx context.Context) error {
+	other, err := open(db.cfg, db.command, "")
+	if err != nil {
+		return err
+	}
+	return errors.Join(other.Ping(ctx), other.Close())
 }
 
 // check returns an error when the snapshot is gone.

@@ -85,11 +85,13 @@ func (p *Proxy) Cut() {
 
 // Refuse breaks all connections, and new ones until Resume, as a server that is down.
 func (p *Proxy) Refuse() {
-	p.mu.Lock()
-	p.refusing = true
-	p.mu.Unlock()
+	p.RefuseNew()
 	p.Cut()
 }
+
+// RefuseNew breaks new connections until Resume, as a server that waits for its sessions to
+// end.
+func (p *Proxy) RefuseNew() { p.set(func() { p.refusing = true }) }
 
 // Stall forwards nothing in either direction, on any connection, until Resume, as a
 // server that hangs or a network that loses packets.
@@ -129,7 +131,7 @@ func (p *Proxy) set(change func()) {
 	change()
 }
 
-// Resume ends Refuse, Reset, Stall, Delay and the swallowing. A connection of which
+// Resume ends Refuse, RefuseNew, Reset, Stall, Delay and the swallowing. A connection of which
 // something was swallowed stays broken.
 func (p *Proxy) Resume() {
 	p.mu.Lock()
