@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	"noggin/batch/forms"
 	"noggin/batch/process"
 	"noggin/storage"
+	"noggin/storage/storagetest"
 )
 
 // newMaintenance has a database of its own, with n records in it, and folders.
@@ -96,6 +98,38 @@ func TestABackupIsRestoredAndEveryRowCounted(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(m.Paths.Backups + "/*" + files.PartialExt); len(left) != 0 {
 		t.Errorf("left over: %v", left)
+	}
+}
+
+// A network can break the session of pg_restore alone, and lose only the reply to its COMMIT.
+func TestABackupIsNotCalledBadForOneBrokenSession(t *testing.T) {
+	t.Parallel()
+	m := newMaintenance(t, 3)
+	b := mustBackup(t, m)
+	proxy := storagetest.NewProxy(t, m.Database.URL)
+	m.Config.VerifyURL = proxy.URL(m.Database.URL)
+	var mu sync.Mutex
+	var restoring, lost bool
+	proxy.LoseReply(func(statement string) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		restoring = restoring || strings.Contains(statement, "CREATE TABLE")
+		if !restoring || lost || !strings.HasPrefix(statement, "COMMIT") {
+			return false
+		}
+		lost = true
+		return true
+	})
+	effect, err := m.VerifyBackup(t.Context(), "", "")
+	proxy.LoseReply(nil)
+	v, _ := effect.Details.(verification)
+	mu.Lock()
+	defer mu.Unlock()
+	if err != nil || !lost || !v.Restored || v.Rows["noggin_data"] != 3 {
+		t.Errorf("lost a reply: %v; %+v, %v", lost, v, err)
+	}
+	if b, err = readBackup(b.Path()); err != nil || b.VerifiedAt == nil {
+		t.Errorf("%+v, %v", b, err)
 	}
 }
 

@@ -200,21 +200,36 @@ func (m *Maintenance) restoreOnTrial(ctx context.Context, b Backup, dump *os.Fil
 	if err != nil {
 		return err
 	}
+	failed, err := m.restoreInto(ctx, db, database, program, b, dump, v)
+	if err == nil && failed != nil {
+		// Its session may have broken off, even at the COMMIT, while the server is well.
+		m.Log.Warn("the backup could not be restored; it is tried once more", "backup", b.Path(), "error", failed)
+		failed, err = m.restoreInto(ctx, db, database, program, b, dump, v)
+	}
+	if err == nil && failed != nil {
+		v.Problems = append(v.Problems, "it cannot be restored: "+failed.Error())
+	}
+	return err
+}
+
+// restoreInto restores the dump into a scratch database of its own and inspects it. failed
+// is why pg_restore failed.
+func (m *Maintenance) restoreInto(ctx context.Context, db *storage.DB, database storage.Config, program string, b Backup, dump *os.File, v *verification) (failed, err error) {
 	scratch, err := db.NewScratch(ctx, b.Schema)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, scratch.Drop(ctx)) }()
 	environ, err := database.Environment(files.Environment(), scratch.Name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if _, err := dump.Seek(0, io.SeekStart); err != nil {
-		return files.WrapDisk("read", b.Path(), err)
+		return nil, files.WrapDisk("read", b.Path(), err)
 	}
 	snapshot, err := scratch.Snapshot(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	err = snapshot.While(ctx, func(ctx context.Context) error {
 		return runProgram(ctx, environ, dump, program, append(restoreOptions(), "--single-transaction", "--dbname="+scratch.Name)...)
@@ -222,13 +237,12 @@ func (m *Maintenance) restoreOnTrial(ctx context.Context, b Backup, dump *os.Fil
 	snapshot.Close()
 	if err != nil {
 		if ctx.Err() != nil || errors.Is(err, storage.ErrUnavailable) {
-			return err // the server went away, which says nothing about the backup
+			return nil, err // the server went away, which says nothing about the backup
 		}
-		v.Problems = append(v.Problems, "it cannot be restored: "+err.Error())
-		return nil
+		return err, nil
 	}
 	v.Restored = true
-	return m.inspect(ctx, scratch, b, v)
+	return nil, m.inspect(ctx, scratch, b, v)
 }
 
 // restoreOptions returns the options of pg_restore: the restoring role owns
