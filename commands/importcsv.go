@@ -187,7 +187,7 @@ func (r *importRun) print(s importResult, out show.Output) error {
 		fmt.Fprintf(&notes, "%s more not listed; the counts are of all\n", health.Plural(unlisted, "file"))
 	}
 	if s.FilesLeft > 0 {
-		fmt.Fprintf(&notes, "%s left for the next run\n", health.Plural(s.FilesLeft, "file"))
+		fmt.Fprintf(&notes, "%s left for a later run\n", health.Plural(s.FilesLeft, "file"))
 	}
 	if s.DryRun {
 		notes.WriteString("dry run: nothing was changed or moved\n")

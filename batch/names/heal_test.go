@@ -295,14 +295,20 @@ func TestAReportThatADeadHealerRenewedIsKeptWhenItsRecordChanges(t *testing.T) {
 	}
 }
 
-// Its lease has ended, and another run may have written newer reports.
-func TestAHealerWhoseHostWasSuspendedWritesNoReport(t *testing.T) {
-	t.Parallel()
-	m := batchtest.NewMirror(t, healWorld())
+// staleMirror is a mirror whose names came after its records, and the reports without them.
+func staleMirror(t *testing.T) (m *batchtest.Mirror, reports map[string]string) {
+	t.Helper()
+	m = batchtest.NewMirror(t, healWorld())
 	m.ImportAll()
 	m.MustRun(process.Options{UntilEmpty: true})
 	importWorld(m)
-	before := reportsOf(m)
+	return m, reportsOf(m)
+}
+
+// Its lease has ended, and another run may have written newer reports.
+func TestAHealerWhoseHostWasSuspendedWritesNoReport(t *testing.T) {
+	t.Parallel()
+	m, before := staleMirror(t)
 	batch, err := m.DB.ClaimStale(t.Context(), 5, "", 9, time.Minute)
 	if err != nil || len(batch.Records) != 9 {
 		t.Fatalf("claimed %d, %v", len(batch.Records), err)
@@ -318,11 +324,7 @@ func TestAHealerWhoseHostWasSuspendedWritesNoReport(t *testing.T) {
 // A report that is begun then may be written after the lease has ended.
 func TestAHealerWritesNoReportNearTheEndOfItsLease(t *testing.T) {
 	t.Parallel()
-	m := batchtest.NewMirror(t, healWorld())
-	m.ImportAll()
-	m.MustRun(process.Options{UntilEmpty: true})
-	importWorld(m)
-	before := reportsOf(m)
+	m, before := staleMirror(t)
 	for _, test := range []struct {
 		left   time.Duration
 		healed int
