@@ -163,6 +163,7 @@ func (r *restless) verify() {
 		r.t.Fatal(err)
 	}
 	defer func() { _ = db.Close() }()
+	wrong := map[string]bool{}
 	for tip, want := range r.served {
 		versions, err := db.Versions(context.Background(), tip)
 		if err != nil {
@@ -183,9 +184,13 @@ func (r *restless) verify() {
 		for _, a := range record.Attachments {
 			if n := r.count(fmt.Sprintf(`SELECT count(*) FROM noggin_schema.attachments WHERE record_tip = '%s' AND attachment_tip = '%s' AND file_hash_sha256 = '%s'
 				AND attachment_status = 'complete'`, record.Tip, a.Tip, r.api.MediaSHA256(a.Tip))); n != 1 {
-				r.t.Errorf("attachment %s of %s is not the one that is served", a.Tip[:8], record.Tip[:8])
+				r.t.Errorf("attachment %s of %s is not the one that is served: SHA-256 %s", a.Tip, record.Tip, r.api.MediaSHA256(a.Tip))
+				wrong[record.Tip] = true
 			}
 		}
+	}
+	for tip := range wrong {
+		r.tell(tip)
 	}
 	r.look()
 	r.keepsEvidence()
@@ -195,6 +200,27 @@ func (r *restless) verify() {
 		}
 	}
 	r.t.Logf("%d edits, %d files of evidence", r.edits, len(r.evidence))
+}
+
+// tell logs what is known of a record that is not as it should be: its rows, the last
+// requests for it, the last runs, and what their processes said.
+func (r *restless) tell(tip string) {
+	r.t.Helper()
+	rows := []string{
+		"noggin_data WHERE tip = $1", "attachments WHERE record_tip = $1", "former_files WHERE record_tip = $1",
+		"refreshes WHERE record_tip = $1", "processing_errors WHERE tip = $1", "runs WHERE $1 <> '' ORDER BY id DESC LIMIT 40",
+	}
+	for _, table := range rows {
+		var told string
+		err := r.sql.QueryRowContext(r.t.Context(), `SELECT coalesce(string_agg(row_to_json(t)::text, E'\n'), 'no row') FROM (SELECT * FROM noggin_schema.`+table+`) t`, tip).Scan(&told)
+		r.t.Logf("%s, $1 = %s: %v\n%.20000s", table, tip, err, told)
+	}
+	for _, e := range r.api.Log() {
+		if e.Record == tip {
+			r.t.Logf("%+v", e)
+		}
+	}
+	r.t.Logf("the last processes said:\n%s", tail(r.logs.String(), 200_000))
 }
 
 // keepsEvidence holds every file that was ever seen, and every file that the database has,
