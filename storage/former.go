@@ -137,6 +137,7 @@ type FormerFile struct {
 	LastVersion   int     `db:"last_version" json:"last_version"`
 	Size          int64   `db:"size_bytes" json:"size_bytes"`
 	SHA256        string  `db:"hash_sha256" json:"sha256"`
+	ContentType   string  `db:"content_type" json:"-"` // empty: its name alone says what it is
 	ArchiveID     *int64  `db:"archive_id" json:"-"`
 	Archive       *string `db:"archive_name" json:"archive"`
 }
@@ -145,7 +146,7 @@ type FormerFile struct {
 func (db *DB) FormerFiles(ctx context.Context, tip string) ([]FormerFile, error) {
 	var former []FormerFile
 	err := db.selectAll(ctx, "read the former files", &former, `
-		SELECT path, record_tip, kind, attachment_tip, first_version, last_version, size_bytes, hash_sha256, archive_id,
+		SELECT path, record_tip, kind, attachment_tip, first_version, last_version, size_bytes, hash_sha256, content_type, archive_id,
 		       (SELECT v.name FROM noggin_schema.archives v WHERE v.id = archive_id) AS archive_name
 		FROM noggin_schema.former_files WHERE record_tip = $1 ORDER BY path`, tip)
 	return former, err
@@ -227,7 +228,8 @@ func (db *DB) writeSuspects(ctx context.Context, tx *sqlx.Tx, suspects []Suspect
 }
 
 // FormerHashes returns the SHA-256 of the former files of an attachment: of those that were
-// current, and of those that were only kept as suspect.
+// current, and of those that were only kept as suspect. One that was recorded by its name
+// alone is neither: a killed run may have named it to make it current.
 func (db *DB) FormerHashes(ctx context.Context, record, attachment string) (former, suspects []string, err error) {
 	all, err := db.FormerFiles(ctx, record)
 	for _, f := range all {
@@ -235,7 +237,7 @@ func (db *DB) FormerHashes(ctx context.Context, record, attachment string) (form
 		case f.AttachmentTip != attachment:
 		case f.Kind == "suspect":
 			suspects = append(suspects, f.SHA256)
-		default:
+		case f.ContentType != "":
 			former = append(former, f.SHA256)
 		}
 	}

@@ -22,10 +22,10 @@ type FoundFile struct {
 	LastVersion   int    `json:"last_version"`
 	Size          int64  `json:"size_bytes"`
 	SHA256        string `json:"sha256"`
+	ContentType   string `json:"content_type"` // empty: its name alone says what it is
 	// These are known of a file that came from the API.
-	Field       string     `json:"field_name"`
-	Validation  Validation `json:"validation"`
-	ContentType string     `json:"content_type"`
+	Field      string     `json:"field_name"`
+	Validation Validation `json:"validation"`
 }
 
 // writeFound records files that are on disk. Their numbers do not return. They are sealed.
@@ -49,7 +49,7 @@ func (db *DB) writeFound(ctx context.Context, tx *sqlx.Tx, found []FoundFile) er
 		INSERT INTO noggin_schema.former_files (path, record_tip, kind, attachment_tip, attachment_sequence, field_name, first_version, last_version,
 			validation, size_bytes, hash_sha256, content_type, downloaded_at)
 		SELECT v.path, v.record_tip, v.kind, v.attachment_tip, v.sequence, v.field_name, v.first_version, v.last_version,
-		       v.validation, v.size_bytes, v.sha256, v.content_type, CASE WHEN v.content_type <> '' THEN now() END
+		       v.validation, v.size_bytes, v.sha256, v.content_type, CASE WHEN v.validation <> '' THEN now() END
 		FROM v ORDER BY v.path ON CONFLICT DO NOTHING`), string(doc))
 	return err
 }

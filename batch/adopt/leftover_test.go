@@ -113,8 +113,10 @@ func TestAFileThatAKilledRunNamedWaitsForTheAPI(t *testing.T) {
 	m.Server.Edit(record.Tip, apitest.Edit{Replace: []string{record.Attachments[0].Tip}})
 	m.MustRun(process.Options{Refresh: true, UntilEmpty: true})
 	dieBeforeTheResult(m, "INSERT ON noggin_schema.former_files", compare)
-	recorded := func() []string { // the killed run's text report is kept in any case
-		return slices.DeleteFunc(strings.Split(m.Value(recordedFiles), "\n"), func(path string) bool { return strings.HasSuffix(path, ".txt") })
+	recorded := func() []string { // the killed run's text report is kept in any case, and what is suspect
+		return slices.DeleteFunc(strings.Split(m.Value(recordedFiles), "\n"), func(path string) bool {
+			return strings.HasSuffix(path, ".txt") || strings.HasSuffix(path, "-suspect.jpg")
+		})
 	}
 	known := recorded()
 	unavailable := apitest.Fault{Status: 503, On: apitest.OnMedia, Tips: []string{record.Attachments[0].Tip}}
@@ -125,6 +127,7 @@ func TestAFileThatAKilledRunNamedWaitsForTheAPI(t *testing.T) {
 		{apitest.Fault{Kind: "reduced", Tips: []string{record.Tip}}, compare},
 		{unavailable, compare},
 		{unavailable, process.Options{Adopt: true, Refresh: true, UntilEmpty: true}},
+		{apitest.Fault{Kind: "cut-picture", On: apitest.OnMedia}, compare},
 	} {
 		m.Server.SetFaults(step.fault)
 		m.MustRun(step.opts)
@@ -138,6 +141,52 @@ func TestAFileThatAKilledRunNamedWaitsForTheAPI(t *testing.T) {
 	everyFileIsRecorded(t, m)
 	if at := m.Value(`SELECT file_path FROM noggin_schema.attachments WHERE record_tip = '` + record.Tip + `'`); !strings.HasSuffix(at, "-v2.jpg") {
 		t.Errorf("the attachment is %s", at)
+	}
+}
+
+// A file that was recorded by its name alone never was current: its bytes become so when the
+// platform serves them, whatever it served when the file was recorded.
+func TestBytesThatAKilledRunNamedBecomeCurrentWhenTheyAreServed(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]apitest.Fault{
+		"a cache served the former bytes":     {Kind: "stale", On: apitest.OnMedia},
+		"the attachment was not found":        {Status: 404, On: apitest.OnMedia},
+		"the attachment was refused":          {Status: 400, On: apitest.OnMedia},
+		"the attachment was not permitted":    {Status: 403, On: apitest.OnMedia},
+		"a part of the attachment was served": {Kind: "cut-picture", On: apitest.OnMedia},
+	} {
+		for _, adopt := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, adopt %t", name, adopt), func(t *testing.T) {
+				t.Parallel()
+				m := batchtest.NewComplete(t, batchtest.PhotoWorld(2, 1))
+				record := m.Server.Record(0)
+				changed := record.Attachments[0].Tip
+				compare := process.Options{Refresh: true, Media: true, UntilEmpty: true}
+				m.Server.Edit(record.Tip, apitest.Edit{Replace: []string{changed}})
+				m.MustRun(process.Options{Refresh: true, UntilEmpty: true})
+				dieBeforeTheResult(m, "INSERT ON noggin_schema.former_files", compare)
+				failing := fault
+				failing.Tips = []string{changed}
+				for range 2 { // the second time, what came is known already
+					m.Server.SetFaults(failing)
+					recording := compare
+					recording.Adopt = adopt
+					m.MustRun(recording)
+				}
+				m.Server.ClearFaults()
+				m.MustRun(compare)
+				everyFileIsRecorded(t, m)
+				if sum := m.Value(`SELECT file_hash_sha256 FROM noggin_schema.attachments WHERE attachment_tip = '` + changed + `'`); sum != m.Server.MediaSHA256(changed) {
+					t.Errorf("the attachment is not the one that is served\n%s", m.Logged)
+				}
+				// What was current once does not return from a cache.
+				m.Server.AddFault(apitest.Fault{Kind: "stale", On: apitest.OnMedia})
+				m.MustRun(compare)
+				if sum := m.Value(`SELECT file_hash_sha256 FROM noggin_schema.attachments WHERE attachment_tip = '` + changed + `'`); sum != m.Server.MediaSHA256(changed) {
+					t.Errorf("a cache brought former bytes back\n%s", m.Logged)
+				}
+			})
+		}
 	}
 }
 

@@ -134,7 +134,7 @@ func (d *Folder) Unknown(ctx context.Context, result storage.Result, unsure []st
 				continue
 			}
 			before := max(d.stored.Version-1, 1)
-			if err := r.take(ctx, storage.FoundFile{Path: file.path, Kind: "attachment", AttachmentTip: tip, SHA256: file.sum, Version: before, LastVersion: before}); err != nil {
+			if err := r.take(ctx, storage.FoundFile{Path: file.path, Kind: "attachment", AttachmentTip: tip, SHA256: file.sum, Version: before, LastVersion: before}, false); err != nil {
 				return r.found, err
 			}
 		}
@@ -164,11 +164,11 @@ func (r *recording) report(ctx context.Context, name string, version int) error 
 	if err != nil || tip != r.stored.Tip {
 		return err
 	}
-	if err := r.take(ctx, storage.FoundFile{Path: path.Join(r.stored.Folder, name), Kind: "report", Version: version, LastVersion: version}); err != nil {
+	if err := r.take(ctx, storage.FoundFile{Path: path.Join(r.stored.Folder, name), Kind: "report", Version: version, LastVersion: version}, true); err != nil {
 		return err
 	}
 	for tip, file := range listed {
-		if err := r.take(ctx, storage.FoundFile{Path: file.path, Kind: "attachment", AttachmentTip: tip, SHA256: file.sum, Version: version, LastVersion: version}); err != nil {
+		if err := r.take(ctx, storage.FoundFile{Path: file.path, Kind: "attachment", AttachmentTip: tip, SHA256: file.sum, Version: version, LastVersion: version}, true); err != nil {
 			return err
 		}
 	}
@@ -188,13 +188,13 @@ func (r *recording) bytes(ctx context.Context, u unknownFile, tip string) error 
 		}
 		version = min(max(n, 1), version)
 	}
-	return r.take(ctx, storage.FoundFile{Path: path.Join(r.stored.Folder, u.name), Kind: "attachment", AttachmentTip: tip, Version: version, LastVersion: version})
+	return r.take(ctx, storage.FoundFile{Path: path.Join(r.stored.Folder, u.name), Kind: "attachment", AttachmentTip: tip, Version: version, LastVersion: version}, false)
 }
 
 // take adds a file to the result, if it is there, not used, and has the SHA-256 that is
 // known of it; without one, if its extension is that of its content. A file of several
-// versions is one.
-func (r *recording) take(ctx context.Context, found storage.FoundFile) error {
+// versions is one. wasCurrent says that a former report lists it.
+func (r *recording) take(ctx context.Context, found storage.FoundFile, wasCurrent bool) error {
 	if i, again := r.at[found.Path]; again {
 		old := &r.found[i]
 		if found.SHA256 != "" {
@@ -232,6 +232,8 @@ func (r *recording) take(ctx context.Context, found storage.FoundFile) error {
 			return nil // such as notes beside a photograph
 		case found.SHA256 == "" && (parts.Mark == "suspect" || verdict.Status == storage.ValidationFailed):
 			found.Kind = "suspect"
+		case wasCurrent:
+			found.ContentType = verdict.MIME
 		}
 		found.Sequence = parts.Number
 	}

@@ -134,8 +134,12 @@ func (w *work) compareOne(ctx context.Context, a *storage.Attachment, ref forms.
 	if errors.Is(err, errNotCompared) {
 		return nil, nil
 	}
-	if err != nil || !whole && (slices.Contains(suspects, sum) || a.Validation == storage.ValidationSuspect) {
-		return nil, err // it is kept already, or the attachment is a suspect itself
+	known := slices.Contains(suspects, sum) || a.Validation == storage.ValidationSuspect // or it is a suspect itself
+	if err == nil && !whole {
+		w.undecided(a, !known)
+	}
+	if err != nil || !whole && known {
+		return nil, err
 	}
 	mark := "suspect"
 	if whole {
@@ -164,21 +168,29 @@ func (w *work) compareOne(ctx context.Context, a *storage.Attachment, ref forms.
 var errNotCompared = errors.New("it was not compared")
 
 // notCompared says that an attachment stays as it is, when the API failed to give it. Any
-// other error is returned. After a failure that may pass, the record is asked for again the
-// next day.
+// other error is returned.
 func (w *work) notCompared(ctx context.Context, a *storage.Attachment, err error) error {
-	var apiErr *api.Error
-	refused := errors.As(err, &apiErr) && gate.ClassOf(err) != gate.NoFailure && (ctx.Err() == nil || apiErr.Kind == api.KindTooSlow)
+	apiErr, refused := errors.AsType[*api.Error](err)
+	refused = refused && gate.ClassOf(err) != gate.NoFailure && (ctx.Err() == nil || apiErr.Kind == api.KindTooSlow)
 	if !refused && !errors.Is(err, files.ErrObstacle) {
 		return err
 	}
-	if refused && gate.ClassOf(err) == gate.Passing {
-		w.mu.Lock()
-		w.result.Again, w.unsure = true, append(w.unsure, a.Tip)
-		w.mu.Unlock()
-	}
+	w.undecided(a, refused && gate.ClassOf(err) == gate.Passing)
 	w.run.log.Warn("an attachment could not be compared; it stays as it is", "tip", w.claim.Tip, "attachment", a.Tip, "run_id", w.run.id, "error", err)
 	return nil
+}
+
+// undecided notes that it is not known which bytes of an attachment the platform has. When
+// that may pass, the record is asked for again the next day, and files that may be of the
+// attachment wait.
+func (w *work) undecided(a *storage.Attachment, passing bool) {
+	w.run.count(func(s *Summary) { s.NotCompared++ })
+	if !passing {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.result.Again, w.unsure = true, append(w.unsure, a.Tip)
 }
 
 // isWhole tells whether bytes that came are known to be whole. Those that may lack their

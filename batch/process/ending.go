@@ -95,8 +95,3 @@ func (r *run) stopWhenPaused() (paused bool, err error) {
 	}
 	return standing.Paused, err
 }
-
-func isPaused(err error) bool {
-	var paused *PausedError
-	return errors.As(err, &paused)
-}

@@ -94,7 +94,7 @@ func (p *Processor) fetchNames(ctx context.Context, run int64, limit time.Durati
 		return 0
 	}
 	summary, err := p.FetchNames(ctx, NamesRequest{Run: run, Limit: namesPerRun, MaxTime: max(left, 0)})
-	if err != nil && !isPaused(err) && ctx.Err() == nil {
+	if _, paused := errors.AsType[*PausedError](err); err != nil && !paused && ctx.Err() == nil {
 		p.Log.Warn("not every name could be fetched; a later run asks again", "named", summary.Named, "run_id", run, "error", err)
 	}
 	return summary.Named

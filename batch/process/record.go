@@ -79,10 +79,13 @@ func (w *work) do(ctx context.Context) error {
 		return err
 	}
 	payload, err := w.fetch(ctx)
-	w.noteStatus(err)
+	if apiErr, ok := errors.AsType[*api.Error](err); ok {
+		w.result.HTTPStatus = apiErr.Status
+	}
 	if err != nil {
 		return err
 	}
+	w.result.HTTPStatus = http.StatusOK
 	w.run.gate.SawAnswer(w.claim.ObjectType)
 	if w.record, err = forms.ParseRecord(w.form, payload); err != nil {
 		return &api.Error{Class: api.ClassBroken, Kind: api.KindBrokenAnswer, Message: err.Error()}
@@ -132,17 +135,6 @@ func (w *work) recordUnknown(ctx context.Context) error {
 	}
 	w.result.Found = append(w.result.Found, found...)
 	return err
-}
-
-// noteStatus notes the status of the answer for the record.
-func (w *work) noteStatus(err error) {
-	var apiErr *api.Error
-	switch {
-	case err == nil:
-		w.result.HTTPStatus = http.StatusOK
-	case errors.As(err, &apiErr):
-		w.result.HTTPStatus = apiErr.Status
-	}
 }
 
 // forgetFiles takes the files out of the result: they may not be on disk.

@@ -256,13 +256,14 @@ func (r *run) conclude(writes, ctx, claiming context.Context, claimErr error) er
 	}
 	r.summary.Circuit = r.gate.State()
 	stopped := context.Cause(claiming)
+	_, paused := errors.AsType[*PausedError](stopped)
 	switch {
 	case ctx.Err() != nil:
 		stopped = context.Cause(ctx)
 	case stopped == nil:
 		return cmp.Or(claimErr, r.unwritten)
-	case errors.Is(stopped, errTimeOver), isPaused(stopped):
-		r.summary.Stopped, r.summary.paused = stopped.Error(), isPaused(stopped)
+	case errors.Is(stopped, errTimeOver), paused:
+		r.summary.Stopped, r.summary.paused = stopped.Error(), paused
 		return cmp.Or(r.unwritten, claimErr) // a claim that the end of the time broke off says nothing of the database
 	}
 	r.summary.Stopped = stopped.Error()
