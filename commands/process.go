@@ -189,6 +189,9 @@ func runProcess(ctx context.Context, s *session.Session, p *process.Processor, o
 	if err == nil && summary.Unsuccessful() > 0 {
 		err = unsuccessful(summary)
 	}
+	if err == nil && (opts.Refresh || len(opts.Selector.Tips) > 0) { // somebody asked for it; a timer's run asks again by itself
+		err = notAsked(summary)
+	}
 	switch {
 	case summary.RunID == 0:
 		return err
@@ -226,6 +229,23 @@ func unsuccessful(s process.Summary) error {
 		return cmdline.Hint(err, "the API gave not one attachment: check [api] media_service_url with `noggin validate api`")
 	}
 	return err
+}
+
+// notAsked returns the error of a run that was to ask for complete records again, when the
+// API did not answer for some, or did not give attachments to compare.
+func notAsked(s process.Summary) error {
+	var missing []string
+	if n := notAnswered(s); n > 0 {
+		missing = append(missing, health.Plural(n, "record")+" without an answer")
+	}
+	if s.NotCompared > 0 {
+		missing = append(missing, health.Plural(s.NotCompared, "attachment")+" not compared")
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return cmdline.Hint(cmdline.Partialf("asked again: %s", strings.Join(missing, ", ")),
+		"what is mirrored stays as it is; the log and `noggin report errors` show why; the same command asks again")
 }
 
 // showDue prints what a run would take.
@@ -288,9 +308,13 @@ func askedAgain(s process.Summary) string {
 	if s.AskedAgain == 0 {
 		return ""
 	}
-	unanswered := s.AskedAgain - s.Unchanged - s.Changed - s.Reduced - s.Older - s.Gone
 	return show.Textf("%d: %s", s.AskedAgain, strings.Join(append([]string{show.Textf("%d unchanged", s.Unchanged), show.Textf("%d changed", s.Changed)},
-		counted(counts{{s.Reduced, "reduced"}, {s.Older, "older"}, {s.Gone, "gone"}, {unanswered, "without an answer"}})...), ", "))
+		counted(counts{{s.Reduced, "reduced"}, {s.Older, "older"}, {s.Gone, "gone"}, {notAnswered(s), "without an answer"}})...), ", "))
+}
+
+// notAnswered is how many records that were asked for again got no answer.
+func notAnswered(s process.Summary) int {
+	return s.AskedAgain - s.Unchanged - s.Changed - s.Reduced - s.Older - s.Gone
 }
 
 // counts are numbers of things, each with its word.
@@ -340,7 +364,7 @@ func printSummary(s process.Summary, out show.Output) error {
 		records += show.Textf("; %d permanently failed (`noggin report failed --permanent`)", s.PermanentlyFailed)
 	}
 	attachments := strings.Join(append([]string{show.Textf("%d downloaded", s.AttachmentsDownloaded)},
-		counted(counts{{s.AttachmentsAdopted, "adopted"}, {s.AttachmentsFailed, "failed"}})...), ", ") + ", " + show.Size(s.BytesDownloaded).Human()
+		counted(counts{{s.AttachmentsAdopted, "adopted"}, {s.AttachmentsFailed, "failed"}, {s.NotCompared, "not compared"}})...), ", ") + ", " + show.Size(s.BytesDownloaded).Human()
 	if s.BytesDownloaded > 0 && s.DurationSeconds > 0 {
 		attachments += ", " + show.Speed(float64(s.BytesDownloaded)/s.DurationSeconds).Human()
 	}
