@@ -34,10 +34,12 @@ new.
 
 Complete records are asked for again when [refresh] after says so. --refresh asks
 now for those that the other flags choose, all of them unless --batch limits it.
-An answer that is older, reduced or missing never replaces what is mirrored. A file
-that a killed run left is used by the next run that asks for its record, or becomes a
-former file; --adopt --tip does so at once. A run with --adopt renews no text reports
-for names that changed: the next run without it does.
+Exit code 3 then also says that the API gave no answer for some of them, or that some
+attachments could not be compared. An answer that is older, reduced or missing never
+replaces what is mirrored. A file that a killed run left is used by the next run that
+asks for its record, or becomes a former file; --adopt --tip does so at once. A run
+with --adopt renews no text reports for names that changed: the next run without it
+does.
 
 Examples:
   noggin process --until-empty --max-time 4m    # what a timer does

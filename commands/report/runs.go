@@ -133,6 +133,7 @@ var summaryKeys = []struct{ key, word string }{
 	{"permanently_failed", "permanently failed"},
 	{"interrupted", "interrupted"},
 	{"attachments_downloaded", "attachment|attachments"},
+	{"attachments_not_compared", "attachment not compared|attachments not compared"},
 	{"imported", "imported"},
 	{"new", "new"},
 	{"rejected", "rejected"},
