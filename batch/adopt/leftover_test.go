@@ -190,6 +190,25 @@ func TestBytesThatAKilledRunNamedBecomeCurrentWhenTheyAreServed(t *testing.T) {
 	}
 }
 
+// What a restored database does not know, and a former report shows to have been current,
+// does not become so again from a cache.
+func TestBytesThatAFormerReportListsStayFormer(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewComplete(t, batchtest.PhotoWorld(1, 1))
+	record := m.Server.Record(0)
+	compare := process.Options{Refresh: true, Media: true, UntilEmpty: true}
+	m.Server.Edit(record.Tip, apitest.Edit{Replace: []string{record.Attachments[0].Tip}})
+	m.MustRun(compare)
+	m.Execute(`DELETE FROM noggin_schema.former_files`)
+	m.MustRun(process.Options{Adopt: true, Refresh: true, UntilEmpty: true})
+	everyFileIsRecorded(t, m)
+	m.Server.AddFault(apitest.Fault{Kind: "stale", On: apitest.OnMedia})
+	m.MustRun(compare)
+	if sum := m.Value(`SELECT file_hash_sha256 FROM noggin_schema.attachments`); sum != m.Server.MediaSHA256(record.Attachments[0].Tip) {
+		t.Errorf("a cache brought former bytes back\n%s", m.Logged)
+	}
+}
+
 func TestAFileOfAKilledFirstDownloadIsRecordedWhenTheBytesChange(t *testing.T) {
 	t.Parallel()
 	m := batchtest.NewQueue(t, batchtest.PhotoWorld(1, 2))

@@ -46,7 +46,7 @@ func TestBytesThatAreNotKnownToBeWholeAreKeptBesideTheAttachment(t *testing.T) {
 			}
 			m.Server.ResetStats()
 			compare := process.Options{Refresh: true, Media: true, UntilEmpty: true}
-			if s := m.MustRun(compare); s.Unchanged != 1 || s.Complete != 1 || m.MediaRequests() != test.asked {
+			if s := m.MustRun(compare); s.Unchanged != 1 || s.Complete != 1 || m.MediaRequests() != test.asked || (s.NotCompared == 1) != (test.want != "") {
 				t.Errorf("%d requests, summary %+v\n%s", m.MediaRequests(), s, m.Logged)
 			}
 			if now, err := os.ReadFile(filepath.Join(m.Output, path)); err != nil || string(now) != string(before) {
@@ -85,25 +85,36 @@ func TestAComparisonThatTheAPIFailedIsMadeTheNextDay(t *testing.T) {
 		m.Execute(`UPDATE noggin_schema.refreshes SET step = 2, due_at = now() - interval '1 hour', version_at = now() - interval '40 days'`)
 		m.Server.ResetStats()
 	}
+	const nextDay = `SELECT concat_ws(' ', step, due_at BETWEEN now() + interval '20 hours' AND now() + interval '32 hours') FROM noggin_schema.refreshes`
 	for name, faults := range map[string][]apitest.Fault{
 		"the first download":  {{Status: 503, On: apitest.OnMedia}},
 		"the second download": {{Kind: "cut-close", Value: whole + strings.Repeat("video", 100), Keep: 1, On: apitest.OnMedia, FirstHits: 1}, {Status: 503, On: apitest.OnMedia}},
 	} {
 		m.Server.SetFaults(faults...)
 		lastStep()
-		if s := m.MustRun(process.Options{UntilEmpty: true}); s.Unchanged != 1 || s.Complete != 1 || m.MediaRequests() == 0 {
+		if s := m.MustRun(process.Options{UntilEmpty: true}); s.Unchanged != 1 || s.Complete != 1 || m.MediaRequests() == 0 || s.NotCompared != 1 {
 			t.Errorf("%s fails: %d requests, summary %+v\n%s", name, m.MediaRequests(), s, m.Logged)
 		}
-		if got := m.Value(`SELECT concat_ws(' ', step, due_at BETWEEN now() + interval '20 hours' AND now() + interval '32 hours') FROM noggin_schema.refreshes`); got != "2 t" {
+		if got := m.Value(nextDay); got != "2 t" {
 			t.Errorf("%s fails: step and due the next day: %s", name, got)
 		}
 		if kept := m.Value(suspectFiles); kept != "" {
 			t.Errorf("%s fails: %s is kept as suspect", name, kept)
 		}
 	}
+	m.Server.SetFaults(apitest.Fault{Kind: "cut-picture"})
+	for _, want := range []string{"2 t", "0"} { // the same again is all that the platform has
+		lastStep()
+		if s := m.MustRun(process.Options{UntilEmpty: true}); s.NotCompared != 1 {
+			t.Errorf("a part comes: summary %+v\n%s", s, m.Logged)
+		}
+		if got := m.Value(nextDay); got != want {
+			t.Errorf("a part comes: step and due the next day: %s, want %s", got, want)
+		}
+	}
 	m.Server.ClearFaults()
 	lastStep()
-	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Unchanged != 1 || m.MediaRequests() != 1 {
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Unchanged != 1 || m.MediaRequests() != 1 || s.NotCompared != 0 {
 		t.Errorf("%d requests, summary %+v\n%s", m.MediaRequests(), s, m.Logged)
 	}
 	if got := m.Value(`SELECT count(due_at) FROM noggin_schema.refreshes`); got != "0" {
