@@ -148,45 +148,45 @@ func TestAFileThatAKilledRunNamedWaitsForTheAPI(t *testing.T) {
 // platform serves them, whatever it served when the file was recorded.
 func TestBytesThatAKilledRunNamedBecomeCurrentWhenTheyAreServed(t *testing.T) {
 	t.Parallel()
-	for name, fault := range map[string]apitest.Fault{
-		"a cache served the former bytes":     {Kind: "stale", On: apitest.OnMedia},
-		"the attachment was not found":        {Status: 404, On: apitest.OnMedia},
-		"the attachment was refused":          {Status: 400, On: apitest.OnMedia},
-		"the attachment was not permitted":    {Status: 403, On: apitest.OnMedia},
-		"a part of the attachment was served": {Kind: "cut-picture", On: apitest.OnMedia},
+	for name, test := range map[string]struct {
+		fault apitest.Fault
+		adopt bool
+	}{
+		"a cache served the former bytes":                   {fault: apitest.Fault{Kind: "stale"}},
+		"a cache served the former bytes, with --adopt":     {apitest.Fault{Kind: "stale"}, true},
+		"the attachment was not found":                      {fault: apitest.Fault{Status: 404}},
+		"the attachment was not permitted":                  {fault: apitest.Fault{Status: 403}},
+		"a part of the attachment was served":               {fault: apitest.Fault{Kind: "cut-picture"}},
+		"a part of the attachment was served, with --adopt": {apitest.Fault{Kind: "cut-picture"}, true},
 	} {
-		for _, adopt := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, adopt %t", name, adopt), func(t *testing.T) {
-				t.Parallel()
-				m := batchtest.NewComplete(t, batchtest.PhotoWorld(2, 1))
-				record := m.Server.Record(0)
-				changed := record.Attachments[0].Tip
-				compare := process.Options{Refresh: true, Media: true, UntilEmpty: true}
-				m.Server.Edit(record.Tip, apitest.Edit{Replace: []string{changed}})
-				m.MustRun(process.Options{Refresh: true, UntilEmpty: true})
-				dieBeforeTheResult(m, "INSERT ON noggin_schema.former_files", compare)
-				failing := fault
-				failing.Tips = []string{changed}
-				for range 2 { // the second time, what came is known already
-					m.Server.SetFaults(failing)
-					recording := compare
-					recording.Adopt = adopt
-					m.MustRun(recording)
-				}
-				m.Server.ClearFaults()
-				m.MustRun(compare)
-				everyFileIsRecorded(t, m)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := batchtest.NewComplete(t, batchtest.PhotoWorld(2, 1))
+			record := m.Server.Record(0)
+			changed := record.Attachments[0].Tip
+			compare := process.Options{Refresh: true, Media: true, UntilEmpty: true}
+			m.Server.Edit(record.Tip, apitest.Edit{Replace: []string{changed}})
+			m.MustRun(process.Options{Refresh: true, UntilEmpty: true})
+			dieBeforeTheResult(m, "INSERT ON noggin_schema.former_files", compare)
+			isServed := func(when string) {
+				t.Helper()
 				if sum := m.Value(`SELECT file_hash_sha256 FROM noggin_schema.attachments WHERE attachment_tip = '` + changed + `'`); sum != m.Server.MediaSHA256(changed) {
-					t.Errorf("the attachment is not the one that is served\n%s", m.Logged)
+					t.Errorf("%s, the attachment is not the one that is served\n%s", when, m.Logged)
 				}
-				// What was current once does not return from a cache.
-				m.Server.AddFault(apitest.Fault{Kind: "stale", On: apitest.OnMedia})
-				m.MustRun(compare)
-				if sum := m.Value(`SELECT file_hash_sha256 FROM noggin_schema.attachments WHERE attachment_tip = '` + changed + `'`); sum != m.Server.MediaSHA256(changed) {
-					t.Errorf("a cache brought former bytes back\n%s", m.Logged)
-				}
-			})
-		}
+			}
+			test.fault.On, test.fault.Tips = apitest.OnMedia, []string{changed}
+			m.Server.SetFaults(test.fault)
+			for range 2 { // the second time, what comes is known already
+				m.MustRun(process.Options{Refresh: true, Media: true, UntilEmpty: true, Adopt: test.adopt})
+			}
+			m.Server.ClearFaults()
+			m.MustRun(compare)
+			everyFileIsRecorded(t, m)
+			isServed("when it is served")
+			m.Server.AddFault(apitest.Fault{Kind: "stale", On: apitest.OnMedia}) // what was current once does not return
+			m.MustRun(compare)
+			isServed("after a cache served former bytes")
+		})
 	}
 }
 
