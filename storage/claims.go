@@ -34,7 +34,7 @@ type ClaimRequest struct {
 	Retries  int           // of them retries, unless there are too few new records
 	Lease    time.Duration // how long the claim holds, unless it is renewed
 	Selector Selector      // Tips makes any record claimable, whatever its status
-	Crashing bool          // take records past crashLimit instead, one at a time
+	Crashing bool          // take records past crashLimit instead, one at a time; first what crashed the fewest runs
 	Refresh  bool          // take complete records that the selector chooses instead, due or not, in the order of their tips
 	After    string        // with Refresh: the tip after which to go on
 	Reached  *Reached      // of the run; nil: the claim begins at the queue's first entry
@@ -110,7 +110,7 @@ func (db *DB) claimFrom(ctx context.Context, r ClaimRequest, from position) ([]C
 			AND d.tip > ` + placeholder(len(args)) + ` ORDER BY d.tip LIMIT $3 FOR UPDATE SKIP LOCKED)`
 	case r.Crashing:
 		chosen = `chosen AS (SELECT d.tip FROM noggin_schema.noggin_data d WHERE ` + dueCrashed + ` AND ` + claimable + selected + `
-			ORDER BY coalesce(d.next_retry_at, '-infinity'::timestamptz) LIMIT $3 FOR UPDATE SKIP LOCKED)`
+			ORDER BY d.crash_count, coalesce(d.next_retry_at, '-infinity'::timestamptz) LIMIT $3 FOR UPDATE SKIP LOCKED)`
 	default:
 		args = append(args, r.Retries, from.Retry, from.Fresh, from.Refresh)
 		n := len(args)

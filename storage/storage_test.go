@@ -379,6 +379,28 @@ func TestARecordThatCrashesRunsIsTakenOnlyWhenItIsDue(t *testing.T) {
 	}
 }
 
+// What merely was in hand beside a record that ends every run has crashed fewer of them. It
+// does not wait behind that one, however much longer that is due.
+func TestARecordThatEndsEveryRunHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 2)
+	foreign(t, db, `UPDATE noggin_schema.noggin_data SET crash_count = 3, processing_status = 'api_failed',
+		next_retry_at = now() - CASE tip WHEN $1 THEN interval '1 day' ELSE interval '1 hour' END`, tip(0))
+	taken := map[string]bool{}
+	for run := int64(1); run <= 3; run++ { // each dies
+		claims, err := db.Claim(t.Context(), ClaimRequest{Run: run, Limit: 1, Lease: time.Minute, Crashing: true})
+		if err != nil || len(claims) != 1 {
+			t.Fatalf("run %d claimed %+v, %v", run, claims, err)
+		}
+		taken[claims[0].Tip] = true
+		expire(t, db)
+	}
+	if !taken[tip(1)] {
+		t.Error("three runs died of the same record, and none took the other one")
+	}
+}
+
 func TestAClaimTellsWhatItsRecordHasBeenThrough(t *testing.T) {
 	t.Parallel()
 	db := testDB(t)
