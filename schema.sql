@@ -336,7 +336,7 @@ CREATE TABLE IF NOT EXISTS noggin_schema.unknown_hashes (
     resolved_at      timestamptz,
     resolved_name    text,
     asked_at         timestamptz, -- when the API was asked for its name last, and gave none
-    ask_outcome      text, -- why: refused, not_found, nameless
+    ask_outcome      text, -- why: refused, not_found, nameless; failed: it told nothing about the hash, and asked_at stays
     PRIMARY KEY (hash_value, entity_type)
 );
 CREATE INDEX IF NOT EXISTS unknown_hashes_open ON noggin_schema.unknown_hashes (entity_type, occurrence_count)

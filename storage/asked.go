@@ -11,11 +11,14 @@ import (
 // AskOutcome says why the API gave no name for a hash.
 type AskOutcome string
 
-// The outcomes that are remembered, so that the API is not asked again soon.
+// The outcomes that are remembered. But for the last, the API is not asked again soon.
 const (
 	AskRefused  AskOutcome = "refused"   // 403: not permitted for this object
 	AskNotFound AskOutcome = "not_found" // no such object
 	AskNameless AskOutcome = "nameless"  // an object without any of the fields that hold names
+	// AskFailed is no answer about the object: the API is asked again soon, but about the
+	// others first.
+	AskFailed AskOutcome = "failed"
 )
 
 // AskableHash is an unknown hash that the API may be asked about.
@@ -25,14 +28,15 @@ type AskableHash struct {
 }
 
 // AskableHashes returns unknown hashes of a type, or of every type for "", that the API
-// was not asked about for again, the most frequent first, up to limit (0: all).
+// was not asked about for again, the most frequent first, up to limit (0: all). Those whose
+// last asking failed come last and in any order, as they may fail each time.
 func (db *DB) AskableHashes(ctx context.Context, entityType string, again time.Duration, limit int) ([]AskableHash, error) {
 	var hashes []AskableHash
 	err := db.selectAll(ctx, "list the hashes to ask about", &hashes, `
 		SELECT u.hash_value, (array_agg(u.entity_type ORDER BY u.occurrence_count DESC, u.entity_type))[1] AS entity_type
 		FROM noggin_schema.unknown_hashes u WHERE u.resolved_at IS NULL AND ($1 = '' OR u.entity_type = $1)
 		GROUP BY u.hash_value HAVING coalesce(max(u.asked_at) < now() - $2 * interval '1 second', true)
-		ORDER BY sum(u.occurrence_count) DESC, u.hash_value LIMIT nullif($3::bigint, 0)`, entityType, again.Seconds(), limit)
+		ORDER BY CASE WHEN bool_or(u.ask_outcome = 'failed') THEN random() ELSE -1 END, sum(u.occurrence_count) DESC, u.hash_value LIMIT nullif($3::bigint, 0)`, entityType, again.Seconds(), limit)
 	return hashes, err
 }
 
@@ -50,7 +54,8 @@ func (db *DB) RememberAsked(ctx context.Context, outcomes map[string]AskOutcome)
 			return err
 		}
 		return db.exec(ctx, tx, []any{pq.Array(hashes), pq.Array(why)}, `
-			UPDATE noggin_schema.unknown_hashes u SET asked_at = now(), ask_outcome = v.outcome
+			UPDATE noggin_schema.unknown_hashes u SET ask_outcome = v.outcome,
+				asked_at = CASE v.outcome WHEN 'failed' THEN u.asked_at ELSE now() END
 			FROM unnest($1::text[], $2::text[]) AS v (hash, outcome) WHERE u.hash_value = v.hash`)
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -62,13 +63,13 @@ type fetched struct {
 	names   []storage.NamedHash
 	without map[string]storage.AskOutcome
 	refused map[string]storage.AskOutcome
-	failed  int
+	failed  []string
 }
 
 // Fetch asks about the unknown hashes of a type, or of every type for "", at most limit
 // of them (0: all). It stores the names as it goes, and remembers hashes that have none.
-// The refused ones it only returns: whether it is the hash that is refused, or the
-// credentials, is for the caller to judge. The summary is right whatever the error: that
+// The refused ones it returns: whether it is the hash that is refused, or the credentials,
+// is for the caller to judge. Until then they count as failed. The summary is right whatever the error: that
 // of a request that was not sent, of the database, or the cause of ctx.
 func (f *Fetcher) Fetch(ctx context.Context, entityType string, limit int) (s FetchSummary, refused map[string]storage.AskOutcome, err error) {
 	hashes, err := f.DB.AskableHashes(ctx, entityType, AskAgain, limit)
@@ -128,14 +129,14 @@ func (g *fetched) take(f *Fetcher, h storage.AskableHash, answer []byte, err err
 	case failed.Class == api.ClassForbidden:
 		g.refused[h.Hash] = storage.AskRefused
 	default:
-		g.failed++
+		g.failed = append(g.failed, h.Hash)
 	}
 	return nil
 }
 
 // store writes what was asked and adds it to the summary.
 func (f *Fetcher) store(ctx context.Context, g *fetched, s *FetchSummary) error {
-	s.Named, s.Refused, s.Failed = s.Named+len(g.names), s.Refused+len(g.refused), s.Failed+g.failed
+	s.Named, s.Refused, s.Failed = s.Named+len(g.names), s.Refused+len(g.refused), s.Failed+len(g.failed)
 	for _, outcome := range g.without {
 		if outcome == storage.AskNameless {
 			s.Nameless++
@@ -144,7 +145,11 @@ func (f *Fetcher) store(ctx context.Context, g *fetched, s *FetchSummary) error 
 		}
 	}
 	s.Asked = s.Named + s.Refused + s.NotFound + s.Nameless + s.Failed
-	if err := f.DB.RememberAsked(ctx, g.without); err != nil || len(g.names) == 0 {
+	remembered := maps.Clone(g.without)
+	for _, hash := range slices.AppendSeq(g.failed, maps.Keys(g.refused)) { // the refused ones until they are judged
+		remembered[hash] = storage.AskFailed
+	}
+	if err := f.DB.RememberAsked(ctx, remembered); err != nil || len(g.names) == 0 {
 		return err
 	}
 	next := g.names
