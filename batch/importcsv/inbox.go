@@ -304,7 +304,7 @@ func moveInto(tray *files.Tray, path string, was fs.FileInfo, before func(name s
 				return "", err
 			}
 		case err != nil:
-			return "", files.WrapDisk("move "+path+" to", to, err)
+			return "", notMoved("move "+path+" to", to, err)
 		default:
 			if moved, err := tray.Lstat(name); err == nil && !unchanged(was, moved) {
 				return "", errors.Join(errChanged, tray.GiveBack(name, path))
@@ -356,9 +356,20 @@ func removeCopied(path string, was fs.FileInfo) error {
 		err = os.Remove(path)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return files.WrapDisk("remove", path, err)
+		return notMoved("remove", path, files.Cause(err))
 	}
 	return nil
+}
+
+// notMoved says that a file stays where it is. The error is a [fs.PathError] where that is
+// its own fault, as with one that a program on another host of a share has open.
+func notMoved(op, path string, err error) error {
+	for _, own := range []error{fs.ErrPermission, unix.EBUSY, unix.ETXTBSY} {
+		if errors.Is(err, own) {
+			return &fs.PathError{Op: op, Path: path, Err: fmt.Errorf("%s %s: %w", op, path, err)}
+		}
+	}
+	return files.WrapDisk(op, path, err)
 }
 
 // copyUnchanged copies a file. If it changes meanwhile, the error is errChanged.
