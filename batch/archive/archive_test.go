@@ -340,6 +340,21 @@ func TestAnUnfinishedArchiveThatOnlyAnotherHostSeesIsLeftToIt(t *testing.T) {
 	}
 }
 
+// Every look at the archive finds it there, so that nobody would tell of one that is left.
+func TestAnUnfinishedArchiveOfAnotherHostIsEndedWhereItIsNow(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, apitest.Options{Records: 2, Days: 3, FirstDay: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC)})
+	kept := s.mustCreate(CreateOptions{Before: "2026-01-01", Keep: true}).Archives[0]
+	s.exec(`UPDATE archives SET host = 'replaced', path = '/elsewhere/' || name`)
+	if done := s.mustCreate(everything); done.RecordsRemoved != 2 || len(done.Archives) != 1 || done.Archives[0].Path != kept.Path || len(s.onDisk()) != 0 {
+		t.Errorf("%+v", done)
+	}
+	if n := s.scalar(`SELECT count(*) FROM archives WHERE state = 'done'`); n != 1 {
+		t.Errorf("%d archives are done", n)
+	}
+	s.mustHaveAll("at the end", s.inArchives())
+}
+
 // An operator changes each record just after the restore has claimed it.
 func TestWhatIsRestoredUnderALostClaimCountsAsBusy(t *testing.T) {
 	t.Parallel()

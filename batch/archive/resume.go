@@ -44,6 +44,9 @@ func (c *creation) resumeOne(ctx context.Context, archive storage.Archive) error
 	if archive.State == storage.ArchiveWriting {
 		return c.resumeWriting(ctx, archive)
 	}
+	if at, err := c.findFile(archive); err == nil {
+		archive.Path = at
+	}
 	// The archive was right once. Nothing is removed before its hash is compared again.
 	_, sum, err := files.HashFile(ctx, archive.Path)
 	if err == nil && sum != archive.SHA256 {
