@@ -177,8 +177,8 @@ func (r *runner) copyBackup(ctx context.Context, one *result) {
 		r.judge(ctx, one, err)
 		return
 	}
-	if _, err := os.Lstat(one.due.Path + files.PartialExt); err == nil {
-		one.later = true // it gets its name in a moment
+	if info, err := os.Lstat(one.due.Path + files.PartialExt); err == nil && time.Since(info.ModTime()).Abs() < files.TempAge {
+		one.later = true // it gets its name in a moment, or its run was killed
 		return
 	}
 	one.copied = nil

@@ -44,6 +44,23 @@ func TestABackupThatGetsItsNameInAMomentIsCopiedLater(t *testing.T) {
 	}
 }
 
+// Nobody gives it a name any more, and its file waits for the weekly sweep.
+func TestABackupWhoseRunWasKilledBeforeItWasNamedIsGivenUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	batchtest.Must(t, os.MkdirAll(w.paths.Backups, 0o755))
+	at := filepath.Join(w.paths.Backups, "noggin_db_20260101_000000.dump")
+	sum, old := sha256.Sum256([]byte("dump")), time.Now().Add(-files.TempAge-time.Minute)
+	batchtest.Must(t, os.WriteFile(at+files.PartialExt, []byte("dump"), 0o644), os.Chtimes(at+files.PartialExt, old, old),
+		w.DB.RecordBackup(t.Context(), hex.EncodeToString(sum[:]), at, 4, time.Now()))
+	if s := w.run(); s.Copied != 3 || s.Gone != 1 || s.Count != 0 {
+		t.Errorf("%+v", s)
+	}
+	if n := w.Value(`SELECT count(*) FROM noggin_schema.copies_due`); n != "0" {
+		t.Errorf("%s files wait to be copied", n)
+	}
+}
+
 func TestAnOutputFolderThatGoesAwayCountsAgainstNoFile(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 3)
