@@ -23,7 +23,8 @@
 //   - Nothing that a server says leads out of the folder on either side. Symbolic links
 //     are not followed.
 //   - A server that hangs or talks without end costs a bounded time and memory.
-//   - What fails at one source stops no other source.
+//   - What fails at one source stops no other source. A file that its server does not give
+//     or delete stops no other file.
 //
 // What the rows of a file mean is decided in importcsv and names.
 package sources

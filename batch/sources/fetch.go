@@ -267,13 +267,20 @@ func (f *Fetcher) file(ctx context.Context, c *connection, tray *files.Tray, fil
 		r.Changed++
 	case errors.Is(err, fs.ErrNotExist) && !isDisk(err):
 		r.Gone++
-	case errors.Is(err, fs.ErrPermission) && !isDisk(err):
+	case isOfFile(err):
 		f.Log.Warn("the server refuses a file", "source", r.Source, "file", file.Path, "error", err)
 		r.fail(fmt.Errorf("fetch %q: the server refuses it: %w", file.Path, err))
 	default:
 		return errors.Join(fmt.Errorf("fetch %q: %w", file.Path, err), f.drop(ctx, id))
 	}
 	return f.drop(ctx, id)
+}
+
+// isOfFile tells whether an error is what the server says of one file, so that it may still
+// give the others.
+func isOfFile(err error) bool {
+	_, status := errors.AsType[*sftp.StatusError](err)
+	return (status || errors.Is(err, fs.ErrPermission)) && !isDisk(err)
 }
 
 func isDisk(err error) bool {

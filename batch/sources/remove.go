@@ -9,6 +9,9 @@ import (
 	"noggin/storage"
 )
 
+// mostRefused is how many files a server may refuse to delete before a run tries no other.
+const mostRefused = 100
+
 // Clean deletes on the server what was fetched from a source and is imported. A file
 // that changed since it was fetched stays: it is fetched again. What goes wrong with
 // the source is in the result; the error is that of the context or of the database.
@@ -29,16 +32,31 @@ func (f *Fetcher) clean(ctx context.Context, s Source, r *Result) error {
 			}
 			defer c.Close()
 		}
-		for _, file := range exports {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			if err := f.remove(ctx, c, file, r); err != nil {
-				return err
-			}
-			after = file.ID
+		if err := f.removeAll(ctx, c, exports, r); err != nil {
+			return err
+		}
+		after = exports[len(exports)-1].ID
+	}
+}
+
+// removeAll deletes the files of a page. One that the server refuses to delete holds up no
+// other, unless it refuses so many.
+func (f *Fetcher) removeAll(ctx context.Context, c *connection, exports []storage.RemoteFile, r *Result) error {
+	refused := 0
+	for _, file := range exports {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		err := f.remove(ctx, c, file, r)
+		if err != nil && (!isOfFile(err) || refused == mostRefused) {
+			return err
+		}
+		if err != nil {
+			refused++
+			r.fail(err)
 		}
 	}
+	return nil
 }
 
 func (f *Fetcher) remove(ctx context.Context, c *connection, file storage.RemoteFile, r *Result) error {
