@@ -77,7 +77,8 @@ func (a *Archiver) lost(ctx context.Context, name string) (storage.Archive, erro
 
 // Lose records that an archive and the files in it are lost. Each record says so from then
 // on, and is due again, to fetch what the platform still has. The archive stays recorded,
-// as lost. It may be repeated, and goes on where it was interrupted.
+// as lost once nothing is left of it. Lose may be repeated, and goes on where it was
+// interrupted.
 func (a *Archiver) Lose(ctx context.Context, name, reason string) (LostSummary, error) {
 	s := LostSummary{Reason: reason}
 	err := a.alone(ctx, "archive forget", func(keeper *claims.Keeper) error {
@@ -90,14 +91,17 @@ func (a *Archiver) Lose(ctx context.Context, name, reason string) (LostSummary, 
 		if archive.LostAt != nil {
 			s.Reason = storage.ValueOf(archive.LostReason)
 		}
-		if err := a.DB.MarkLost(ctx, archive.ID, reason); err != nil {
-			return err
-		}
 		after := ""
 		for {
 			records, err := a.DB.RecordsIn(ctx, archive.ID, after, losePage)
-			if err != nil || len(records) == 0 {
+			if err != nil {
 				return err
+			}
+			if len(records) == 0 && s.Busy == 0 { // last: it ends the alarm that the archive is missing
+				return a.DB.MarkLost(ctx, archive.ID, reason)
+			}
+			if len(records) == 0 {
+				return nil
 			}
 			tips := make([]string, len(records))
 			for i, r := range records {

@@ -106,3 +106,29 @@ func TestALostArchiveEndsItsAlarmAndItsLossStaysRecorded(t *testing.T) {
 		t.Error("it was given up while it is there")
 	}
 }
+
+// Otherwise nobody would know that photographs are neither on disk nor due.
+func TestAnArchiveIsLostOnlyWhenAllItsRecordsAreDueAgain(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, apitest.Options{Records: 2, Forms: []string{"LCD"}, Photos: apitest.Fixed(1), Days: 3, FirstDay: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC)})
+	s.mustCreate(everything)
+	at := filepath.Join(s.Paths.Archive, "noggin-2025-03.tar.zst")
+	batchtest.Must(t, os.Rename(at, at+".away"))
+	told := func(when string, want int) {
+		t.Helper()
+		archives, err := health.ReadArchives(t.Context(), s.DB, s.Paths.Archive, time.Now())
+		if n := len(health.JudgeArchives(archives, time.Now())); err != nil || n != want {
+			t.Errorf("%s: %d alarms, want %d, %v", when, n, want, err)
+		}
+	}
+	release := s.takeFirst()
+	if lost, err := s.Lose(t.Context(), "noggin-2025-03", "the disk died"); err != nil || lost.Busy != 1 || lost.Records != 1 {
+		t.Errorf("with a busy record: %+v, %v", lost, err)
+	}
+	told("one record is left", 1)
+	release()
+	if lost, err := s.Lose(t.Context(), "noggin-2025-03", "the disk died"); err != nil || lost.Busy != 0 || lost.Records != 1 {
+		t.Errorf("when it is free: %+v, %v", lost, err)
+	}
+	told("none is left", 0)
+}
