@@ -16,7 +16,7 @@ type Asking struct {
 	Token      int64       `json:"token"`
 	HTTPStatus int         `json:"http_status"` // 0: none came
 	Failed     bool        `json:"failed"`      // or the answer was older or reduced: it is asked for again the next day
-	Broken     bool        `json:"broken"`      // the run ended first: the record stays due
+	Broken     bool        `json:"broken"`      // the run ended first: the record stays due, behind those that are due already
 	Failures   []Failure   `json:"-"`
 	Suspects   []Suspect   `json:"-"`
 	Found      []FoundFile `json:"-"`
@@ -65,7 +65,21 @@ func (db *DB) Asked(ctx context.Context, run int64, askings []Asking, backoff Ba
 }
 
 func (db *DB) writeAskings(ctx context.Context, tx *sqlx.Tx, askings []Asking, steps []time.Duration) error {
-	askings = slices.DeleteFunc(slices.Clone(askings), func(a Asking) bool { return a.Broken })
+	var broken []string
+	askings = slices.DeleteFunc(slices.Clone(askings), func(a Asking) bool {
+		if a.Broken {
+			broken = append(broken, a.Tip)
+		}
+		return a.Broken
+	})
+	if len(broken) > 0 { // or one that ends each run would hold up all others
+		if _, err := tx.ExecContext(ctx, db.sql(`
+			UPDATE noggin_schema.refreshes r SET due_at = now() FROM (SELECT o.record_tip FROM noggin_schema.refreshes o
+				WHERE o.record_tip = ANY($1::text[]) AND o.due_at < now() ORDER BY o.record_tip FOR NO KEY UPDATE) AS o
+			WHERE r.record_tip = o.record_tip`), pq.Array(broken)); err != nil {
+			return err
+		}
+	}
 	if len(askings) == 0 {
 		return nil
 	}

@@ -441,6 +441,31 @@ func TestTheStepsBeginAnewWithANewVersion(t *testing.T) {
 	take(ClaimRequest{}, 0)
 }
 
+// A complete record may end each run that asks for it, as when an attachment is too large for
+// the disk.
+func TestARecordThatEndsEachRunHoldsUpNoOtherRefresh(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 2)
+	var results []Result
+	for _, c := range claim(t, db, 1, 2) {
+		results = append(results, Result{Tip: c.Tip, Token: c.Token, Status: StatusComplete})
+	}
+	if _, err := db.Finish(t.Context(), 1, results, Backoff{AskAgain: testSteps}); err != nil {
+		t.Fatal(err)
+	}
+	foreign(t, db, `UPDATE noggin_schema.refreshes SET due_at = now() - CASE record_tip WHEN $1 THEN interval '2 hours' ELSE interval '1 hour' END`, tip(0))
+	for run, want := range []string{tip(0), tip(1), tip(0)} {
+		c := claim(t, db, int64(run), 1)
+		if len(c) != 1 || c[0].Tip != want {
+			t.Fatalf("run %d took %+v, want %s", run, c, want)
+		}
+		if _, err := db.Asked(t.Context(), int64(run), []Asking{{Tip: c[0].Tip, Token: c[0].Token, Broken: true}}, Backoff{AskAgain: testSteps}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // The column is JSON that every user of the database may change.
 func TestDroppedAttachmentsThatNooneCanReadHoldNothingUp(t *testing.T) {
 	t.Parallel()
