@@ -22,13 +22,13 @@ type FailedRecord struct {
 }
 
 // retryable are the records that the selector chooses to retry. Without a filter it
-// chooses all failed records, except the permanently failed ones. A record that is named
-// may be any that is in the queue.
+// chooses all failed records, except the permanently failed ones. A record that is named, or
+// chosen as permanently failed, may have any status of the queue.
 func (s Selector) retryable() (conditions string, args []any) {
 	conditions, args = s.where(1)
 	switch {
 	case len(s.Statuses) > 0 || s.UnknownHashes:
-	case len(s.Tips) > 0:
+	case len(s.Tips) > 0, s.Permanent: // one that was given up may have been begun again
 		conditions += " AND d.processing_status NOT IN ('complete', 'skipped')"
 	default:
 		conditions += " AND d.processing_status IN ('partial', 'failed', 'api_failed', 'interrupted')"

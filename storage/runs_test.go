@@ -85,3 +85,36 @@ func TestARecordThatIsPendingAgainWaitsSinceThen(t *testing.T) {
 		t.Errorf("a record that is pending again: %+v, %v", q, err)
 	}
 }
+
+// An operator had a record fetched that was given up, and the run died in the middle: nobody
+// else takes it.
+func TestARecordThatWasGivenUpAndBegunAgainIsToldAndRetried(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 1)
+	foreign(t, db, `UPDATE noggin_schema.noggin_data SET processing_status = 'api_failed', permanently_failed = true`)
+	claims, err := db.Claim(t.Context(), ClaimRequest{Run: 1, Limit: 1, Lease: time.Minute, Selector: Selector{Tips: []string{tip(0)}}})
+	if err == nil && len(claims) == 1 {
+		_, err = db.Store(t.Context(), 1, []Answer{answer(claims[0])})
+	}
+	if err != nil || len(claims) != 1 {
+		t.Fatal(claims, err)
+	}
+	told := func(when string, want int64) {
+		t.Helper()
+		for _, c := range Checks([]string{"LCD"}, nil) {
+			if c.Name != "permanently_failed_status" {
+				continue
+			}
+			if v, err := db.Violations(t.Context(), c); err != nil || v.Count != want {
+				t.Errorf("%s: %+v, want %d, %v", when, v, want, err)
+			}
+		}
+	}
+	told("while the run is at work", 0)
+	expire(t, db)
+	told("after it died", 1)
+	if n, err := db.ResetForRetry(t.Context(), 2, Selector{Permanent: true}); err != nil || n != 1 {
+		t.Errorf("%d records are retried, want the one that was given up, %v", n, err)
+	}
+}

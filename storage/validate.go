@@ -139,7 +139,7 @@ func recordChecks(objectTypes []string) []Check {
 		},
 		{
 			Name: "permanently_failed_status", Message: "records are permanently failed, but their status is not a failure", Fixable: true,
-			query: records(settled + ` AND d.permanently_failed AND d.processing_status NOT IN ('partial', 'failed', 'api_failed')`),
+			query: records(unclaimed + ` AND d.permanently_failed AND d.processing_status NOT IN ('partial', 'failed', 'api_failed')`),
 			fix:   `permanently_failed = false`,
 		},
 		{
