@@ -88,13 +88,14 @@ func (db *DB) planAttachments(ctx context.Context, tx *sqlx.Tx, answers []Answer
 			FROM `+namedRows+` JOIN noggin_schema.former_files f
 			  ON f.record_tip = v.record_tip AND f.attachment_tip = v.attachment_tip AND f.kind <> 'report'
 			WHERE NOT EXISTS (SELECT FROM noggin_schema.attachments a WHERE a.record_tip = v.record_tip AND a.attachment_tip = v.attachment_tip)
-			ORDER BY v.record_tip, v.attachment_tip, f.kind = 'suspect', f.last_version DESC, f.former_since DESC),
+			ORDER BY v.record_tip, v.attachment_tip, f.kind = 'suspect', f.content_type = '', f.last_version DESC, f.former_since DESC),
 		back AS (DELETE FROM noggin_schema.former_files f USING v WHERE f.path = v.path)
 		INSERT INTO noggin_schema.attachments (record_tip, attachment_tip, attachment_sequence, field_name, filename, file_path, attachment_status,
 			attachment_validation_status, file_size_bytes, file_hash_sha256, content_type, archive_id, download_started_at, download_completed_at,
 			download_duration_seconds, first_version)
 		SELECT v.record_tip, v.attachment_tip, v.attachment_sequence, v.named, regexp_replace(v.path, '^.*/', ''), v.path, 'complete',
-		       coalesce(nullif(v.validation, ''), 'not_validated'), v.size_bytes, v.hash_sha256, nullif(v.content_type, ''), v.archive_id,
+		       CASE WHEN v.kind = 'suspect' AND v.validation <> 'validation_failed' THEN 'suspect' ELSE coalesce(nullif(v.validation, ''), 'not_validated') END,
+		       v.size_bytes, v.hash_sha256, nullif(v.content_type, ''), v.archive_id,
 		       v.downloaded_at, v.downloaded_at, 0, v.first_version
 		FROM v`), string(named)); err != nil {
 			return err
@@ -122,7 +123,8 @@ const (
 		archive_id, downloaded_at, first_version, last_version`
 	formerOf = `g.file_path, g.record_tip, CASE g.attachment_validation_status WHEN 'suspect' THEN 'suspect' ELSE 'attachment' END,
 		g.attachment_tip, g.attachment_sequence, g.field_name, g.attachment_validation_status, coalesce(g.file_size_bytes, -1),
-		coalesce(g.file_hash_sha256, ''), coalesce(g.content_type, ''), g.archive_id, g.download_started_at, coalesce(g.first_version, 1)`
+		coalesce(g.file_hash_sha256, ''), coalesce(nullif(g.content_type, ''), 'application/octet-stream'), g.archive_id, g.download_started_at,
+		coalesce(g.first_version, 1)`
 	onFormerTwice = `ON CONFLICT (path) DO UPDATE SET last_version = greatest(f.last_version, excluded.last_version), archive_id = excluded.archive_id
 		WHERE f.hash_sha256 = excluded.hash_sha256`
 )

@@ -41,9 +41,13 @@ func seconds(steps []time.Duration) any {
 func (db *DB) Asked(ctx context.Context, run int64, askings []Asking, backoff Backoff) ([]Finished, error) {
 	return settle(ctx, db, "record the askings", run, askings, func(tx *sqlx.Tx, owned []Asking) error {
 		tips, failures, suspects, found := make([]string, len(owned)), []Failure{}, []Suspect{}, []FoundFile{}
+		unknown := []string{} // records that had files which the database did not know
 		for i, a := range owned {
 			tips[i], failures = a.Tip, append(failures, a.Failures...)
 			suspects, found = append(suspects, a.Suspects...), append(found, a.Found...)
+			if slices.ContainsFunc(a.Found, func(f FoundFile) bool { return f.Validation == "" }) {
+				unknown = append(unknown, a.Tip)
+			}
 		}
 		if err := db.writeSuspects(ctx, tx, suspects); err != nil {
 			return err
@@ -58,8 +62,9 @@ func (db *DB) Asked(ctx context.Context, run int64, askings []Asking, backoff Ba
 			return err
 		}
 		_, err := tx.ExecContext(ctx, db.sql(`
-			UPDATE noggin_schema.noggin_data d SET claimed_by = NULL, claim_expires_at = NULL, crash_count = 0
-			WHERE d.tip = ANY($1::text[])`), pq.Array(tips))
+			UPDATE noggin_schema.noggin_data d SET claimed_by = NULL, claim_expires_at = NULL, crash_count = 0,
+				names_stale = d.names_stale OR d.report_path IS NOT NULL AND d.tip = ANY($2::text[]) -- the killed run may have written the text report
+			WHERE d.tip = ANY($1::text[])`), pq.Array(tips), pq.Array(unknown))
 		return err
 	})
 }

@@ -76,7 +76,18 @@ func (d *Folder) Damaged(tip string) (at, sum string) {
 // HasUnknown tells whether an unknown file has the name of the attachment: it is compared,
 // as a killed run may have been about to replace its bytes.
 func (d *Folder) HasUnknown(a *storage.Attachment) bool {
-	return slices.ContainsFunc(d.unknown, func(u unknownFile) bool { return u.isOf(a.Tip, stemOf(storage.ValueOf(a.Path))) })
+	return slices.ContainsFunc(d.unknown, func(u unknownFile) bool {
+		return u.isOf(a.Tip, stemOf(storage.ValueOf(a.Path))) || u.isOf(a.Tip, u.Stem) && d.numberIn(u.name) == a.Sequence
+	})
+}
+
+// numberIn is the number in a name that begins as those of the record's attachments; else
+// 0. The files of an attachment that moved to another question share the number alone.
+func (d *Folder) numberIn(name string) int {
+	if !forms.NamedIn(d.stored.Folder, d.stored.Tip, name) {
+		return 0
+	}
+	return forms.NameParts(name).Number
 }
 
 // Unknown returns the unknown files that are the record's, and that nothing has used since:
@@ -96,20 +107,24 @@ func (d *Folder) Unknown(ctx context.Context, result storage.Result, unsure []st
 	if err != nil {
 		return nil, err
 	}
-	r := recording{Folder: d, unsure: slices.Clip(unsure), used: map[string]bool{}, at: map[string]int{}}
-	tips := map[string]string{} // of attachments, by the stem of their files
+	r := recording{Folder: d, unsure: slices.Clip(unsure), came: map[string]bool{}, used: map[string]bool{}, at: map[string]int{}}
+	for _, download := range result.Downloads {
+		r.came[download.Tip] = download.Status == storage.AttachmentComplete && download.Attempted
+	}
+	tips, numbered := map[string]string{}, map[int]string{} // of attachments, by the stem of their files and by their numbers
+	maps.Copy(numbered, d.stored.Dropped)
 	for _, file := range former {
-		r.used[file.Path], tips[stemOf(file.Path)] = true, file.AttachmentTip
+		r.used[file.Path], tips[stemOf(file.Path)], numbered[d.numberIn(path.Base(file.Path))] = true, file.AttachmentTip, file.AttachmentTip
 	}
 	for _, a := range d.stored.Attachments {
 		file := storage.ValueOf(a.Path)
-		if r.used[file], tips[stemOf(file)] = true, a.Tip; a.Status != storage.AttachmentComplete {
+		if r.used[file], tips[stemOf(file)], numbered[a.Sequence] = true, a.Tip, a.Tip; a.Status != storage.AttachmentComplete {
 			r.unsure = append(r.unsure, a.Tip) // a later run may still use its file
 		}
 	}
 	for _, u := range d.unknown {
-		if tip, dropped := d.stored.Dropped[u.Number]; dropped && tips[u.Stem] == "" && forms.NamedIn(d.stored.Folder, d.stored.Tip, u.name) {
-			tips[u.Stem] = tip
+		if number := d.numberIn(u.name); number > 0 && tips[u.Stem] == "" {
+			tips[u.Stem] = numbered[number]
 		}
 	}
 	for _, s := range result.Suspects {
@@ -153,6 +168,7 @@ func (d *Folder) Unknown(ctx context.Context, result storage.Result, unsure []st
 type recording struct {
 	*Folder
 	unsure []string
+	came   map[string]bool // by the tips of attachments: other bytes came from the platform since
 	used   map[string]bool // the paths of files that are recorded
 	found  []storage.FoundFile
 	at     map[string]int // by path, the place in found
@@ -168,7 +184,7 @@ func (r *recording) report(ctx context.Context, name string, version int) error 
 		return err
 	}
 	for tip, file := range listed {
-		if err := r.take(ctx, storage.FoundFile{Path: file.path, Kind: "attachment", AttachmentTip: tip, SHA256: file.sum, Version: version, LastVersion: version}, true); err != nil {
+		if err := r.take(ctx, storage.FoundFile{Path: file.path, Kind: "attachment", AttachmentTip: tip, SHA256: file.sum, Version: version, LastVersion: version}, version < r.stored.Version); err != nil {
 			return err
 		}
 	}
@@ -188,13 +204,13 @@ func (r *recording) bytes(ctx context.Context, u unknownFile, tip string) error 
 		}
 		version = min(max(n, 1), version)
 	}
-	return r.take(ctx, storage.FoundFile{Path: path.Join(r.stored.Folder, u.name), Kind: "attachment", AttachmentTip: tip, Version: version, LastVersion: version}, false)
+	return r.take(ctx, storage.FoundFile{Path: path.Join(r.stored.Folder, u.name), Kind: "attachment", AttachmentTip: tip, Version: version, LastVersion: version}, r.came[tip])
 }
 
 // take adds a file to the result, if it is there, not used, and has the SHA-256 that is
 // known of it; without one, if its extension is that of its content. A file of several
-// versions is one. wasCurrent says that a former report lists it.
-func (r *recording) take(ctx context.Context, found storage.FoundFile, wasCurrent bool) error {
+// versions is one. isFormer says that the report of a former version lists it, or that other bytes came since.
+func (r *recording) take(ctx context.Context, found storage.FoundFile, isFormer bool) error {
 	if i, again := r.at[found.Path]; again {
 		old := &r.found[i]
 		if found.SHA256 != "" {
@@ -232,7 +248,7 @@ func (r *recording) take(ctx context.Context, found storage.FoundFile, wasCurren
 			return nil // such as notes beside a photograph
 		case found.SHA256 == "" && (parts.Mark == "suspect" || verdict.Status == storage.ValidationFailed):
 			found.Kind = "suspect"
-		case wasCurrent:
+		case isFormer:
 			found.ContentType = verdict.MIME
 		}
 		found.Sequence = parts.Number
