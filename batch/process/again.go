@@ -127,6 +127,7 @@ func (w *work) compareOne(ctx context.Context, a *storage.Attachment, ref forms.
 		return nil, err
 	case slices.Contains(former, sum):
 		w.run.log.Warn("the API serves former bytes of an attachment; it stays as it is", "tip", w.claim.Tip, "attachment", a.Tip, "sha256", sum, "run_id", w.run.id)
+		w.undecided(a, false)
 		return nil, nil
 	}
 	whole, err := w.isWhole(ctx, a, ref, &got)
@@ -272,7 +273,7 @@ func (w *work) adoptOfMissing(ctx context.Context, err error) error {
 
 // countAsking counts the asking of a record that was complete once.
 func (s *Summary) countAsking(w *work) {
-	if !w.claim.Completed {
+	if !w.claim.Completed || w.stored.Outcome == storage.OutcomeFirst {
 		return
 	}
 	s.AskedAgain++

@@ -109,8 +109,7 @@ func (w *work) note(a *storage.Attachment, d *storage.Download, err error) {
 		message := err.Error()
 		d.Error, a.LastError = &message, &message
 		kind := "validation"
-		var apiErr *api.Error
-		if errors.As(err, &apiErr) {
+		if apiErr, ok := errors.AsType[*api.Error](err); ok {
 			kind = apiErr.Kind
 		}
 		if w.attachmentFailed(err); kind == api.KindBadReference {

@@ -188,7 +188,7 @@ func (w *work) fetchDropped(ctx context.Context, d *dropped) error {
 		return w.notFetched(ctx, d.Tip, err)
 	}
 	if !whole {
-		w.result.Again = w.result.Again || len(d.suspects) == 0
+		w.undecided(&d.Attachment, len(d.suspects) == 0)
 		w.fail(d.Tip, "validation", fmt.Errorf("the attachment of a former version is not known to be whole: %s; it is kept as suspect in %s", got.Reason, kept.Path))
 	}
 	w.run.fileDone(size)
@@ -204,14 +204,15 @@ func (w *work) fetchDropped(ctx context.Context, d *dropped) error {
 // API's failure, it asks for a pause that outlasts the attempts, or another file is in the
 // way. Any other error is returned.
 func (w *work) notFetched(ctx context.Context, tip string, err error) error {
-	var apiErr *api.Error
-	failed := ctx.Err() == nil && errors.As(err, &apiErr)
+	apiErr, failed := errors.AsType[*api.Error](err)
 	pause := failed && apiErr.Class == api.ClassRateLimited
-	failed = failed && (pause || gate.ClassOf(err) != gate.NoFailure)
+	failed = failed && ctx.Err() == nil && (pause || gate.ClassOf(err) != gate.NoFailure)
 	if !failed && !errors.Is(err, files.ErrObstacle) {
 		return err
 	}
-	w.result.Again = w.result.Again || pause || failed && gate.ClassOf(err) == gate.Passing
+	if pause || failed && gate.ClassOf(err) == gate.Passing {
+		w.undecided(&storage.Attachment{Tip: tip}, true)
+	}
 	w.fail(tip, gate.KindOf(err), err)
 	return nil
 }

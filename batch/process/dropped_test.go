@@ -1,6 +1,7 @@
 package process_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -108,7 +109,7 @@ func TestAnAttachmentOfAnOlderAnswerIsTriedAgainTheNextDay(t *testing.T) {
 			m, _, removed := oldest(t)
 			m.Server.SetFaults(apitest.Fault{Kind: "stale", On: apitest.OnRecord, Until: 1}, test.fault)
 			m.PassDays("2")
-			if s := m.MustRun(process.Options{UntilEmpty: true}); s.Older != 1 || s.Unsuccessful() != 0 {
+			if s := m.MustRun(process.Options{UntilEmpty: true}); s.Older != 1 || s.Unsuccessful() != 0 || (s.NotCompared == 1) != (test.later == "2") {
 				t.Errorf("summary %+v\n%s", s, m.Logged)
 			}
 			if got := m.Value(formerAttachments); got != "" {
@@ -125,6 +126,39 @@ func TestAnAttachmentOfAnOlderAnswerIsTriedAgainTheNextDay(t *testing.T) {
 			}
 			kept(t, m, removed, "2-2")
 		})
+	}
+}
+
+// It is suspect, though its content is that of a whole one: two downloads were not the same.
+func TestASuspectAttachmentOfAnOlderAnswerThatReturnsIsCompared(t *testing.T) {
+	t.Parallel()
+	m, tip, removed := oldest(t)
+	long := string(m.Server.Media(removed)) + strings.Repeat("video", 100)
+	m.Server.SetFaults(apitest.Fault{Kind: "stale", On: apitest.OnRecord, Until: 1},
+		apitest.Fault{Kind: "cut-close", On: apitest.OnMedia, Value: long, Keep: 0.99, FirstHits: 1}, apitest.Fault{Kind: "cut-close", On: apitest.OnMedia, Value: long, Keep: 1})
+	m.PassDays("2")
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.NotCompared != 1 {
+		t.Errorf("summary %+v\n%s", s, m.Logged)
+	}
+	want := "suspect " + removed + " number 2 attachments valid image/jpeg v2-2"
+	if got := m.Value(formerAttachments); got != want {
+		t.Fatalf("the former attachments are %q, want %q\n%s", got, want, m.Logged)
+	}
+	m.Server.ClearFaults()
+	var answer struct {
+		Attachments []string `json:"attachments"`
+	}
+	batchtest.Must(t, json.Unmarshal(m.Server.Payload(tip), &answer))
+	there := answer.Attachments[0]
+	m.Server.Edit(tip, apitest.Edit{Set: map[string]any{"attachments": []string{there, strings.Replace(there, m.Server.Record(0).Attachments[0].Tip, removed, 1)}}})
+	if s := m.MustRun(process.Options{Refresh: true, UntilEmpty: true}); s.Changed != 1 || s.Complete != 1 {
+		t.Errorf("summary %+v\n%s", s, m.Logged)
+	}
+	if sum := m.Value(`SELECT file_hash_sha256 FROM noggin_schema.attachments WHERE attachment_tip = '` + removed + `'`); sum != m.Server.MediaSHA256(removed) {
+		t.Errorf("the attachment is not the one that is served\n%s", m.Logged)
+	}
+	if got := m.Value(formerAttachments); !strings.HasPrefix(got, "suspect "+removed) {
+		t.Errorf("the former attachments are %q\n%s", got, m.Logged)
 	}
 }
 

@@ -116,3 +116,13 @@ func TestALongRunTakesSamples(t *testing.T) {
 	m.MustRun(process.Options{UntilEmpty: true})
 	<-acted
 }
+
+// Records that the replaced service archived are complete without an answer.
+func TestARecordThatNeverHadAnAnswerIsNotAskedAgain(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewComplete(t, batchtest.PhotoWorld(1, 1))
+	m.Execute(`DELETE FROM noggin_schema.record_versions; UPDATE noggin_schema.noggin_data SET payload = NULL, version = NULL`)
+	if s := m.MustRun(process.Options{Selector: m.Only(0)}); s.Complete != 1 || s.AskedAgain != 0 {
+		t.Errorf("summary %+v\n%s", s, m.Logged)
+	}
+}
