@@ -221,7 +221,7 @@ CREATE TABLE IF NOT EXISTS noggin_schema.former_files (
     validation          text NOT NULL DEFAULT '',
     size_bytes          bigint NOT NULL,
     hash_sha256         text NOT NULL,
-    content_type        text NOT NULL DEFAULT '',
+    content_type        text NOT NULL DEFAULT '', -- of an attachment; empty: nothing shows that it ever was current
     archive_id          bigint, -- the archive that holds the file, once archived
     downloaded_at       timestamptz,
     former_since        timestamptz NOT NULL DEFAULT now()

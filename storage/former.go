@@ -139,7 +139,7 @@ type FormerFile struct {
 	LastVersion   int     `db:"last_version" json:"last_version"`
 	Size          int64   `db:"size_bytes" json:"size_bytes"`
 	SHA256        string  `db:"hash_sha256" json:"sha256"`
-	ContentType   string  `db:"content_type" json:"-"` // empty: its name alone says what it is
+	ContentType   string  `db:"content_type" json:"-"` // of an attachment; empty: nothing shows that it ever was current
 	ArchiveID     *int64  `db:"archive_id" json:"-"`
 	Archive       *string `db:"archive_name" json:"archive"`
 }
@@ -230,8 +230,8 @@ func (db *DB) writeSuspects(ctx context.Context, tx *sqlx.Tx, suspects []Suspect
 }
 
 // FormerHashes returns the SHA-256 of the former files of an attachment: of those that were
-// current, and of those that were only kept as suspect. One that was recorded by its name
-// alone is neither: a killed run may have named it to make it current.
+// current, and of those that were only kept as suspect. One of which nothing shows that it was
+// current is neither: a killed run may have named it to make it current.
 func (db *DB) FormerHashes(ctx context.Context, record, attachment string) (former, suspects []string, err error) {
 	all, err := db.FormerFiles(ctx, record)
 	for _, f := range all {

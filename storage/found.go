@@ -22,7 +22,7 @@ type FoundFile struct {
 	LastVersion   int    `json:"last_version"`
 	Size          int64  `json:"size_bytes"`
 	SHA256        string `json:"sha256"`
-	ContentType   string `json:"content_type"` // empty: its name alone says what it is
+	ContentType   string `json:"content_type"` // of an attachment; empty: nothing shows that it ever was current
 	// These are known of a file that came from the API.
 	Field      string     `json:"field_name"`
 	Validation Validation `json:"validation"`

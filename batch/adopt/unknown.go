@@ -16,7 +16,8 @@ import (
 
 // A run that is killed after it named a file leaves one that the database does not know. If
 // the platform still serves its bytes, the next run uses it. Else it becomes a former file,
-// which its name decides: that of one of the record's attachments, as noggin makes it. Of an
+// which its name decides: that of one of the record's attachments, as noggin makes it. Its
+// bytes never were current, so they become that when the platform serves them later. Of an
 // attachment that left the record before it was complete, the record keeps the number. A
 // damaged file whose bytes came again is not one of those; forms.WholeBeside tells.
 
