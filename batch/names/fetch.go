@@ -69,8 +69,9 @@ type fetched struct {
 // Fetch asks about the unknown hashes of a type, or of every type for "", at most limit
 // of them (0: all). It stores the names as it goes, and remembers hashes that have none.
 // The refused ones it returns: whether it is the hash that is refused, or the credentials,
-// is for the caller to judge. Until then they count as failed. The summary is right whatever the error: that
-// of a request that was not sent, of the database, or the cause of ctx.
+// is for the caller to judge. Until then they count as failed. The summary is right
+// whatever the error: that of a request that was not sent, of the database, or the cause of
+// ctx.
 func (f *Fetcher) Fetch(ctx context.Context, entityType string, limit int) (s FetchSummary, refused map[string]storage.AskOutcome, err error) {
 	hashes, err := f.DB.AskableHashes(ctx, entityType, AskAgain, limit)
 	refused = map[string]storage.AskOutcome{}
