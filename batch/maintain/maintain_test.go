@@ -486,6 +486,7 @@ func TestOldTemporaryFilesGoYoungOnesStay(t *testing.T) {
 		"output/.noggin-tmp/1-A.part": true, "output/.noggin-tmp/2-B.part": false,
 		"backups/noggin_db_20250101_000000.dump.partial": true, "backups/other.partial": true, "archive/noggin-2025-01.tar.zst.partial": false,
 		"reports/.noggin-ABC.part": true, "reports/noggin.html": true,
+		"checkpoints/example.com_log/.noggin-ABC.part": true, "checkpoints/example.com_log/.noggin-DEF.part": false, "checkpoints/example.com_log/checkpoint": true,
 	} {
 		path := filepath.Join(filepath.Dir(m.Paths.Output), name)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte("1234"), 0o600)); err != nil {
@@ -507,7 +508,7 @@ func TestOldTemporaryFilesGoYoungOnesStay(t *testing.T) {
 		t.Fatal(err)
 	}
 	effect, err := m.SweepTemp(t.Context())
-	if r, ok := effect.Details.(tempResult); err != nil || !ok || r.Files != 3 || r.Bytes != 12 {
+	if r, ok := effect.Details.(tempResult); err != nil || !ok || r.Files != 4 || r.Bytes != 16 {
 		t.Errorf("%+v, %v", effect, err)
 	}
 }

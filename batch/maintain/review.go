@@ -20,8 +20,8 @@ type tempResult struct {
 	Bytes int64 `json:"bytes"`
 }
 
-// SweepTemp removes the unfinished downloads, backups, archives and reports that killed
-// processes left.
+// SweepTemp removes the unfinished downloads, backups, archives, reports and checkpoints that
+// killed processes left.
 func (m *Maintenance) SweepTemp(_ context.Context) (Effect, error) {
 	var r tempResult
 	var errs []error
@@ -58,11 +58,16 @@ func abandoned(paths []string) map[string]int64 {
 	return sizes
 }
 
-// unfinished returns the paths of backups, archives and reports that are being written or
-// were left unfinished.
+// unfinished returns the paths of backups, archives, reports and checkpoints that are being
+// written or were left unfinished.
 func (m *Maintenance) unfinished() []string {
 	var names []string
-	for _, dir := range []string{m.Paths.Backups, m.Paths.Archive, m.Paths.Reports} {
+	dirs := []string{m.Paths.Backups, m.Paths.Archive, m.Paths.Reports}
+	logs, _ := os.ReadDir(m.Paths.Checkpoints) // nothing is sealed yet
+	for _, log := range logs {
+		dirs = append(dirs, filepath.Join(m.Paths.Checkpoints, log.Name()))
+	}
+	for _, dir := range dirs {
 		entries, err := os.ReadDir(dir)
 		if err != nil {
 			continue // the folder does not exist yet
