@@ -210,7 +210,8 @@ func (r *recording) bytes(ctx context.Context, u unknownFile, tip string) error 
 
 // take adds a file to the result, if it is there, not used, and has the SHA-256 that is
 // known of it; without one, if its extension is that of its content. A file of several
-// versions is one. isFormer says that the report of a former version lists it, or that other bytes came since.
+// versions is one. isFormer says that the report of a former version lists it, or that other
+// bytes came since.
 func (r *recording) take(ctx context.Context, found storage.FoundFile, isFormer bool) error {
 	if i, again := r.at[found.Path]; again {
 		old := &r.found[i]

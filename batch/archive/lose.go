@@ -94,14 +94,11 @@ func (a *Archiver) Lose(ctx context.Context, name, reason string) (LostSummary, 
 		after := ""
 		for {
 			records, err := a.DB.RecordsIn(ctx, archive.ID, after, losePage)
-			if err != nil {
+			if err != nil || len(records) == 0 && s.Busy > 0 {
 				return err
 			}
-			if len(records) == 0 && s.Busy == 0 { // last: it ends the alarm that the archive is missing
+			if len(records) == 0 { // last: it ends the alarm that the archive is missing
 				return a.DB.MarkLost(ctx, archive.ID, reason)
-			}
-			if len(records) == 0 {
-				return nil
 			}
 			tips := make([]string, len(records))
 			for i, r := range records {
