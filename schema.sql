@@ -169,6 +169,7 @@ CREATE TABLE IF NOT EXISTS noggin_schema.attachments (
     rejected_hash_sha256         text, -- of a file that failed the content check; if a later run gets the same bytes, it keeps them as suspect
     archive_id                   bigint, -- the archive that holds the file
     first_version                integer, -- the first version of the record that has these bytes; null: version 1
+    former_served_at             timestamptz, -- when the API served former bytes in their place; null: it has served these since
     created_at                   timestamptz NOT NULL DEFAULT now(),
     updated_at                   timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (record_tip, attachment_tip),

@@ -182,7 +182,7 @@ func processor(c *cli.Context, s *session.Session) (*process.Processor, error) {
 func runProcess(ctx context.Context, s *session.Session, p *process.Processor, opts process.Options, out show.Output) error {
 	opts.CountDue = s.Console.OnTerminal()
 	summary, err := p.Run(ctx, opts)
-	if paused, ok := errors.AsType[*process.PausedError](err); ok {
+	if paused, ok := errors.AsType[*gate.PausedError](err); ok {
 		return showPaused(paused.Standing, out)
 	}
 	if _, opened := errors.AsType[*gate.CircuitOpenError](err); opened {

@@ -139,15 +139,20 @@ func (r *restless) look() {
 // settle runs everything to its end, until the mirror shows what is served.
 func (r *restless) settle() {
 	r.t.Helper()
-	for deadline := time.Now().Add(3 * time.Minute); ; {
+	deadline := time.Now().Add(3 * time.Minute)
+	for day := 1; ; day++ {
 		r.finishOff()
+		// Former bytes become current on the second day: a cache served others first.
+		if _, err := r.sql.ExecContext(r.t.Context(), `UPDATE noggin_schema.attachments SET former_served_at = former_served_at - interval '1 day'`); err != nil {
+			r.t.Fatal(err)
+		}
 		// One that ends early, as for a pause that the API asked for, asked for nothing again.
 		asked := r.run("process", "--refresh", "--media", "--until-empty", "--quiet") == 0
 		r.finishOff()
 		if asked && len(r.current()) == r.api.Len() {
 			return
 		}
-		if time.Now().After(deadline) {
+		if day > 2 && time.Now().After(deadline) {
 			r.t.Fatal("the mirror does not become what is served")
 		}
 	}

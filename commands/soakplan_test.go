@@ -212,6 +212,7 @@ func (s *soak) storm() {
 			{Kind: "delay", Delay: 300 * time.Millisecond, Share: 0.3},
 			{Kind: "hang", Share: 0.02},
 			{Kind: "cut-picture", Share: 0.05},
+			{Kind: "stale", On: apitest.OnMedia, Share: 0.1},
 		}
 		for range 1 + plan.IntN(3) {
 			s.api.AddFault(faults[plan.IntN(len(faults))])

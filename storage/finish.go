@@ -75,6 +75,7 @@ type Result struct {
 	// they are.
 	Document string      `json:"-"`
 	Suspects []Suspect   `json:"-"`
+	Served   []Served    `json:"-"`
 	Found    []FoundFile `json:"-"`
 	// Again makes a record that failed due again the next day, as one that was complete
 	// once; false: by the backoff.
@@ -104,6 +105,7 @@ func (db *DB) Finish(ctx context.Context, run int64, results []Result, backoff B
 		var downloads []Download
 		var failures []Failure
 		var suspects []Suspect
+		var served []Served
 		var onDisk []FoundFile
 		var found, documents []string
 		for i := range owned {
@@ -113,6 +115,7 @@ func (db *DB) Finish(ctx context.Context, run int64, results []Result, backoff B
 			owned[i].Error = cleanText(owned[i].Error)
 			downloads, failures = append(downloads, owned[i].Downloads...), append(failures, owned[i].Failures...)
 			suspects, onDisk = append(suspects, owned[i].Suspects...), append(onDisk, owned[i].Found...)
+			served = append(served, owned[i].Served...)
 		}
 		doc, err := json.Marshal(owned)
 		if err != nil {
@@ -125,6 +128,9 @@ func (db *DB) Finish(ctx context.Context, run int64, results []Result, backoff B
 			return err
 		}
 		if err := db.writeFound(ctx, tx, onDisk); err != nil {
+			return err
+		}
+		if err := db.writeServed(ctx, tx, served); err != nil {
 			return err
 		}
 		if err := db.writeDownloads(ctx, tx, downloads); err != nil {
@@ -257,7 +263,7 @@ func (db *DB) writeDownloads(ctx context.Context, tx *sqlx.Tx, downloads []Downl
 			attachment_status = v.status, attachment_validation_status = v.validation, filename = v.filename,
 			file_path = coalesce(v.path, a.file_path), file_size_bytes = coalesce(v.size, a.file_size_bytes),
 			file_hash_sha256 = coalesce(v.sha256, a.file_hash_sha256), content_type = coalesce(v.content_type, a.content_type),
-			rejected_hash_sha256 = v.rejected_hash, last_error_message = v.error,
+			rejected_hash_sha256 = v.rejected_hash, last_error_message = v.error, former_served_at = NULL,
 			download_started_at = CASE WHEN v.adopted AND a.download_started_at IS NOT NULL THEN a.download_started_at
 				ELSE clock_timestamp() - (v.ago + v.seconds) * interval '1 second' END,
 			download_completed_at = CASE WHEN v.adopted AND a.download_completed_at IS NOT NULL THEN a.download_completed_at

@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"encoding/json"
+	"strings"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
@@ -139,7 +140,6 @@ type FormerFile struct {
 	LastVersion   int     `db:"last_version" json:"last_version"`
 	Size          int64   `db:"size_bytes" json:"size_bytes"`
 	SHA256        string  `db:"hash_sha256" json:"sha256"`
-	ContentType   string  `db:"content_type" json:"-"` // of an attachment; empty: nothing shows that it ever was current
 	ArchiveID     *int64  `db:"archive_id" json:"-"`
 	Archive       *string `db:"archive_name" json:"archive"`
 }
@@ -148,7 +148,7 @@ type FormerFile struct {
 func (db *DB) FormerFiles(ctx context.Context, tip string) ([]FormerFile, error) {
 	var former []FormerFile
 	err := db.selectAll(ctx, "read the former files", &former, `
-		SELECT path, record_tip, kind, attachment_tip, first_version, last_version, size_bytes, hash_sha256, content_type, archive_id,
+		SELECT path, record_tip, kind, attachment_tip, first_version, last_version, size_bytes, hash_sha256, archive_id,
 		       (SELECT v.name FROM noggin_schema.archives v WHERE v.id = archive_id) AS archive_name
 		FROM noggin_schema.former_files WHERE record_tip = $1 ORDER BY path`, tip)
 	return former, err
@@ -229,21 +229,38 @@ func (db *DB) writeSuspects(ctx context.Context, tx *sqlx.Tx, suspects []Suspect
 	return err
 }
 
-// FormerHashes returns the SHA-256 of the former files of an attachment: of those that were
-// current, and of those that were only kept as suspect. One of which nothing shows that it was
-// current is neither: a killed run may have named it to make it current.
-func (db *DB) FormerHashes(ctx context.Context, record, attachment string) (former, suspects []string, err error) {
-	all, err := db.FormerFiles(ctx, record)
-	for _, f := range all {
-		switch {
-		case f.AttachmentTip != attachment:
-		case f.Kind == "suspect":
-			suspects = append(suspects, f.SHA256)
-		case f.ContentType != "":
-			former = append(former, f.SHA256)
-		}
+// FormerKind returns the kind of a former file of an attachment by its SHA-256: attachment,
+// of bytes that were current, suspect, of those that were only kept as that, or "". Bytes of
+// which nothing shows that they were current are neither: a killed run may have named them to
+// make them current.
+func (db *DB) FormerKind(ctx context.Context, record, attachment, sum string) (string, error) {
+	var kinds []string
+	err := db.selectAll(ctx, "look for former files", &kinds, `
+		SELECT f.kind FROM noggin_schema.former_files f WHERE f.record_tip = $1 AND f.attachment_tip = $2 AND f.hash_sha256 = $3
+		  AND (f.kind = 'suspect' OR f.content_type <> '') ORDER BY f.kind LIMIT 1`, record, attachment, sum)
+	return strings.Join(kinds, ""), err
+}
+
+// Served is what the API served of an attachment that stays as it is.
+type Served struct {
+	RecordTip     string `json:"record_tip"`
+	AttachmentTip string `json:"attachment_tip"`
+	Former        bool   `json:"former"` // former bytes; false: its own again
+}
+
+func (db *DB) writeServed(ctx context.Context, tx *sqlx.Tx, served []Served) error {
+	if len(served) == 0 {
+		return nil
 	}
-	return former, suspects, err
+	doc, err := json.Marshal(served)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, db.sql(`
+		UPDATE noggin_schema.attachments a SET former_served_at = CASE WHEN v.former THEN now() END
+		FROM jsonb_to_recordset($1::jsonb) AS v (record_tip text, attachment_tip text, former boolean)
+		WHERE a.record_tip = v.record_tip AND a.attachment_tip = v.attachment_tip`), string(doc))
+	return err
 }
 
 // keepAnswers makes records whose answer was older or reduced ready for the run's further

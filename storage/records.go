@@ -71,6 +71,7 @@ type Attachment struct {
 	ArchiveID    *int64           `db:"archive_id"`
 	Archive      *string          `db:"archive_name"`
 	LastError    *string          `db:"last_error_message"`
+	FormerDays   *int             `db:"former_days"` // since the API served former bytes in its place; nil: then it served its own
 }
 
 // NotLookedAt reports that the replaced service called the attachment complete and
@@ -117,7 +118,7 @@ type Stored struct {
 // attachmentColumns are the columns of an [Attachment]; a is the table.
 const attachmentColumns = `a.record_tip, a.attachment_tip, a.attachment_sequence, a.field_name, a.attachment_status,
 	a.attachment_validation_status, a.filename, a.file_path, a.file_size_bytes, a.file_hash_sha256, a.content_type,
-	a.rejected_hash_sha256, a.archive_id, a.last_error_message,
+	a.rejected_hash_sha256, a.archive_id, a.last_error_message, current_date - a.former_served_at::date AS former_days,
 	(SELECT v.name FROM noggin_schema.archives v WHERE v.id = a.archive_id) AS archive_name`
 
 // Store writes answers in one transaction. Every answer that differs from the known

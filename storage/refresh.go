@@ -19,6 +19,7 @@ type Asking struct {
 	Broken     bool        `json:"broken"`      // the run ended first: the record stays due, behind those that are due already
 	Failures   []Failure   `json:"-"`
 	Suspects   []Suspect   `json:"-"`
+	Served     []Served    `json:"-"`
 	Found      []FoundFile `json:"-"`
 }
 
@@ -40,16 +41,19 @@ func seconds(steps []time.Duration) any {
 // records whose claim still held and may be repeated.
 func (db *DB) Asked(ctx context.Context, run int64, askings []Asking, backoff Backoff) ([]Finished, error) {
 	return settle(ctx, db, "record the askings", run, askings, func(tx *sqlx.Tx, owned []Asking) error {
-		tips, failures, suspects, found := make([]string, len(owned)), []Failure{}, []Suspect{}, []FoundFile{}
+		tips, failures, suspects, served, found := make([]string, len(owned)), []Failure{}, []Suspect{}, []Served{}, []FoundFile{}
 		unknown := []string{} // records that had files which the database did not know
 		for i, a := range owned {
 			tips[i], failures = a.Tip, append(failures, a.Failures...)
-			suspects, found = append(suspects, a.Suspects...), append(found, a.Found...)
+			suspects, served, found = append(suspects, a.Suspects...), append(served, a.Served...), append(found, a.Found...)
 			if slices.ContainsFunc(a.Found, func(f FoundFile) bool { return f.Validation == "" }) {
 				unknown = append(unknown, a.Tip)
 			}
 		}
 		if err := db.writeSuspects(ctx, tx, suspects); err != nil {
+			return err
+		}
+		if err := db.writeServed(ctx, tx, served); err != nil {
 			return err
 		}
 		if err := db.writeFound(ctx, tx, found); err != nil {

@@ -200,3 +200,78 @@ func TestACopyOfTheReportOfAKilledRunMakesNoBytesFormer(t *testing.T) {
 	everyFileIsRecorded(t, m)
 	isServed(t, m, attachment, "when it is served")
 }
+
+// Former bytes may be those of a cache. Those that come on two days, and none of the
+// attachment's own between them, are what the platform has.
+func TestFormerBytesBecomeCurrentWhenTheyComeOnTwoDays(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewComplete(t, batchtest.PhotoWorld(1, 2))
+	record := m.Server.Record(0)
+	changed := record.Attachments[0].Tip
+	isCurrent := func(sum, when string) {
+		t.Helper()
+		if got := m.Value(`SELECT file_hash_sha256 FROM noggin_schema.attachments WHERE attachment_tip = '` + changed + `'`); got != sum {
+			t.Errorf("%s, the attachment is not the one that is wanted\n%s", when, m.Logged)
+		}
+	}
+	first := m.Server.MediaSHA256(changed)
+	m.Server.Edit(record.Tip, apitest.Edit{Replace: []string{changed}})
+	m.MustRun(compare)
+	second := m.Server.MediaSHA256(changed)
+	isCurrent(second, "after the edit")
+	stale := apitest.Fault{Kind: "stale", On: apitest.OnMedia, Tips: []string{changed}}
+
+	for range 2 {
+		m.Server.SetFaults(stale)
+		for range 2 {
+			if s := m.MustRun(compare); s.NotCompared != 1 {
+				t.Errorf("former bytes: %+v", s)
+			}
+		}
+		m.Server.ClearFaults()
+		m.MustRun(compare)
+		m.PassDays("1")
+		isCurrent(second, "with its own bytes in between")
+	}
+	m.Server.SetFaults(stale)
+	m.MustRun(compare)
+	isCurrent(second, "on the first day")
+	m.PassDays("1.3")
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.AttachmentsDownloaded != 1 || s.NotCompared != 0 {
+		t.Errorf("the timer's run of the next day: %+v", s)
+	}
+	isCurrent(first, "on the second day")
+	everyFileIsRecorded(t, m)
+
+	m.Server.ClearFaults()
+	m.MustRun(compare)
+	isCurrent(first, "on the first day with the others")
+	m.PassDays("1.3")
+	m.MustRun(process.Options{UntilEmpty: true})
+	isCurrent(second, "at last")
+	if s := m.MustRun(compare); s.AttachmentsDownloaded != 0 || s.NotCompared != 0 {
+		t.Errorf("one more comparison: %+v", s)
+	}
+	everyFileIsRecorded(t, m)
+	if n := m.Value(`SELECT count(DISTINCT hash_sha256) || ' of ' || count(*) FROM noggin_schema.former_files WHERE attachment_tip = '` + changed + `'`); n != "2 of 3" {
+		t.Errorf("%s former files, want both of the past and one that was current twice", n)
+	}
+}
+
+// A cache served bytes that noggin never saw: they became current, and the true ones former.
+func TestTheTrueBytesReturnAfterACacheServedUnknownOnes(t *testing.T) {
+	t.Parallel()
+	m, _, attachment := replacedBefore(t)
+	m.Server.SetFaults(apitest.Fault{Kind: "stale", On: apitest.OnMedia})
+	m.MustRun(compare)
+	m.Server.ClearFaults()
+	dieBeforeTheResult(m, "UPDATE OF former_served_at ON noggin_schema.attachments", compare)
+	m.MustRun(process.Options{UntilEmpty: true}) // begins with the records of runs that died
+	m.MustRun(compare)
+	m.PassDays("1.3")
+	dieBeforeTheResult(m, replacing, process.Options{UntilEmpty: true})
+	m.MakeDue()
+	m.MustRun(process.Options{UntilEmpty: true})
+	isServed(t, m, attachment, "on the second day")
+	everyFileIsRecorded(t, m)
+}

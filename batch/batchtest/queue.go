@@ -51,6 +51,7 @@ func (m *Mirror) PassDays(days string) {
 	m.T.Helper()
 	m.Execute(`UPDATE noggin_schema.refreshes SET due_at = due_at - '` + days + ` days'::interval, version_at = version_at - '` + days + ` days'::interval,
 		missing_since = missing_since - '` + days + ` days'::interval, gone_at = gone_at - '` + days + ` days'::interval`)
+	m.Execute(`UPDATE noggin_schema.attachments SET former_served_at = former_served_at - '` + days + ` days'::interval`)
 	m.Execute(`UPDATE noggin_schema.record_versions SET fetched_at = fetched_at - '` + days + ` days'::interval`)
 	m.MakeDue()
 }

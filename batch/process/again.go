@@ -44,7 +44,7 @@ func (w *work) untouched() bool {
 // asking returns what is recorded of an asking that changed nothing.
 func (w *work) asking() storage.Asking {
 	return storage.Asking{
-		Tip: w.claim.Tip, Token: w.claim.Token, HTTPStatus: w.result.HTTPStatus, Failures: w.result.Failures, Suspects: w.result.Suspects, Found: w.result.Found,
+		Tip: w.claim.Tip, Token: w.claim.Token, HTTPStatus: w.result.HTTPStatus, Failures: w.result.Failures, Suspects: w.result.Suspects, Served: w.result.Served, Found: w.result.Found,
 		Failed: w.result.Status != storage.StatusComplete || w.stale() || w.result.Again,
 		Broken: w.result.Status == storage.StatusInterrupted && len(w.unsure) == 0,
 	}
@@ -106,7 +106,8 @@ func (w *work) fallBack(ctx context.Context, err error) (done bool) {
 
 // compareOne compares the bytes of an attachment that is whole with those that the API
 // serves now. It returns a download when they are others, and whole. Others that are not
-// known to be whole are kept beside, as suspect. A failure leaves the attachment as it is.
+// known to be whole are kept beside, as suspect. A failure leaves the attachment as it is,
+// and so do former bytes, which a cache may serve, until they come on another day as well.
 func (w *work) compareOne(ctx context.Context, a *storage.Attachment, ref forms.AttachmentRef) (*storage.Download, error) {
 	if ref.Ref == "" || ref.Tip == "" {
 		return nil, nil
@@ -119,15 +120,17 @@ func (w *work) compareOne(ctx context.Context, a *storage.Attachment, ref forms.
 	defer got.temp.Discard()
 	size, sum := got.temp.Size(), got.temp.SHA256()
 	if sum == storage.ValueOf(a.SHA256) {
+		w.served(a, false)
 		return w.cleared(a, got, time.Since(started).Seconds()), nil
 	}
-	former, suspects, err := w.run.db.FormerHashes(ctx, w.claim.Tip, a.Tip)
+	former, err := w.run.db.FormerKind(ctx, w.claim.Tip, a.Tip, sum)
 	switch {
 	case err != nil:
 		return nil, err
-	case slices.Contains(former, sum):
-		w.run.log.Warn("the API serves former bytes of an attachment; it stays as it is", "tip", w.claim.Tip, "attachment", a.Tip, "sha256", sum, "run_id", w.run.id)
+	case former == "attachment" && storage.ValueOf(a.FormerDays) < 1:
+		w.run.log.Warn("the API serves former bytes of an attachment; it stays as it is, unless they come on another day as well", "tip", w.claim.Tip, "attachment", a.Tip, "sha256", sum, "run_id", w.run.id)
 		w.undecided(a, false)
+		w.served(a, true)
 		return nil, nil
 	}
 	whole, err := w.isWhole(ctx, a, ref, &got)
@@ -135,7 +138,7 @@ func (w *work) compareOne(ctx context.Context, a *storage.Attachment, ref forms.
 	if errors.Is(err, errNotCompared) {
 		return nil, nil
 	}
-	known := slices.Contains(suspects, sum) || a.Validation == storage.ValidationSuspect // or it is a suspect itself
+	known := former != "" || a.Validation == storage.ValidationSuspect // or it is a suspect itself
 	if err == nil && !whole {
 		w.undecided(a, !known)
 	}
@@ -192,6 +195,17 @@ func (w *work) undecided(a *storage.Attachment, passing bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.result.Again, w.unsure = true, append(w.unsure, a.Tip)
+}
+
+// served notes whether former bytes of an attachment came in the place of its own. If so,
+// it is compared again the next day.
+func (w *work) served(a *storage.Attachment, former bool) {
+	if former || a.FormerDays != nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.result.Again = w.result.Again || former
+		w.result.Served = append(w.result.Served, storage.Served{RecordTip: w.claim.Tip, AttachmentTip: a.Tip, Former: former})
+	}
 }
 
 // isWhole tells whether bytes that came are known to be whole. Those that may lack their

@@ -18,6 +18,8 @@
 //	             ├─ a newer version ─────▶ the way above; files of the former version stay
 //	             ├─ an older, a reduced ─▶ kept as a version; the current one stays, and what only
 //	             │                         that version names is fetched into former files
+//	             ├─ former bytes ────────▶ of an attachment, from a cache: they become current when they
+//	             │                         come on another day as well
 //	             └─ 404, 410, 403, 5xx ──▶ the record stays complete; asked again the next day
 //
 // Invariants:

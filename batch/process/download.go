@@ -47,7 +47,7 @@ func (w *work) download(ctx context.Context) error {
 				break
 			}
 		}
-		compare := whole && (w.comparesMedia() || a.Validation == storage.ValidationSuspect || w.onDisk.HasUnknown(a))
+		compare := whole && (w.comparesMedia() || a.FormerDays != nil || a.Validation == storage.ValidationSuspect || w.onDisk.HasUnknown(a))
 		if whole && !compare {
 			continue
 		}

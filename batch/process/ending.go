@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"noggin/batch/gate"
 	"noggin/storage"
 )
 
@@ -91,7 +92,7 @@ func (r *run) stopWhenPaused() (paused bool, err error) {
 		return false, nil
 	}
 	if err == nil && standing.Paused {
-		r.stop(&PausedError{standing})
+		r.stop(&gate.PausedError{Standing: standing})
 	}
 	return standing.Paused, err
 }

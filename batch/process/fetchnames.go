@@ -33,7 +33,7 @@ func (p *Processor) FetchNames(ctx context.Context, request NamesRequest) (names
 	case err != nil:
 		return names.FetchSummary{}, err
 	case standing.Paused:
-		return names.FetchSummary{}, &PausedError{standing}
+		return names.FetchSummary{}, &gate.PausedError{Standing: standing}
 	case standing.CircuitOpen():
 		return names.FetchSummary{}, &gate.CircuitOpenError{Until: *standing.OpenUntil}
 	}
@@ -94,7 +94,7 @@ func (p *Processor) fetchNames(ctx context.Context, run int64, limit time.Durati
 		return 0
 	}
 	summary, err := p.FetchNames(ctx, NamesRequest{Run: run, Limit: namesPerRun, MaxTime: max(left, 0)})
-	if _, paused := errors.AsType[*PausedError](err); err != nil && !paused && ctx.Err() == nil {
+	if _, paused := errors.AsType[*gate.PausedError](err); err != nil && !paused && ctx.Err() == nil {
 		p.Log.Warn("not every name could be fetched; a later run asks again", "named", summary.Named, "run_id", run, "error", err)
 	}
 	return summary.Named

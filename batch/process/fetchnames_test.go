@@ -181,7 +181,7 @@ func TestNamesAreNotAskedForInAPause(t *testing.T) {
 	batchtest.Must(t, err)
 	m.Server.ResetStats()
 	_, err = fetchNames(m, process.NamesRequest{})
-	if _, ok := errors.AsType[*process.PausedError](err); !ok || m.Server.Stats().Requests != 0 {
+	if _, ok := errors.AsType[*gate.PausedError](err); !ok || m.Server.Stats().Requests != 0 {
 		t.Errorf("in a pause: %v, %d requests", err, m.Server.Stats().Requests)
 	}
 }

@@ -108,22 +108,9 @@ func (s Summary) Unsuccessful() int {
 	return s.Partial + s.Failed + s.APIFailed + s.Unrecorded + len(s.Busy)
 }
 
-// PausedError says that a maintenance pause holds and nothing was done.
-type PausedError struct {
-	Standing storage.Standing
-}
-
-// Error says why and until when.
-func (e *PausedError) Error() string {
-	if e.Standing.PausedUntil == nil {
-		return "paused: " + e.Standing.PauseReason
-	}
-	return fmt.Sprintf("paused until %s: %s", e.Standing.PausedUntil.Format(time.RFC3339), e.Standing.PauseReason)
-}
-
 // Run drains the queue, then heals records whose names changed, unless it adopts. It
 // inserts records that opts name by tip and that are new. The summary is right also when an
-// error ends the run early: [PausedError], [gate.CircuitOpenError], [gate.ErrCredentials],
+// error ends the run early: [gate.PausedError], [gate.CircuitOpenError], [gate.ErrCredentials],
 // [gate.ErrAPIUnavailable], [storage.ErrUnavailable], [storage.ErrNoRight], a
 // [files.DiskError], or the cause of ctx. When ctx ends, the records in hand have
 // [Config.StopGrace] to end. Run returns in time even when a disk hangs: see
@@ -139,13 +126,15 @@ func (p *Processor) run(ctx context.Context, opts Options) (Summary, error) {
 		return Summary{}, err
 	}
 	if standing.Paused {
-		return Summary{}, &PausedError{standing}
+		return Summary{}, &gate.PausedError{Standing: standing}
 	}
 	if standing.CircuitOpen() {
 		return Summary{}, p.waitForCircuit(ctx, opts, standing, started)
 	}
-	if err := p.insertNamed(ctx, opts.Selector); err != nil {
-		return Summary{}, err
+	if s := opts.Selector; len(s.Tips) > 0 {
+		if _, err := p.DB.EnsureRecords(ctx, s.Tips, cmp.Or(s.ObjectType, p.DefaultObjectType), s.ObjectType == ""); err != nil {
+			return Summary{}, err
+		}
 	}
 	if !standing.Due && len(opts.Selector.Tips) == 0 && !opts.Refresh {
 		summary := Summary{Circuit: standing.State, Ended: true}
@@ -209,15 +198,6 @@ func (p *Processor) waitForCircuit(ctx context.Context, opts Options, standing s
 		return err
 	}
 	return fmt.Errorf("%w; %s due", &gate.CircuitOpenError{Until: *standing.OpenUntil}, english.Plural(int(due.Due), "record", ""))
-}
-
-// insertNamed inserts records that are named by their tip and that are new.
-func (p *Processor) insertNamed(ctx context.Context, s storage.Selector) error {
-	if len(s.Tips) == 0 {
-		return nil
-	}
-	_, err := p.DB.EnsureRecords(ctx, s.Tips, cmp.Or(s.ObjectType, p.DefaultObjectType), s.ObjectType == "")
-	return err
 }
 
 // fillTime is how long a run makes old records searchable after an upgrade.

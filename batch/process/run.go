@@ -256,7 +256,7 @@ func (r *run) conclude(writes, ctx, claiming context.Context, claimErr error) er
 	}
 	r.summary.Circuit = r.gate.State()
 	stopped := context.Cause(claiming)
-	_, paused := errors.AsType[*PausedError](stopped)
+	_, paused := errors.AsType[*gate.PausedError](stopped)
 	switch {
 	case ctx.Err() != nil:
 		stopped = context.Cause(ctx)
