@@ -103,14 +103,19 @@ func (db *DB) schemaVersion(ctx context.Context, q sqlx.QueryerContext) (v versi
 }
 
 // Init creates or upgrades the schema with the text of schema.sql, in one transaction
-// under a lock. It does nothing when the schema's version is current. It
-// never changes a schema of the replaced service without MigrateLegacy. An error that
+// under a lock. When the schema's version is current it does nothing, unless something is
+// missing without which statements fail: then it repairs the schema. It never changes a schema of the replaced service without MigrateLegacy. An error that
 // wraps [ErrBusy] means that another session holds a lock on the schema.
 func (db *DB) Init(ctx context.Context, schemaSQL string, opts InitOptions) (InitResult, error) {
 	result := InitResult{ToVersion: SchemaVersion, Schema: db.cfg.Schema}
 	v, err := db.schemaVersion(ctx, db.pool)
 	if err != nil {
 		return result, describe(ctx, "read the schema's version", err)
+	}
+	if v.Version == SchemaVersion && !opts.Repair {
+		if opts.Repair, err = db.isIncomplete(ctx, schemaSQL); err != nil {
+			return result, err
+		}
 	}
 	if v.Version > SchemaVersion || v.Version == SchemaVersion && !opts.Repair {
 		if err := v.check(); err != nil {
@@ -143,6 +148,19 @@ func (db *DB) Init(ctx context.Context, schemaSQL string, opts InitOptions) (Ini
 		return result, err
 	}
 	return result, db.settle(ctx, &result)
+}
+
+// isIncomplete tells whether the schema lacks what statements name: somebody dropped it, or
+// an earlier build of this version made the schema. A role that may not create schemas
+// cannot tell.
+func (db *DB) isIncomplete(ctx context.Context, schemaSQL string) (bool, error) {
+	differences, err := db.CompareSchema(ctx, schemaSQL)
+	if hasCode(err, "42501") { // insufficient_privilege
+		return false, nil
+	}
+	return slices.ContainsFunc(differences, func(d SchemaDifference) bool {
+		return d.State == SchemaMissing && slices.Contains([]string{"table", "column", "function", "view"}, d.Kind)
+	}), err
 }
 
 // settle does what is due whenever init-db ran.

@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -127,6 +128,25 @@ func TestAnUpgradedSchemaIsLikeAFreshOne(t *testing.T) {
 	}
 	if n := scalar[int](t, db, `SELECT count(*) FROM pg_class WHERE relname = 'runs_started'`); n != 0 {
 		t.Error("a second Init applied the schema again")
+	}
+}
+
+// Its remedy is `noggin init-db`, when a statement fails.
+func TestWhatAnEarlierBuildOfTheVersionLacksIsAdded(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	insertPending(t, db, 1)
+	fresh := describeSchema(t, db)
+	foreign(t, db, `ALTER TABLE noggin_schema.attachments DROP COLUMN former_served_at; DROP TABLE noggin_schema.samples; DROP INDEX noggin_schema.runs_started`)
+	result, err := db.Init(t.Context(), schemaText(t), InitOptions{})
+	if want := []string{"missing column attachments.former_served_at", "missing index runs.runs_started", "missing table samples"}; err != nil || !slices.Equal(slices.Sorted(slices.Values(result.Repaired)), want) {
+		t.Errorf("%+v, %v, want %q repaired", result, err, want)
+	}
+	if got := describeSchema(t, db); got != fresh {
+		t.Errorf("the schema is\n%s\n--- a fresh one\n%s", got, fresh)
+	}
+	if n := scalar[int](t, db, `SELECT count(*) FROM noggin_schema.noggin_data`); n != 1 {
+		t.Errorf("%d records are left, want 1", n)
 	}
 }
 
