@@ -109,7 +109,8 @@ func (w *work) fallBack(ctx context.Context, err error) (done bool) {
 // known to be whole are kept beside, as suspect. A failure leaves the attachment as it is,
 // and so do former bytes, which a cache may serve, until they come on another day as well.
 func (w *work) compareOne(ctx context.Context, a *storage.Attachment, ref forms.AttachmentRef) (*storage.Download, error) {
-	if ref.Ref == "" || ref.Tip == "" {
+	if ref.Ref == "" || ref.Tip == "" { // the answer is older or reduced
+		w.undecided(a, false)
 		return nil, nil
 	}
 	started := time.Now()

@@ -251,6 +251,10 @@ func TestOlderAndReducedAnswersAreKeptAndChangeNothing(t *testing.T) {
 			if s := m.MustRun(process.Options{Selector: m.Only(0)}); s.Complete != 1 || s.Older+s.Reduced != 1 {
 				t.Errorf("process --tip: %+v", s)
 			}
+			m.Server.ResetStats() // neither answer names the photograph
+			if s := m.MustRun(process.Options{Refresh: true, Media: true, UntilEmpty: true}); s.Complete != 1 || s.NotCompared != 1 || m.MediaRequests() != 0 {
+				t.Errorf("process --refresh --media: %d requests for attachments, %+v", m.MediaRequests(), s)
+			}
 			if now := m.Value(`SELECT md5(concat_ws(' ', payload, inspection_id, inspection_date, version)) FROM noggin_schema.noggin_data`); now != row {
 				t.Error("the current version changed")
 			}

@@ -80,7 +80,7 @@ type Summary struct {
 	AttachmentsDownloaded int                  `json:"attachments_downloaded"`
 	AttachmentsAdopted    int                  `json:"attachments_adopted"` // found whole on disk
 	AttachmentsFailed     int                  `json:"attachments_failed"`
-	NotCompared           int                  `json:"attachments_not_compared"` // the API did not give them, not whole, or as they were before; they stay as they are
+	NotCompared           int                  `json:"attachments_not_compared"` // the API did not give them, not whole, or as they were before, or not named; they stay as they are
 	BytesDownloaded       int64                `json:"bytes_downloaded"`
 	RecordsRenewed        int                  `json:"records_renewed"`         // healed
 	NamesFetched          int                  `json:"names_fetched,omitempty"` // of unknown hashes, from the API
