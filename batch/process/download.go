@@ -140,11 +140,8 @@ func (w *work) failReferences() {
 // isThere tells whether the file of a complete attachment is in its place: on disk, or in
 // an archive. An error says nothing about the file: it is a fault of our own.
 func (w *work) isThere(a *storage.Attachment) (bool, error) {
-	if a.ArchiveID != nil {
-		return true, nil
-	}
-	if a.Path == nil || a.Size == nil || a.SHA256 == nil {
-		return false, nil
+	if a.ArchiveID != nil || a.Path == nil || a.Size == nil || a.SHA256 == nil {
+		return a.ArchiveID != nil, nil
 	}
 	err := w.run.output.Verify(*a.Path, *a.Size, *a.SHA256)
 	switch {
@@ -177,6 +174,7 @@ func (w *work) orRecorded(a *storage.Attachment, failed *storage.Download, why e
 		}
 	case files.OfOneFile(err) && a.Status == storage.AttachmentComplete:
 		w.run.log.Warn("an attachment could neither be read from disk nor downloaded; it stays as it is", "tip", w.claim.Tip, "path", *a.Path, "error", errors.Join(err, why))
+		w.undecided(a, gate.ClassOf(why) == gate.Passing)
 		return nil, nil
 	case files.IsDiskError(err) && !files.OfOneFile(err):
 		return nil, err

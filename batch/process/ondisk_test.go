@@ -75,7 +75,7 @@ func TestAFileOrFolderThatCannotBeReadEndsNoRun(t *testing.T) {
 	}
 	m.Server.AddFault(apitest.Fault{Status: 404, Tips: []string{m.Server.Record(1).Attachments[0].Tip}})
 	m.PassDays("2")
-	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 3 || s.APIFailed != 1 || s.Changed != 4 {
+	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 3 || s.APIFailed != 1 || s.Changed != 4 || s.NotCompared != 1 {
 		t.Errorf("summary %+v\n%s", s, m.Logged)
 	}
 	for i, want := range []string{"complete f complete valid t", "complete f complete valid t", "api_failed f complete valid t", "complete f complete valid t"} {
@@ -90,6 +90,18 @@ func TestAFileOrFolderThatCannotBeReadEndsNoRun(t *testing.T) {
 		t.Errorf("errors of records: %s", got)
 	}
 	nothingCounted(m)
+	// Nobody knows whether the only copy is damaged. When the download may succeed the next day, it is tried then.
+	const nextDay = `SELECT due_at < now() + interval '32 hours' FROM noggin_schema.refreshes WHERE record_tip = '`
+	m.Execute(`UPDATE noggin_schema.record_versions SET fetched_at = now() - interval '2 days'`) // the next step is on the seventh day
+	for status, want := range map[int]string{404: "f", 503: "t"} {
+		m.Server.SetFaults(apitest.Fault{Status: status, On: apitest.OnMedia, Tips: []string{m.Server.Record(1).Attachments[0].Tip}})
+		if s := m.MustRun(process.Options{Selector: m.Only(1)}); s.Complete != 1 || s.NotCompared != 1 || s.Unsuccessful() != 0 {
+			t.Errorf("its download ends with %d: summary %+v\n%s", status, s, m.Logged)
+		}
+		if got := m.Value(nextDay + m.Server.Record(1).Tip + `'`); got != want {
+			t.Errorf("its download ends with %d: asked for again the next day: %s, want %s", status, got, want)
+		}
+	}
 	batchtest.Must(t, os.Chmod(folder, 0o700))
 	m.MakeDue()
 	if s := m.MustRun(process.Options{UntilEmpty: true}); s.Complete != 1 {
