@@ -248,6 +248,8 @@ CREATE TABLE IF NOT EXISTS noggin_schema.refreshes (
 ) WITH (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.02);
 CREATE INDEX IF NOT EXISTS refreshes_due ON noggin_schema.refreshes (due_at)
     WHERE due_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS refreshes_undue ON noggin_schema.refreshes (version_at)
+    WHERE due_at IS NULL;
 CREATE INDEX IF NOT EXISTS refreshes_missing ON noggin_schema.refreshes (record_tip)
     WHERE missing_since IS NOT NULL;
 CREATE INDEX IF NOT EXISTS refreshes_gone ON noggin_schema.refreshes (gone_at)

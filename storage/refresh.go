@@ -155,6 +155,27 @@ func (db *DB) scheduleRefreshes(ctx context.Context, tx *sqlx.Tx, results []Resu
 	return db.noteReturned(ctx, tx, back)
 }
 
+// resumePage is how many records [DB.ResumeAskings] makes due.
+const resumePage = 10_000
+
+// ResumeAskings makes complete records due at the next of the steps, where none was left
+// when their times were set, as [refresh] after was empty or shorter. It takes a page of
+// them, the oldest versions first. Where there are none it reads next to nothing: their
+// index ends with the records whose steps are all over.
+func (db *DB) ResumeAskings(ctx context.Context, steps []time.Duration) error {
+	if len(steps) == 0 {
+		return nil
+	}
+	return db.change(ctx, "make records due that were asked for no more", `
+		UPDATE noggin_schema.refreshes r SET due_at = next.due_at, step = next.step
+		FROM (SELECT n.record_tip, n.version_at FROM noggin_schema.refreshes n WHERE n.record_tip = ANY (ARRAY(
+			SELECT o.record_tip FROM noggin_schema.refreshes o
+			WHERE o.due_at IS NULL AND o.version_at > now() - $2 * interval '1 second'
+			  AND (SELECT d.processing_status FROM noggin_schema.noggin_data d WHERE d.tip = o.record_tip) = 'complete'
+			ORDER BY o.version_at LIMIT $3 FOR NO KEY UPDATE OF o SKIP LOCKED))) AS f `+nextStep+`
+		WHERE r.record_tip = f.record_tip AND next.due_at IS NOT NULL`, seconds(steps), slices.Max(steps).Seconds(), resumePage)
+}
+
 // LookAgain makes records that are complete due now, as the platform no longer serves
 // them as they were. It leaves those alone whose last asking has shown that already.
 func (db *DB) LookAgain(ctx context.Context, tips []string) error {
@@ -199,18 +220,15 @@ func (db *DB) noteReturned(ctx context.Context, tx *sqlx.Tx, tips []string) erro
 }
 
 // seedRefreshes makes complete records of an older schema due at those steps that are
-// still to come.
+// still to come. Where there are no steps, [DB.ResumeAskings] does so when there are.
 func (db *DB) seedRefreshes(ctx context.Context, tx *sqlx.Tx, steps []time.Duration) error {
-	if len(steps) == 0 {
-		return nil
-	}
 	_, err := tx.ExecContext(ctx, db.sql(`
 		INSERT INTO noggin_schema.refreshes (record_tip, due_at, step, version_at)
-		SELECT f.tip, next.due_at, next.step, f.version_at
+		SELECT f.tip, next.due_at, coalesce(next.step, 0), f.version_at
 		FROM (SELECT d.tip, coalesce(d.processed_at, d.updated_at) AS version_at FROM noggin_schema.noggin_data d
 			WHERE d.processing_status = 'complete' AND d.payload IS NOT NULL
-			  AND coalesce(d.processed_at, d.updated_at) > now() - $2 * interval '1 second') AS f `+nextStep+`
-		WHERE next.due_at IS NOT NULL ON CONFLICT DO NOTHING`), seconds(steps), slices.Max(steps).Seconds())
+			  AND ($2::float8 = 0 OR coalesce(d.processed_at, d.updated_at) > now() - $2 * interval '1 second')) AS f `+nextStep+`
+		WHERE next.due_at IS NOT NULL OR $2::float8 = 0 ON CONFLICT DO NOTHING`), seconds(steps), slices.Max(append([]time.Duration{0}, steps...)).Seconds())
 	return err
 }
 

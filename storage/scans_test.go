@@ -34,6 +34,7 @@ func TestNoHotPathReadsAWholeTable(t *testing.T) {
 		(SELECT tip FROM noggin_schema.noggin_data WHERE processing_status = 'complete' ORDER BY tip LIMIT 60)`)
 	foreign(t, db, `INSERT INTO noggin_schema.refreshes (record_tip, due_at, version_at)
 		SELECT tip, now() + (random() - 0.5) * interval '1 day', now() - interval '1 day' FROM noggin_schema.noggin_data WHERE processing_status = 'complete'`)
+	foreign(t, db, `UPDATE noggin_schema.refreshes SET due_at = NULL, version_at = now() - interval '40 days' WHERE record_tip LIKE '0%' OR record_tip LIKE 'f%'`)
 	foreign(t, db, `INSERT INTO noggin_schema.record_versions (record_tip, version, kind, payload_sha256, answer, size_bytes, hash_sha256)
 		SELECT tip, 1, 'version', sha256(convert_to(payload::text, 'UTF8')), '', 0, '' FROM noggin_schema.noggin_data WHERE processing_status = 'complete'`)
 	foreign(t, db, `INSERT INTO noggin_schema.former_files (path, record_tip, kind, attachment_tip, first_version, last_version, size_bytes, hash_sha256)
@@ -139,6 +140,7 @@ func TestNoHotPathReadsAWholeTable(t *testing.T) {
 			return err
 		}},
 		{"the rights of the role", func(db *DB) error { return db.CheckRights(ctx) }},
+		{"a look for records that are asked for no more", func(db *DB) error { return db.ResumeAskings(ctx, testSteps) }},
 		{"a claim of records to ask for again", func(db *DB) (err error) {
 			refreshes, err = db.Claim(ctx, ClaimRequest{Run: 1, Limit: 25, Lease: time.Minute, InHand: []string{}, Selector: Selector{Statuses: []Status{StatusComplete}}})
 			return err

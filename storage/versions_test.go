@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -51,6 +52,23 @@ func TestAnUpgradedRecordKeepsItsAnswerAsVersion1(t *testing.T) {
 	}
 	if _, err := db.pool.Exec(`DELETE FROM noggin_schema.noggin_data WHERE tip = 'old-record-100'`); err == nil || !strings.Contains(err.Error(), "foreign key") {
 		t.Errorf("a record with versions was deleted: %v", err)
+	}
+}
+
+// An upgrade without steps leaves the records to those that are set later.
+func TestAnUpgradedRecordWithoutStepsIsAskedForWhenThereAreSome(t *testing.T) {
+	t.Parallel()
+	db := version1(t)
+	foreign(t, db, `INSERT INTO noggin_schema.noggin_data (tip, object_type, processing_status, payload, folder, processed_at, updated_at)
+		SELECT 'old-record-' || days, 'LCD', 'complete', '{"id": 1}', 'f/' || days, now() - days * interval '1 day', now() - days * interval '1 day' FROM unnest(ARRAY[3, 20, 100]) AS days`)
+	if _, err := db.Init(t.Context(), schemaText(t), InitOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.ResumeAskings(t.Context(), testSteps); err != nil {
+		t.Fatal(err)
+	}
+	if due := scalar[string](t, db, `SELECT string_agg(record_tip || ' ' || step, ', ' ORDER BY record_tip) FROM noggin_schema.refreshes WHERE due_at > now() AND record_tip LIKE 'old%'`); due != "old-record-20 2, old-record-3 1" {
+		t.Errorf("due are %s", due)
 	}
 }
 
@@ -439,6 +457,51 @@ func TestTheStepsBeginAnewWithANewVersion(t *testing.T) {
 	expect("known to be gone", "never 2")
 	foreign(t, db, `UPDATE noggin_schema.refreshes SET due_at = now(); UPDATE noggin_schema.noggin_data SET processing_status = 'skipped'`)
 	take(ClaimRequest{}, 0)
+}
+
+// Records that became complete while [refresh] after was empty, or shorter, are asked for
+// at the steps that are still to come when there are some.
+func TestRecordsWithoutADueTimeGetOneWhenThereAreStepsAgain(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	ctx := t.Context()
+	insertPending(t, db, 1)
+	claims, err := db.Claim(ctx, ClaimRequest{Run: 1, Limit: 1, Lease: time.Minute})
+	if err != nil || len(claims) != 1 {
+		t.Fatalf("claimed %+v, %v", claims, err)
+	}
+	if _, err := db.Store(ctx, 1, []Answer{answer(claims[0])}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Finish(ctx, 1, []Result{{Tip: tip(0), Token: claims[0].Token, Status: StatusComplete, HTTPStatus: 200}}, Backoff{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		what, age, status, due string
+		steps                  []time.Duration
+		want                   string // the days and the step to which it is due; "": never
+	}{
+		{what: "no steps", age: "3 days"},
+		{what: "one step, which is over", age: "3 days", steps: testSteps[:1]},
+		{what: "steps again", age: "3 days", steps: testSteps, want: "7 1"},
+		{what: "the last step is to come", age: "8 days", steps: testSteps, want: "30 2"},
+		{what: "all steps are over", age: "40 days", steps: testSteps},
+		{what: "it is in the queue", age: "3 days", status: "partial", steps: testSteps},
+		{what: "it is due already", age: "8 days", due: "-5 days", steps: testSteps, want: "3 0"},
+	} {
+		foreign(t, db, fmt.Sprintf(`UPDATE noggin_schema.noggin_data SET processing_status = '%s';
+			UPDATE noggin_schema.refreshes SET step = 0, due_at = now() + nullif('%s', '')::interval, version_at = now() - '%s'::interval`,
+			cmp.Or(test.status, "complete"), test.due, test.age))
+		if err := db.ResumeAskings(ctx, test.steps); err != nil {
+			t.Fatal(err)
+		}
+		// A fifth of the time at most is added.
+		got := scalar[string](t, db, `SELECT coalesce((SELECT d || ' ' || step FROM generate_series(1, 31) AS d
+			WHERE due_at BETWEEN version_at + d * interval '1 day' AND version_at + d * 1.2 * interval '1 day' AND d IN (1, 3, 7, 30)), '') FROM noggin_schema.refreshes`)
+		if got != test.want {
+			t.Errorf("%s: days and step %q, want %q", test.what, got, test.want)
+		}
+	}
 }
 
 // A complete record may end each run that asks for it, as when an attachment is too large for

@@ -273,6 +273,23 @@ func TestOlderAndReducedAnswersAreKeptAndChangeNothing(t *testing.T) {
 	}
 }
 
+// Else records that became complete while [refresh] after was empty would never be asked
+// for again.
+func TestARunSetsWhenRecordsAreAskedForAgainThatNeverWere(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewQueue(t, batchtest.PhotoWorld(2, 1))
+	due := func(after []time.Duration, want string) {
+		t.Helper()
+		m.Refresh.After = after
+		m.MustRun(process.Options{UntilEmpty: true})
+		if n := m.Value(`SELECT count(due_at) FROM noggin_schema.refreshes`); n != want {
+			t.Errorf("after %v: %s records are asked for again, want %s", after, n, want)
+		}
+	}
+	due(nil, "0")
+	due(process.DefaultRefresh().After, "2")
+}
+
 func TestWhatTheAPINoLongerGivesStaysComplete(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{404, 410, 403, 500} {

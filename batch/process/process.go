@@ -131,6 +131,9 @@ func (p *Processor) run(ctx context.Context, opts Options) (Summary, error) {
 	if standing.CircuitOpen() {
 		return Summary{}, p.waitForCircuit(ctx, opts, standing, started)
 	}
+	if err := p.DB.ResumeAskings(ctx, p.Refresh.After); err != nil {
+		return Summary{}, err
+	}
 	if s := opts.Selector; len(s.Tips) > 0 {
 		if _, err := p.DB.EnsureRecords(ctx, s.Tips, cmp.Or(s.ObjectType, p.DefaultObjectType), s.ObjectType == ""); err != nil {
 			return Summary{}, err
