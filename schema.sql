@@ -501,8 +501,9 @@ CREATE TABLE IF NOT EXISTS noggin_schema.archives (
     verified_at  timestamptz, -- when the last verification succeeded
     checked_at   timestamptz, -- when the last verification ended, whatever it found
     seen_at      timestamptz, -- when an hourly look last saw the file, in its full size
-    lost_at      timestamptz, -- when `noggin archive forget --lost` gave it up
-    lost_reason  text
+    losing_since timestamptz, -- when `noggin archive forget --lost` began to give it up
+    lost_at      timestamptz, -- when that had recorded all that was lost
+    lost_reason  text -- as said when it began
 );
 
 -- The names of archives that were forgotten. Their files may still lie somewhere, so no new

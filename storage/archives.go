@@ -160,7 +160,7 @@ func (db *DB) RegisterArchive(ctx context.Context, a Archive) (id int64, err err
 		INSERT INTO noggin_schema.archives AS v (name, path, host, month, last_date, state, record_count, file_count,
 			source_bytes, size_bytes, hash_sha256, verified_at, checked_at)
 		VALUES ($1, $2, $3, $4, $5::date, 'kept', $6, $7, $8, $9, $10, now(), now())
-		ON CONFLICT (name) DO UPDATE SET path = excluded.path, host = excluded.host, problem = NULL, verified_at = now(), checked_at = now(), lost_at = NULL, lost_reason = NULL,
+		ON CONFLICT (name) DO UPDATE SET path = excluded.path, host = excluded.host, problem = NULL, verified_at = now(), checked_at = now(), losing_since = NULL, lost_at = NULL, lost_reason = NULL,
 			last_date = excluded.last_date, record_count = excluded.record_count, file_count = excluded.file_count,
 			source_bytes = excluded.source_bytes, size_bytes = excluded.size_bytes, hash_sha256 = excluded.hash_sha256,
 			state = CASE v.state WHEN 'writing' THEN 'kept' ELSE v.state END

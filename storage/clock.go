@@ -77,8 +77,8 @@ func (db *DB) bringBackOthers(ctx context.Context, tx *sqlx.Tx) error {
 		{"copy_targets", "UPDATE", `UPDATE noggin_schema.copy_targets SET registered_at = now() WHERE registered_at > now()`},
 		{"samples", "DELETE", `DELETE FROM noggin_schema.samples WHERE taken_at > now()`},
 		{"circuit_transitions", "UPDATE", `UPDATE noggin_schema.circuit_transitions SET created_at = now() WHERE created_at > now()`},
-		{"archives", "UPDATE", `UPDATE noggin_schema.archives SET ` + back("created_at") + `, ` + back("verified_at") + `, ` + back("checked_at") + `, ` + back("seen_at") + `
-			WHERE greatest(created_at, verified_at, checked_at, seen_at) > now()`},
+		{"archives", "UPDATE", `UPDATE noggin_schema.archives SET ` + back("created_at") + `, ` + back("verified_at") + `, ` + back("checked_at") + `, ` + back("seen_at") + `, ` + back("losing_since") + `
+			WHERE greatest(created_at, verified_at, checked_at, seen_at, losing_since) > now()`},
 		{"pause", "UPDATE", `UPDATE noggin_schema.pause SET paused_at = now(), paused_until = paused_until - (paused_at - now()) WHERE paused_at > now()`},
 	} {
 		var may bool

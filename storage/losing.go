@@ -43,10 +43,20 @@ func (db *DB) CopiedOfArchive(ctx context.Context, archive int64) (copied []Copi
 	return copied, err
 }
 
-// MarkLost records that an archive is lost, and why. The first reason stays.
-func (db *DB) MarkLost(ctx context.Context, archive int64, reason string) error {
+// BeginLoss records that an archive is being given up, and why, before anything in it is. It
+// returns the first reason, which stays until the archive is registered again.
+func (db *DB) BeginLoss(ctx context.Context, archive int64, reason string) (first string, err error) {
+	err = db.changeGet(ctx, "begin to give the archive up", &first, `
+		UPDATE noggin_schema.archives SET losing_since = CASE WHEN lost_at IS NULL THEN coalesce(losing_since, now()) ELSE losing_since END,
+			lost_reason = CASE WHEN coalesce(losing_since, lost_at) IS NULL THEN $2 ELSE lost_reason END
+		WHERE id = $1 RETURNING coalesce(lost_reason, '')`, archive, cleanText(reason))
+	return first, err
+}
+
+// MarkLost records that an archive is lost with all that was in it.
+func (db *DB) MarkLost(ctx context.Context, archive int64) error {
 	return db.change(ctx, "record the loss of the archive", `
-		UPDATE noggin_schema.archives SET lost_at = now(), lost_reason = $2 WHERE id = $1 AND lost_at IS NULL`, archive, cleanText(reason))
+		UPDATE noggin_schema.archives SET lost_at = now() WHERE id = $1 AND lost_at IS NULL`, archive)
 }
 
 // LostOfArchive counts what was lost with an archive.
@@ -59,7 +69,7 @@ type LostOfArchive struct {
 
 // LoseFiles records for each of the claimed records what it lost with the archive, and
 // queues it again to fetch what the platform still has. Former files stay recorded in the
-// lost archive. It may be repeated.
+// lost archive. It may be repeated: each loss that [DB.BeginLoss] began is noted once.
 func (db *DB) LoseFiles(ctx context.Context, run, archive int64, claims []Claim, why string) (lost LostOfArchive, err error) {
 	err = db.tx(ctx, "record the lost files", func(tx *sqlx.Tx) error {
 		owned, err := db.lockOwned(ctx, tx, run, claims)
@@ -86,7 +96,8 @@ func (db *DB) LoseFiles(ctx context.Context, run, archive int64, claims []Claim,
 			       jsonb_build_object('files', jsonb_agg(jsonb_build_object('path', f.path, 'size', f.size, 'sha256', f.hash, 'former', f.former) ORDER BY f.path))
 			FROM `+filesInArchive(false)+` AS f
 			WHERE NOT EXISTS (SELECT FROM noggin_schema.processing_errors e
-				WHERE e.tip = f.tip AND e.error_type = $3::jsonb->>'type' AND e.error_message = $3::jsonb->>'why') GROUP BY f.tip ORDER BY f.tip`, `
+				WHERE e.tip = f.tip AND e.error_type = $3::jsonb->>'type' AND e.error_message = $3::jsonb->>'why'
+				  AND e.created_at >= coalesce((SELECT v.losing_since FROM noggin_schema.archives v WHERE v.id = $1), '-infinity')) GROUP BY f.tip ORDER BY f.tip`, `
 			UPDATE noggin_schema.noggin_data d SET `+queueAgain+`, last_error_message = $3::jsonb->>'why'
 			WHERE d.tip = ANY($2::text[]) AND (d.report_archive_id = $1
 				OR EXISTS (SELECT FROM noggin_schema.attachments a WHERE a.record_tip = d.tip AND a.archive_id = $1))`, `

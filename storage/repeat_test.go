@@ -121,7 +121,12 @@ func TestALostArchiveHidesNoFileOfTheOutputFolder(t *testing.T) {
 	copied(`problem = NULL`, 3)
 	copied(`problem = 'it differs' WHERE path LIKE '%/1.jpg'`, 2)
 	copied(`obsolete_at = now() WHERE path LIKE '%/old.jpg'`, 1)
-	if err := db.MarkLost(t.Context(), 1, "the volume burned"); err != nil {
+	for _, reason := range []string{"the volume burned", "the cellar was flooded"} {
+		if first, err := db.BeginLoss(t.Context(), 1, reason); err != nil || first != "the volume burned" {
+			t.Errorf("begun with %q: it is %q, %v", reason, first, err)
+		}
+	}
+	if err := db.MarkLost(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
 	claims, err := db.ClaimTips(t.Context(), 1, []string{tip(1)}, "", time.Minute)

@@ -78,7 +78,7 @@ func (a *Archiver) lost(ctx context.Context, name string) (storage.Archive, erro
 // Lose records that an archive and the files in it are lost. Each record says so from then
 // on, and is due again, to fetch what the platform still has. The archive stays recorded,
 // as lost once nothing is left of it. Lose may be repeated, and goes on where it was
-// interrupted.
+// interrupted. The reason is the first one then.
 func (a *Archiver) Lose(ctx context.Context, name, reason string) (LostSummary, error) {
 	s := LostSummary{Reason: reason}
 	err := a.alone(ctx, "archive forget", func(keeper *claims.Keeper) error {
@@ -88,8 +88,8 @@ func (a *Archiver) Lose(ctx context.Context, name, reason string) (LostSummary, 
 			return err
 		}
 		s.Name = archive.Name
-		if archive.LostAt != nil {
-			s.Reason = storage.ValueOf(archive.LostReason)
+		if s.Reason, err = a.DB.BeginLoss(ctx, archive.ID, reason); err != nil {
+			return err
 		}
 		after := ""
 		for {
@@ -98,7 +98,7 @@ func (a *Archiver) Lose(ctx context.Context, name, reason string) (LostSummary, 
 				return err
 			}
 			if len(records) == 0 { // last: it ends the alarm that the archive is missing
-				return a.DB.MarkLost(ctx, archive.ID, reason)
+				return a.DB.MarkLost(ctx, archive.ID)
 			}
 			tips := make([]string, len(records))
 			for i, r := range records {

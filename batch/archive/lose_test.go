@@ -105,6 +105,48 @@ func TestALostArchiveEndsItsAlarmAndItsLossStaysRecorded(t *testing.T) {
 	if _, err := s.Lose(t.Context(), "noggin-2025-03", "x"); err == nil {
 		t.Error("it was given up while it is there")
 	}
+	// It is lost once more, and the same disk is to blame: that is another loss.
+	batchtest.Must(t, os.Rename(at, at+".away"))
+	if lost, err := s.Lose(t.Context(), "noggin-2025-03", "the disk died"); err != nil || lost.Former != formers || lost.Files != 0 {
+		t.Errorf("lost once more: %+v, %v", lost, err)
+	}
+	if n := s.scalar(`SELECT count(*) FROM processing_errors WHERE error_type = 'lost'`); n != 4 {
+		t.Errorf("%d notes of both losses, want 3 and 1", n)
+	}
+}
+
+// A run that gives an archive up may be killed. Whoever repeats the command may use other
+// words.
+func TestALossThatGoesOnIsNotedOnceForItsFirstReason(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, apitest.Options{Records: 2, Forms: []string{"LCD"}, Photos: apitest.Fixed(1), Days: 3, FirstDay: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC)})
+	for i := range 2 { // their former photographs stay recorded in the archive
+		r := s.Server.Record(i)
+		s.Server.Edit(r.Tip, apitest.Edit{Replace: []string{r.Attachments[0].Tip}})
+	}
+	if sum := s.MustRun(process.Options{Refresh: true, Media: true, UntilEmpty: true}); sum.Changed != 2 {
+		t.Fatalf("summary %+v\n%s", sum, s.Logged)
+	}
+	s.mustCreate(everything)
+	at := filepath.Join(s.Paths.Archive, "noggin-2025-03.tar.zst")
+	batchtest.Must(t, os.Rename(at, at+".away"))
+	release := s.takeFirst() // what a killed run has left
+	if lost, err := s.Lose(t.Context(), "noggin-2025-03", "the disk died"); err != nil || lost.Busy != 1 || lost.Records != 1 {
+		t.Errorf("as far as the first: %+v, %v", lost, err)
+	}
+	release()
+	if lost, err := s.Lose(t.Context(), "noggin-2025-03", "it burned"); err != nil || lost.Busy != 0 || lost.Reason != "the disk died" {
+		t.Errorf("to the end: %+v, %v", lost, err)
+	}
+	if n := s.scalar(`SELECT count(*) FROM archives WHERE lost_at IS NOT NULL AND lost_reason = 'the disk died'`); n != 1 {
+		t.Error("the archive is not lost for the first reason")
+	}
+	if n := s.scalar(`SELECT count(*) FROM processing_errors WHERE error_type = 'lost' AND error_message LIKE '%: the disk died'`); n != 2 {
+		t.Errorf("%d notes of the loss, want one a record", n)
+	}
+	if n := s.scalar(`SELECT count(*) FROM processing_errors WHERE error_type = 'lost'`); n != 2 {
+		t.Errorf("%d notes in all", n)
+	}
 }
 
 // Otherwise nobody would know that photographs are neither on disk nor due.
