@@ -108,6 +108,9 @@ func (r *run) appendAll(ctx context.Context) error {
 		}
 		var b batch
 		err := r.DB.Append(ctx, func(tx *storage.SealTx) (err error) {
+			if done, err := b.isIn(tx); done || err != nil { // an earlier try, whose COMMIT's reply was lost
+				return err
+			}
 			b, err = r.appendBatch(tx, after)
 			return err
 		})
@@ -135,7 +138,17 @@ type batch struct {
 	after   string // the last tip; "": nothing is due after the one before
 	records int
 	leaves  int64
+	last    storage.SealedLeaf // of them, with the time at which it was made
 	damaged []string
+}
+
+// isIn tells whether the leaves of the batch are in the log, if it has any.
+func (b batch) isIn(tx *storage.SealTx) (bool, error) {
+	if b.leaves == 0 {
+		return false, nil
+	}
+	sealed, err := tx.Claims([]string{b.last.Tip})
+	return slices.ContainsFunc(sealed, func(l storage.SealedLeaf) bool { return l.Leaf == b.last.Leaf }), err
 }
 
 // appendBatch seals the due records after a tip, in one transaction with the checkpoint
@@ -173,7 +186,9 @@ func (r *run) appendBatch(tx *storage.SealTx, after string) (b batch, err error)
 			return b, err
 		}
 	}
-	b.leaves = int64(len(leaves))
+	if b.leaves = int64(len(leaves)); b.leaves > 0 {
+		b.last = leaves[len(leaves)-1]
+	}
 	return b, r.appendLeaves(tx, anywhere, leaves, nil)
 }
 

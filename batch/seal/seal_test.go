@@ -299,12 +299,12 @@ func TestALostReplyAppendsNothingTwice(t *testing.T) {
 	t.Parallel()
 	s := newSealed(t, 6)
 	s.sealer.DB = s.losing()
-	if got := s.seal(); got.Origin != "example.com/inspections" || got.Size != 6 {
+	if got := s.seal(); got.Origin != "example.com/inspections" || got.Size != 6 || got.Leaves != 6 || got.Records != 6 {
 		t.Errorf("the first log: %+v", got)
 	}
 	s.edit(2)
 	last := s.seal()
-	if last.Size != 8 {
+	if last.Size != 8 || last.Leaves != 2 || last.Records != 2 {
 		t.Errorf("after two edits: %+v", last)
 	}
 	held := s.hold(last.Checkpoint)
@@ -317,6 +317,17 @@ func TestALostReplyAppendsNothingTwice(t *testing.T) {
 	}
 	if area := s.look(held); len(area.Findings) > 0 {
 		t.Errorf("found %+v", area.Findings)
+	}
+}
+
+// The try that follows a lost reply finds the records of the next batch due.
+func TestALostReplyLeavesNoBatchUncounted(t *testing.T) {
+	t.Parallel()
+	s := newSealed(t, 3)
+	s.Execute(`UPDATE noggin_schema.record_versions SET size_bytes = ` + strconv.Itoa(bodyBudget)) // one a batch
+	s.sealer.DB = s.losing()
+	if got := s.seal(); got.Size != 3 || got.Leaves != 3 || got.Records != 3 {
+		t.Errorf("%+v", got)
 	}
 }
 
