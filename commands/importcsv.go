@@ -121,15 +121,22 @@ func runImportCSV(ctx context.Context, r *importRun, bar *session.Progress, out 
 	return err
 }
 
-// importVerdict returns the error of an import that could not do everything.
-func importVerdict(s importResult) error {
+// importVerdict returns the error of an import that could not do everything. Files that
+// are named are wanted; one of the input folder keeps no others from being imported.
+func importVerdict(s importResult, named bool) error {
 	if err := sourcesVerdict(s.Sources); err != nil {
 		return err
 	}
-	if err := s.Fault(); err != nil {
-		return err
-	}
 	var parts []string
+	switch err := s.Fault(); {
+	case err != nil && named:
+		return err
+	case err != nil:
+		parts = append(parts, fmt.Sprintf("%d of %d files could not be taken, first: %v", s.Failed, s.FilesTotal, err))
+	}
+	if s.Blocking > 0 {
+		parts = append(parts, fmt.Sprintf("%d of %d files in [paths] input are no regular files, and stay: move them elsewhere", s.Blocking, s.FilesTotal))
+	}
 	if s.Unusable > 0 {
 		parts = append(parts, fmt.Sprintf("%d of %d files cannot be used", s.Unusable, s.FilesTotal))
 	}

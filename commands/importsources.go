@@ -83,7 +83,7 @@ func (r *importRun) run(ctx context.Context) (result importResult, err error) {
 			return result, err
 		}
 	}
-	return result, importVerdict(result)
+	return result, importVerdict(result, len(r.opts.Files) > 0)
 }
 
 // importNames imports a file of names. What speaks against the file makes it unusable.

@@ -59,6 +59,7 @@ type Summary struct {
 	Warnings        int64   `json:"warnings"`
 	Unusable        int64   `json:"unusable"` // files
 	Failed          int64   `json:"failed"`   // files
+	Blocking        int64   `json:"blocking"` // links, folders and the like: no run takes them
 	DurationSeconds float64 `json:"duration_seconds"`
 
 	taken      []fileResult // files that were moved, or would be without a dry run
@@ -97,6 +98,8 @@ func (s *Summary) add(f fileResult) {
 	switch f.Outcome {
 	case fileUnusable:
 		s.Unusable++
+	case fileSkipped:
+		s.Blocking++
 	case fileFailed:
 		if s.Failed++; s.firstFault == "" {
 			s.firstFault = fmt.Sprintf("import %s: %s", f.File, f.Reason)
