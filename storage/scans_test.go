@@ -236,6 +236,17 @@ func TestNoHotPathReadsAWholeTable(t *testing.T) {
 		}},
 		{"how far sealing is", func(db *DB) error { _, err := db.SealState(ctx); return err }},
 		{"the leaves of records", func(db *DB) error { _, err := db.LeavesOf(ctx, 1, []string{claims[0].Tip}); return err }},
+		{"the look for earlier leaves of records", func(db *DB) error {
+			var tips []string
+			for _, c := range claims {
+				tips = append(tips, c.Tip)
+			}
+			before, err := db.SealedBefore(ctx, []SealLog{{ID: 1}}, SealedLeaf{LogID: 1, Position: records}, tips)
+			if err == nil && len(before) != len(tips) {
+				err = fmt.Errorf("of %d records %d have earlier leaves", len(tips), len(before))
+			}
+			return err
+		}},
 		{"sealing", func(db *DB) error {
 			return db.Append(ctx, func(tx *SealTx) error {
 				due, err := tx.TakeDue("7", 100)

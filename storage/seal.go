@@ -29,6 +29,7 @@ type SealHead struct {
 
 // SealedLeaf is a leaf of a log.
 type SealedLeaf struct {
+	LogID    int    `db:"log_id"`
 	Position int64  `db:"position"`
 	Tip      string `db:"record_tip"`
 	Claim    []byte `db:"claim"`
@@ -63,7 +64,9 @@ type SealVersion struct {
 	SHA256     string     `db:"hash_sha256"` // the same
 	Current    bool       `db:"current"`
 	Complete   bool       `db:"complete"` // the record is
-	Body       []byte     `db:"answer"`   // nil: it cannot be decompressed
+	Body       []byte     `db:"answer"`   // nil: it cannot be decompressed, or was not wanted
+	Whole      bool       `db:"-"`        // the body can be decompressed
+	BodySHA256 string     `db:"-"`        // of the body as it is
 }
 
 // SealFile is a file of an attachment of a record, of its current version or a former one.
@@ -155,7 +158,7 @@ func (s *SealTx) Versions(tips []string) ([]SealVersion, error) {
 	if err := s.db.insertVersions(s.ctx, s.tx, 0, rows); err != nil {
 		return nil, err
 	}
-	return s.db.sealVersions(s.ctx, s.tx, tips)
+	return s.db.sealVersions(s.ctx, s.tx, tips, func(*SealVersion) bool { return true })
 }
 
 // BodyBytes returns how many bytes the bodies of each record have, about.

@@ -2,7 +2,9 @@ package storage
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"time"
@@ -80,16 +82,32 @@ func (db *DB) sealTiles(ctx context.Context, q sqlx.QueryerContext, log int, wan
 // order.
 func (db *DB) EachLeaf(ctx context.Context, log int, first, last int64, each func(SealedLeaf) error) error {
 	return eachRow(ctx, db, "read the leaves", each, `
-		SELECT position, record_tip, claim, leaf FROM noggin_schema.seal_leaves
+		SELECT log_id, position, record_tip, claim, leaf FROM noggin_schema.seal_leaves
 		WHERE log_id = $1 AND position BETWEEN $2 AND $3 ORDER BY position`, log, first, last)
 }
 
 // LeavesOf returns the leaves of records in a log, by position.
 func (db *DB) LeavesOf(ctx context.Context, log int, tips []string) (leaves []SealedLeaf, err error) {
 	err = db.selectAll(ctx, "look for the records' leaves", &leaves, `
-		SELECT position, record_tip, claim, leaf FROM noggin_schema.seal_leaves
+		SELECT log_id, position, record_tip, claim, leaf FROM noggin_schema.seal_leaves
 		WHERE record_tip = ANY($2::text[]) AND log_id = $1 ORDER BY position`, log, pq.Array(tips))
 	return leaves, err
+}
+
+// SealedBefore returns those of the records that have a leaf in one of the logs, before the
+// leaf at a position of one of them.
+func (db *DB) SealedBefore(ctx context.Context, logs []SealLog, at SealedLeaf, tips []string) (before []string, err error) {
+	ids := make([]int64, len(logs))
+	for i, l := range logs {
+		ids[i] = int64(l.ID)
+	}
+	// The LIMIT makes the planner look for each record by itself, and the look ends at the
+	// first leaf.
+	err = db.selectAll(ctx, "look for the records' earlier leaves", &before, `
+		SELECT v.tip FROM unnest($4::text[]) AS v (tip), LATERAL (SELECT FROM noggin_schema.seal_leaves l
+			WHERE l.record_tip = v.tip AND l.position >= 0 AND l.log_id = ANY($1::integer[]) AND (l.log_id, l.position) < ($2::integer, $3::bigint) LIMIT 1) AS one`,
+		pq.Array(ids), at.LogID, at.Position, pq.Array(tips))
+	return before, err
 }
 
 // SealDue returns those of the records of which a version may not be in the log yet.
@@ -99,59 +117,89 @@ func (db *DB) SealDue(ctx context.Context, tips []string) (due []string, err err
 	return due, err
 }
 
-// SealRecords is what the database has of records, as it was at one moment.
-type SealRecords struct {
-	Due      []string     // the records that the next run seals
-	Leaves   []SealedLeaf // in every log, the oldest first
-	Versions []SealVersion
-	Files    []SealFile // of attachments, the former ones too
+// SealRecord is what the database has of a record, as it was at one moment.
+type SealRecord struct {
+	Due      bool          // the next run seals it
+	Leaves   []SealedLeaf  // in every log, the oldest first
+	Versions []SealVersion // with the body of the current one
+	Files    []SealFile    // of attachments, the former ones too
 }
 
-// SealRecords reads what there is of records. A mark goes with the leaves that take it off,
-// so a record that is as noggin left it is due or has a leaf.
-func (db *DB) SealRecords(ctx context.Context, tips []string) (r SealRecords, err error) {
-	err = db.snapshot(ctx, "read what was sealed", func(tx *sqlx.Tx) (err error) {
-		r = SealRecords{}
-		if err := tx.SelectContext(ctx, &r.Due, db.sql(`
+// SealRecords reads what there is of records, by tip. A mark goes with the leaves that take
+// it off, so a record that is as noggin left it is due or has a leaf.
+func (db *DB) SealRecords(ctx context.Context, tips []string) (records map[string]*SealRecord, err error) {
+	err = db.snapshot(ctx, "read what was sealed", func(tx *sqlx.Tx) error {
+		records = make(map[string]*SealRecord, len(tips))
+		for _, tip := range tips {
+			records[tip] = &SealRecord{}
+		}
+		var due []string
+		if err := tx.SelectContext(ctx, &due, db.sql(`
 			SELECT record_tip FROM noggin_schema.seal_due WHERE record_tip = ANY($1::text[])`), pq.Array(tips)); err != nil {
 			return err
 		}
-		if r.Leaves, err = db.claims(ctx, tx, tips); err != nil {
+		leaves, err := db.claims(ctx, tx, tips)
+		if err != nil {
 			return err
 		}
-		if r.Versions, err = db.sealVersions(ctx, tx, tips); err != nil {
+		versions, err := db.sealVersions(ctx, tx, tips, func(v *SealVersion) bool { return v.Current })
+		if err != nil {
 			return err
 		}
-		r.Files, err = db.sealFiles(ctx, tx, tips)
+		files, err := db.sealFiles(ctx, tx, tips)
+		for _, tip := range due {
+			records[tip].Due = true
+		}
+		for _, l := range leaves {
+			records[l.Tip].Leaves = append(records[l.Tip].Leaves, l)
+		}
+		for _, v := range versions {
+			records[v.Tip].Versions = append(records[v.Tip].Versions, v)
+		}
+		for _, f := range files {
+			records[f.RecordTip].Files = append(records[f.RecordTip].Files, f)
+		}
 		return err
 	})
-	return r, err
+	return records, err
 }
 
 // claims returns what is sealed of records, in every log, the oldest first: the leaves that
 // EachLeaf hands out too, from position 0 on.
 func (db *DB) claims(ctx context.Context, q sqlx.QueryerContext, tips []string) (leaves []SealedLeaf, err error) {
 	err = sqlx.SelectContext(ctx, q, &leaves, db.sql(`
-		SELECT position, record_tip, claim, leaf FROM noggin_schema.seal_leaves
+		SELECT log_id, position, record_tip, claim, leaf FROM noggin_schema.seal_leaves
 		WHERE record_tip = ANY($1::text[]) AND position >= 0 AND log_id IN (SELECT id FROM noggin_schema.seal_logs)
 		ORDER BY log_id, position`), pq.Array(tips))
 	return leaves, err
 }
 
-func (db *DB) sealVersions(ctx context.Context, q sqlx.QueryerContext, tips []string) (versions []SealVersion, err error) {
-	err = sqlx.SelectContext(ctx, q, &versions, db.sql(`
+// sealVersions reads the versions of records. It keeps the bodies that are wanted, so that a
+// record with many versions takes little memory.
+func (db *DB) sealVersions(ctx context.Context, q sqlx.QueryerContext, tips []string, wanted func(*SealVersion) bool) (versions []SealVersion, err error) {
+	rows, err := q.QueryxContext(ctx, db.sql(`
 		SELECT v.record_tip, coalesce(d.inspection_id, d.expected_inspection_id, '') AS inspection_id, d.object_type, v.version, v.kind, v.from_row, coalesce(v.sid, '') AS sid, v.api_modified_at, v.fetched_at, v.size_bytes, v.hash_sha256,
 		       v.version = coalesce(d.version, 1) AS current, d.processing_status = 'complete' AS complete, v.answer
 		FROM noggin_schema.record_versions v JOIN noggin_schema.noggin_data d ON d.tip = v.record_tip
 		WHERE v.record_tip = ANY($1::text[]) ORDER BY v.record_tip, v.version`), pq.Array(tips))
-	for i := range versions {
-		if body, failed := decompress(versions[i].Body, versions[i].Size); failed == nil {
-			versions[i].Body = body
-		} else {
-			versions[i].Body = nil
-		}
+	if err != nil {
+		return nil, err
 	}
-	return versions, err
+	defer func() { _ = rows.Close() }() // Err returns what went wrong
+	for rows.Next() {
+		var v SealVersion
+		if err := rows.StructScan(&v); err != nil {
+			return nil, err
+		}
+		body, err := decompress(v.Body, v.Size)
+		sum := sha256.Sum256(body)
+		v.Body, v.Whole, v.BodySHA256 = body, err == nil, hex.EncodeToString(sum[:])
+		if !wanted(&v) {
+			v.Body = nil
+		}
+		versions = append(versions, v)
+	}
+	return versions, rows.Err()
 }
 
 // lostWith names the archive with which a file was given up, and why; ”: none.

@@ -187,8 +187,9 @@ func saysPhotographs(bag Bag) (bool, error) {
 // current version that the bag lacks to absent, and returns how many it has. Of a record
 // that was not complete, or waited to be sealed, not all has a proof.
 func (b *BagProof) record(r exported, p *proofs, sums map[string]string, absent *BagProof) (attachments int) {
-	leaves := p.leaves[r.Tip]
-	unsealed, unproved := len(leaves) == 0 || p.unsealed[r.Tip] || r.Status != string(storage.StatusComplete), len(leaves) == 0
+	sealed := newHistory(p.leaves[r.Tip])
+	unproved := len(sealed.leaves) == 0
+	unsealed := unproved || p.unsealed[r.Tip] || r.Status != string(storage.StatusComplete)
 	name := r.ID
 	if name == "" {
 		name = r.Tip
@@ -211,7 +212,7 @@ func (b *BagProof) record(r exported, p *proofs, sums map[string]string, absent 
 		switch {
 		case f.Kind == "answer" && len(r.Versions) > 0 && sum != answers[f.Version]:
 			b.problem("%s: it is not the answer of version %d of %s: its SHA-256 is %s", at, f.Version, name, sum)
-		case proves(leaves, f.AttachmentTip, sum):
+		case sealed.proves(f.AttachmentTip, sum):
 			b.FilesProved++
 		case unsealed:
 			unproved = true
@@ -221,56 +222,28 @@ func (b *BagProof) record(r exported, p *proofs, sums map[string]string, absent 
 	}
 	current := answers[r.Version]
 	for _, v := range r.Versions {
-		if v.Version != r.Version && lastOf(leaves, v.SHA256) < 0 && !unsealed {
+		if v.Version != r.Version && !sealed.has(v.SHA256) && !unsealed {
 			b.problem("the log has no version of %s with the answer that is version %d in the bag: its SHA-256 is %.64s", name, v.Version, v.SHA256)
 		}
-		if first := firstReceived(leaves, v.SHA256); v.FetchedAt != nil && timeText(v.FetchedAt) < first {
+		if first := sealed.received[v.SHA256]; v.FetchedAt != nil && timeText(v.FetchedAt) < first {
 			b.problem("version %d of %s is said to be fetched %s: the log says %s", v.Version, name, timeText(v.FetchedAt), first)
 		}
 	}
-	if newer, surely := replacedBy(leaves, current); surely {
+	if newer, surely := sealed.replacedBy(current); surely {
 		b.problem("the log has a later answer of %s than the current one in the bag: its SHA-256 is %s", name, newer.BodySHA256)
 	}
-	last := lastOf(leaves, current)
+	last, ok := sealed.last[current]
 	switch {
-	case unproved || last < 0 && (unsealed || len(r.Versions) == 0): // an older noggin kept no versions
+	case unproved || !ok && (unsealed || len(r.Versions) == 0): // an older noggin kept no versions
 		b.Unsealed++
-	case last < 0:
+	case !ok:
 		b.problem("the log has no version of %s with the answer that is the current one in the bag: its SHA-256 is %.64s", name, current)
-	case leaves[last].Complete:
-		for _, a := range leaves[last].Attachments {
+	case sealed.leaves[last].Complete:
+		for _, a := range sealed.leaves[last].Attachments {
 			if !there[a.SHA256] {
 				absent.problem("an attachment of %s that the log has is not in the bag: its SHA-256 is %s", name, a.SHA256)
 			}
 		}
 	}
 	return attachments
-}
-
-// lastOf is the index of the last leaf of a body, or -1: an earlier one names bytes that
-// were replaced.
-func lastOf(leaves []leaf, body string) int {
-	last := -1
-	for i, l := range leaves {
-		if l.BodySHA256 == body {
-			last = i
-		}
-	}
-	return last
-}
-
-// proves tells whether a leaf names the SHA-256 as that of the attachment, or, without one,
-// of the body.
-func proves(leaves []leaf, attachment, sum string) bool {
-	for _, l := range leaves {
-		if attachment == "" && l.BodySHA256 == sum {
-			return true
-		}
-		for _, a := range l.Attachments {
-			if attachment != "" && a.Tip == attachment && a.SHA256 == sum {
-				return true
-			}
-		}
-	}
-	return false
 }

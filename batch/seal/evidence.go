@@ -55,7 +55,8 @@ type evidence struct {
 	keys   []note.Verifier // that are trusted
 	output *files.Output   // nil: files are left out
 	found  map[string]*validate.Finding
-	order  []string // of the findings
+	order  []string                        // of the findings
+	places map[string][]storage.SealedLeaf // of the examples that leaves gave
 	leaves int64
 	total  int64
 	files  int64
@@ -65,7 +66,7 @@ type evidence struct {
 // Area checks all logs and returns what it found. The first of each kind of problem is the
 // one with the lowest position in the oldest log.
 func (e *Evidence) Area(ctx context.Context) (*validate.Area, error) {
-	c := &evidence{Evidence: e, area: validate.NewArea("evidence"), held: map[string][]heldCheckpoint{}, found: map[string]*validate.Finding{}}
+	c := &evidence{Evidence: e, area: validate.NewArea("evidence"), held: map[string][]heldCheckpoint{}, found: map[string]*validate.Finding{}, places: map[string][]storage.SealedLeaf{}}
 	err := e.DB.CheckSchema(ctx)
 	if err == nil {
 		err = c.check(ctx)
@@ -122,6 +123,9 @@ func (c *evidence) check(ctx context.Context) (err error) {
 	return nil
 }
 
+// maxExamples bounds the examples of a finding.
+const maxExamples = 5
+
 // problem adds to the finding of a check. The first one of each check gives the message.
 func (c *evidence) problem(check, message, example, remedy string) {
 	f := c.found[check]
@@ -129,7 +133,7 @@ func (c *evidence) problem(check, message, example, remedy string) {
 		f = &validate.Finding{Severity: validate.SeverityError, Check: check, Message: message, Remedy: remedy}
 		c.found[check], c.order = f, append(c.order, check)
 	}
-	if f.Count++; example != "" && len(f.Examples) < 5 {
+	if f.Count++; example != "" && len(f.Examples) < maxExamples {
 		f.Examples = append(f.Examples, example)
 	}
 }
@@ -150,10 +154,9 @@ func (c *evidence) gather(ctx context.Context) error {
 			return fmt.Errorf("--public-key: %w", ErrBadKey)
 		}
 	}
-	keys := verifiers(public...)
-	c.keys = keys
+	c.keys = verifiers(public...)
 	for _, path := range c.Checkpoints {
-		h, err := readCheckpointFile(path, keys)
+		h, err := readCheckpointFile(path, c.keys)
 		switch {
 		case errors.Is(err, errForeignKey):
 			c.problem("checkpoint_key", "a checkpoint is not signed by the key of the log", fmt.Sprintf("%s: %v", path, err),
@@ -164,7 +167,7 @@ func (c *evidence) gather(ctx context.Context) error {
 		}
 		c.held[h.origin] = append(c.held[h.origin], heldCheckpoint{h, path, true})
 	}
-	if c.kept, err = readKept(c.Paths.Checkpoints, keys); err != nil {
+	if c.kept, err = readKept(c.Paths.Checkpoints, c.keys); err != nil {
 		return err
 	}
 	for _, k := range c.kept {
@@ -183,7 +186,7 @@ func (c *evidence) gather(ctx context.Context) error {
 		}
 		for _, h := range heads {
 			source := fmt.Sprintf("the checkpoint of %d leaves in the database", h.Size)
-			read, err := openCheckpoint(h.Note, keys...)
+			read, err := openCheckpoint(h.Note, c.keys...)
 			if err == nil && (read.N != h.Size || read.origin != log.Origin) {
 				err = fmt.Errorf("it is of %s and has %d leaves", read.origin, read.N)
 			}

@@ -1,20 +1,14 @@
 package seal
 
 import (
+	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
+	"maps"
 	"slices"
 	"strings"
-	"sync"
 
-	"golang.org/x/sync/errgroup"
-
-	"noggin/batch/files"
 	"noggin/batch/forms"
 	"noggin/batch/validate"
 	"noggin/storage"
@@ -23,9 +17,6 @@ import (
 // leavesPage is the number of leaves that are compared at a time, which bounds the memory;
 // tests lower it.
 var leavesPage = 500
-
-// fileReaders is the number of records whose files are read at the same time.
-const fileReaders = 4
 
 // flaw is something that a leaf says and the mirror does not.
 type flaw struct{ check, what string }
@@ -52,300 +43,225 @@ var flaws = map[string]struct{ message, remedy string }{
 // doubts are the flaws that a mirror may have of which nobody changed anything.
 var doubts = []string{"current_again", "unsealed_answer", "unsealed_former"}
 
-// rows are what the database has of the records of a page.
-type rows struct {
-	versions map[string][]version
-	files    map[string][]storage.SealFile
-	leaves   map[string][]leaf // of every log, the oldest first
-	due      map[string]bool   // the next run seals it
+// leafAt is a leaf and where it is.
+type leafAt struct {
+	leaf
+	at  storage.SealedLeaf
+	nth int // of the record's leaves; -1: it stands under another record
 }
 
-// version is a stored version with the SHA-256 of its body.
-type version struct {
-	storage.SealVersion
-	sum string
+// compared is what is compared of the records of a page of leaves.
+type compared struct {
+	whole  map[string]bool     // those whose leaves are all compared
+	astray map[string][]leafAt // leaves of the page that stand under another record, by their own
 }
 
-func (c *evidence) rowsOf(ctx context.Context, tips []string) (rows, error) {
-	r := rows{map[string][]version{}, map[string][]storage.SealFile{}, map[string][]leaf{}, map[string]bool{}}
-	read, err := c.DB.SealRecords(ctx, tips)
-	for _, tip := range read.Due {
-		r.due[tip] = true
+// checkLeaves compares the leaves of a page with the rows and files of their records. All
+// leaves of a record are compared with its first one, so that each record is read once,
+// however many versions it has.
+func (c *evidence) checkLeaves(ctx context.Context, page []storage.SealedLeaf) error {
+	if len(page) == 0 {
+		return nil
 	}
-	for _, s := range read.Leaves {
-		if l, err := parseLeaf(s.Leaf); err == nil {
-			r.leaves[l.Tip] = append(r.leaves[l.Tip], l)
-		}
-	}
-	for _, v := range read.Versions {
-		sum := sha256.Sum256(v.Body)
-		r.versions[v.Tip] = append(r.versions[v.Tip], version{v, hex.EncodeToString(sum[:])})
-	}
-	for _, f := range read.Files {
-		r.files[f.RecordTip] = append(r.files[f.RecordTip], f)
-	}
-	return r, err
-}
-
-// checkLeaves compares leaves with the rows and files of their records.
-func (c *evidence) checkLeaves(ctx context.Context, log storage.SealLog, page []storage.SealedLeaf) error {
-	var leaves []leafAt
+	of := compared{map[string]bool{}, map[string][]leafAt{}}
 	for _, s := range page {
+		of.whole[s.Tip] = true
 		l, err := parseLeaf(s.Leaf)
 		switch {
 		case err != nil:
-			c.report(log, s.Position, s.Tip, flaw{"leaf", err.Error()})
+			c.report(s, s.Tip, flaw{"leaf", err.Error()})
 		case l.Kind == kindLog:
-		default:
-			if l.Tip != s.Tip || string(l.claim()) != string(s.Claim) {
-				c.report(log, s.Position, l.Tip, flaw{"leaf_column", "stands under " + s.Tip})
+		case l.Tip != s.Tip || string(l.claim()) != string(s.Claim):
+			c.report(s, l.Tip, flaw{"leaf_column", "stands under " + s.Tip})
+			if l.Tip != s.Tip {
+				of.astray[l.Tip] = append(of.astray[l.Tip], leafAt{l, s, -1})
 			}
-			leaves = append(leaves, leafAt{l, s.Position})
 		}
 	}
-	for len(leaves) > 0 {
-		tips := tipsOf(leaves)
-		sizes, err := c.DB.BodyBytes(ctx, tips)
-		if err != nil {
-			return err
-		}
-		n := within(tips, sizes)
-		if err := c.checkTwice(ctx, log, leaves[:n]); err != nil {
-			return err
-		}
-		leaves = leaves[n:]
-	}
-	return nil
-}
-
-// checkTwice compares leaves. What differs is compared a second time, with rows that are
-// read again, as a run may have changed them meanwhile.
-func (c *evidence) checkTwice(ctx context.Context, log storage.SealLog, leaves []leafAt) error {
-	found, _, err := c.compare(ctx, leaves)
+	before, err := c.DB.SealedBefore(ctx, c.logs, page[0], slices.Collect(maps.Keys(of.whole)))
 	if err != nil {
 		return err
 	}
-	var again []leafAt
-	for i, l := range leaves {
-		if len(found[i]) > 0 {
-			again = append(again, l)
-		}
+	for _, tip := range before {
+		delete(of.whole, tip)
 	}
-	if len(again) == 0 {
-		return nil
-	}
-	found, r, err := c.compare(ctx, again)
-	if err != nil {
-		return err
-	}
-	for i, l := range again {
-		inspection := ""
-		if versions := r.versions[l.Tip]; len(versions) > 0 {
-			inspection = versions[0].Inspection
-		}
-		for _, f := range found[i] {
-			c.report(log, l.position, named(l.Tip, inspection), f)
-		}
-	}
-	return nil
-}
-
-// leafAt is a leaf and its position.
-type leafAt struct {
-	leaf
-	position int64
-}
-
-func (c *evidence) report(log storage.SealLog, position int64, record string, f flaw) {
-	c.problem(f.check, flaws[f.check].message, fmt.Sprintf("%s leaf %d, record %s: %s", log.Origin, position, record, f.what), flaws[f.check].remedy)
-	if slices.Contains(doubts, f.check) {
-		c.found[f.check].Severity = validate.SeverityWarning
-	}
-}
-
-// compare returns the flaws of each leaf.
-func (c *evidence) compare(ctx context.Context, leaves []leafAt) ([][]flaw, rows, error) {
-	tips := tipsOf(leaves)
+	tips := slices.AppendSeq(slices.Collect(maps.Keys(of.whole)), maps.Keys(of.astray))
 	slices.Sort(tips)
-	r, err := c.rowsOf(ctx, slices.Compact(tips))
-	if err != nil {
-		return nil, r, err
+	tips = slices.Compact(tips)
+	sizes, err := c.DB.BodyBytes(ctx, tips)
+	for err == nil && len(tips) > 0 {
+		n := within(tips, sizes)
+		err, tips = c.checkTwice(ctx, tips[:n], of), tips[n:]
 	}
-	unlike, err := c.unlikeRows(ctx, leaves, r)
-	if err != nil {
-		return nil, r, err
-	}
-	found := make([][]flaw, len(leaves))
-	var mu sync.Mutex
-	readers, reading := errgroup.WithContext(ctx)
-	readers.SetLimit(fileReaders)
-	for i, l := range leaves {
-		found[i] = compareRows(l.leaf, r)
-		if f, ok := unlike[l.Tip]; ok && len(r.versions[l.Tip]) > 0 {
-			found[i] = append(found[i], f)
-		}
-		if c.output == nil {
-			continue
-		}
-		readers.Go(func() error {
-			wrong, n, bytes, err := c.compareFiles(reading, l.leaf, r)
-			mu.Lock()
-			defer mu.Unlock()
-			found[i] = append(found[i], wrong...)
-			c.files, c.bytes = c.files+n, c.bytes+bytes
-			return err
-		})
-	}
-	return found, r, readers.Wait()
+	return err
 }
 
-func tipsOf(leaves []leafAt) []string {
-	tips := make([]string, len(leaves))
-	for i, l := range leaves {
-		tips[i] = l.Tip
+// checkTwice compares records. What differs is compared a second time, with rows that are
+// read again, as a run may have changed them meanwhile.
+func (c *evidence) checkTwice(ctx context.Context, tips []string, of compared) error {
+	differ := map[string]bool{}
+	if err := c.compare(ctx, tips, of, func(l leafAt, _ string, _ flaw) { differ[l.Tip] = true }); err != nil || len(differ) == 0 {
+		return err
 	}
-	return tips
+	return c.compare(ctx, slices.Sorted(maps.Keys(differ)), of, func(l leafAt, inspection string, f flaw) {
+		c.report(l.at, named(l.Tip, inspection), f)
+	})
+}
+
+// report adds a flaw of a leaf to the findings. As a record is compared with its first leaf,
+// its flaws may come before those of leaves that are before them.
+func (c *evidence) report(at storage.SealedLeaf, record string, f flaw) {
+	c.problem(f.check, flaws[f.check].message, "", flaws[f.check].remedy)
+	finding, places := c.found[f.check], c.places[f.check]
+	if slices.Contains(doubts, f.check) {
+		finding.Severity = validate.SeverityWarning
+	}
+	i, _ := slices.BinarySearchFunc(places, at, func(a, b storage.SealedLeaf) int {
+		return cmp.Or(cmp.Compare(a.LogID, b.LogID), cmp.Compare(a.Position, b.Position), -1)
+	})
+	log := slices.IndexFunc(c.logs, func(l storage.SealLog) bool { return l.ID == at.LogID })
+	if i < maxExamples && log >= 0 { // else a new log began meanwhile
+		example := fmt.Sprintf("%s leaf %d, record %s: %s", c.logs[log].Origin, at.Position, record, f.what)
+		finding.Examples = slices.Insert(finding.Examples, i, example)[:min(len(places)+1, maxExamples)]
+		c.places[f.check] = slices.Insert(places, i, at)[:min(len(places)+1, maxExamples)]
+	}
+}
+
+// compare hands each flaw of the leaves of records to tell.
+func (c *evidence) compare(ctx context.Context, tips []string, of compared, tell func(l leafAt, inspection string, f flaw)) error {
+	records, leaves, err := c.recordsOf(ctx, tips)
+	if err != nil {
+		return err
+	}
+	leaves = slices.DeleteFunc(leaves, func(l leafAt) bool { return !of.whole[l.Tip] })
+	for _, tip := range tips {
+		leaves = append(leaves, of.astray[tip]...)
+	}
+	unlike, err := c.unlikeRows(ctx, records)
+	if err != nil {
+		return err
+	}
+	looks, err := c.readFiles(ctx, leaves, records)
+	if err != nil {
+		return err
+	}
+	for _, l := range leaves {
+		r := records[l.Tip]
+		found := compareRows(l.leaf, r)
+		if n := len(r.leaves); n > 0 && l.nth == n-1 { // once a record
+			found = append(found, unproved(r)...)
+		}
+		if f, ok := unlike[l.Tip]; ok && l.nth == r.last[r.Versions[r.current].BodySHA256] {
+			found = append(found, f)
+		}
+		for _, f := range append(found, c.compareFiles(l.leaf, r, looks)...) {
+			inspection := ""
+			if len(r.Versions) > 0 {
+				inspection = r.Versions[0].Inspection
+			}
+			tell(l, inspection, f)
+		}
+	}
+	return nil
 }
 
 // compareRows compares a leaf with the rows of its record.
-func compareRows(l leaf, r rows) (found []flaw) {
-	versions := r.versions[l.Tip]
-	if len(versions) == 0 {
+func compareRows(l leaf, r *record) (found []flaw) {
+	if len(r.Versions) == 0 {
 		return []flaw{{"record", "the record or its versions are gone"}}
 	}
-	hasBody := func(v version) bool { return v.Body != nil && v.sum == l.BodySHA256 }
-	received := firstReceived(r.leaves[l.Tip], l.BodySHA256)
+	received, with := cmp.Or(r.received[l.BodySHA256], l.FetchedAt), r.bodies[l.BodySHA256]
 	// After a restore a version is fetched again, later than its leaf says.
-	misdated := slices.IndexFunc(versions, func(v version) bool {
-		return hasBody(v) && (timeText(&v.FetchedAt) < received || timeText(v.ModifiedAt) != l.ModifiedAt)
+	misdated := slices.IndexFunc(with, func(i int) bool {
+		return timeText(&r.Versions[i].FetchedAt) < received || timeText(r.Versions[i].ModifiedAt) != l.ModifiedAt
 	})
-	at := slices.IndexFunc(versions, hasBody)
-	switch bySID := slices.IndexFunc(versions, func(v version) bool { return v.SID == l.SID }); {
-	case at >= 0 && !slices.ContainsFunc(versions, func(v version) bool {
-		return hasBody(v) && v.SID == l.SID && v.Kind == l.Kind && v.SHA256 == v.sum
+	switch {
+	case len(with) == 0:
+		what := "no version has the body: SHA-256 " + l.BodySHA256 + " was sealed"
+		if i := slices.IndexFunc(r.Versions, func(v storage.SealVersion) bool { return v.SID == l.SID }); i >= 0 {
+			what = fmt.Sprintf("version %d (sid %s) has another body: SHA-256 %s was sealed", r.Versions[i].Version, l.SID, l.BodySHA256)
+		}
+		found = append(found, flaw{"body", what})
+	case !slices.ContainsFunc(with, func(i int) bool {
+		v := r.Versions[i]
+		return v.SID == l.SID && v.Kind == l.Kind && v.SHA256 == v.BodySHA256
 	}):
-		v := versions[at]
+		v := r.Versions[with[0]]
 		found = append(found, flaw{"body", fmt.Sprintf("version %d says sid %s, kind %s, SHA-256 %s; sealed was sid %s, kind %s, SHA-256 %s",
 			v.Version, v.SID, v.Kind, v.SHA256, l.SID, l.Kind, l.BodySHA256)})
 	case misdated >= 0:
-		v := versions[misdated]
+		v := r.Versions[with[misdated]]
 		found = append(found, flaw{"time", fmt.Sprintf("version %d says fetched %s, modified %q; sealed was fetched %s, modified %q",
 			v.Version, timeText(&v.FetchedAt), timeText(v.ModifiedAt), received, l.ModifiedAt)})
-	case at < 0 && bySID >= 0:
-		found = append(found, flaw{"body", fmt.Sprintf("version %d (sid %s) has another body: SHA-256 %s was sealed", versions[bySID].Version, l.SID, l.BodySHA256)})
-	case at < 0:
-		found = append(found, flaw{"body", "no version has the body: SHA-256 " + l.BodySHA256 + " was sealed"})
 	}
 	for _, a := range l.Attachments {
-		has := func(f storage.SealFile) bool { return f.Tip == a.Tip }
-		at = slices.IndexFunc(r.files[l.Tip], func(f storage.SealFile) bool { return has(f) && f.SHA256 == a.SHA256 && f.Size == a.Size })
-		if at >= 0 {
+		if slices.ContainsFunc(r.same[[2]string{a.Tip, a.SHA256}], func(i int) bool { return r.Files[i].Size == a.Size }) {
 			continue
 		}
 		what := fmt.Sprintf("attachment %s is gone", a.Tip)
-		if at = slices.IndexFunc(r.files[l.Tip], has); at >= 0 {
-			f := r.files[l.Tip][at]
+		if i, ok := r.named[a.Tip]; ok {
+			f := r.Files[i]
 			what = fmt.Sprintf("%s has %d bytes with SHA-256 %s, and was sealed with %d bytes and %s", f.Path, f.Size, f.SHA256, a.Size, a.SHA256)
 		}
 		found = append(found, flaw{"attachment", what})
-	}
-	if of := r.leaves[l.Tip]; len(of) > 0 && of[len(of)-1].text() == l.text() { // once a record
-		found = append(found, unproved(l.Tip, r)...)
 	}
 	return found
 }
 
 // unproved is what a record has and no leaf says, or only an earlier one than the last.
-func unproved(tip string, r rows) (found []flaw) {
-	versions, leaves := r.versions[tip], r.leaves[tip]
-	at := slices.IndexFunc(versions, func(v version) bool { return v.Current })
-	if at < 0 {
+func unproved(r *record) (found []flaw) {
+	if r.current < 0 {
 		return nil
 	}
-	now, sealed := versions[at], lastOf(leaves, versions[at].sum) >= 0
-	switch newer, surely := replacedBy(leaves, now.sum); {
+	now := r.Versions[r.current]
+	sealed := r.has(now.BodySHA256)
+	switch newer, surely := r.replacedBy(now.BodySHA256); {
 	case newer == nil:
-	case sealed && slices.ContainsFunc(versions, func(v version) bool { return v.sum == newer.BodySHA256 }): // else a backup was restored
+	case sealed && slices.ContainsFunc(r.Versions, func(v storage.SealVersion) bool { return v.BodySHA256 == newer.BodySHA256 }): // else a backup was restored
 		check := map[bool]string{true: "current_older", false: "current_again"}[surely]
 		found = append(found, flaw{check, fmt.Sprintf("its current version %d was modified %q, the one that was sealed last %q", now.Version, timeText(now.ModifiedAt), newer.ModifiedAt)})
-	case !sealed && !now.Complete && !r.due[tip]:
-		found = append(found, flaw{"unsealed_answer", fmt.Sprintf("version %d has a body with SHA-256 %s", now.Version, now.sum)})
+	case !sealed && !now.Complete && !r.Due:
+		found = append(found, flaw{"unsealed_answer", fmt.Sprintf("version %d has a body with SHA-256 %s", now.Version, now.BodySHA256)})
 	}
-	if r.due[tip] || !now.Complete {
+	if r.Due || !now.Complete {
 		return found
 	}
-	for _, v := range versions {
-		if (v.Current || v.Body != nil) && lastOf(leaves, v.sum) < 0 {
-			found = append(found, flaw{"unproved", fmt.Sprintf("version %d has a body with SHA-256 %s", v.Version, v.sum)})
+	for _, v := range r.Versions {
+		if (v.Current || v.Whole) && !r.has(v.BodySHA256) {
+			found = append(found, flaw{"unproved", fmt.Sprintf("version %d has a body with SHA-256 %s", v.Version, v.BodySHA256)})
 		}
 	}
-	for _, f := range r.files[tip] {
-		if f.Complete && !proves(leaves, f.Tip, f.SHA256) {
-			sealable := f.Last == nil || f.ArchiveID == nil && slices.ContainsFunc(versions, func(v version) bool { return v.Kind == kindVersion && f.First <= v.Version && v.Version <= *f.Last })
+	for _, f := range r.Files {
+		if f.Complete && !r.proves(f.Tip, f.SHA256) {
+			sealable := f.Last == nil || f.ArchiveID == nil && slices.ContainsFunc(r.Versions, func(v storage.SealVersion) bool {
+				return v.Kind == kindVersion && f.First <= v.Version && v.Version <= *f.Last
+			})
 			found = append(found, flaw{map[bool]string{true: "unproved", false: "unsealed_former"}[sealable], fmt.Sprintf("%s has SHA-256 %s", f.Path, f.SHA256)})
 		}
 	}
 	return found
 }
 
-// compareFiles reads the files on disk that a leaf names. Files in archives are compared
-// with their archives, which does not find those of records that no archive has anything of.
-func (c *evidence) compareFiles(ctx context.Context, l leaf, r rows) (found []flaw, n, bytes int64, err error) {
-	for _, a := range l.Attachments {
-		if ctx.Err() != nil {
-			return found, n, bytes, context.Cause(ctx)
-		}
-		at := slices.IndexFunc(r.files[l.Tip], func(f storage.SealFile) bool { return f.Tip == a.Tip && f.SHA256 == a.SHA256 })
-		if at < 0 {
-			continue
-		}
-		f := r.files[l.Tip][at]
-		path := f.Path
-		if f.ArchiveID != nil {
-			switch {
-			case f.Lost != "":
-				found = append(found, flaw{"lost", path + " was lost with " + f.Lost})
-			case !f.Held:
-				found = append(found, flaw{"file", path + " is said to be in an archive, which has nothing of the record"})
-			}
-			continue
-		}
-		err := c.output.Verify(path, a.Size, a.SHA256)
-		switch {
-		case err == nil:
-			n, bytes = n+1, bytes+a.Size
-		case errors.Is(err, files.ErrNotMounted):
-			return found, n, bytes, err
-		case errors.Is(err, files.ErrMissing), errors.Is(err, os.ErrNotExist):
-			found = append(found, flaw{"file", path + " is missing"})
-		default:
-			found = append(found, flaw{"file", strings.TrimPrefix(err.Error(), "verify ")})
-		}
-	}
-	return found, n, bytes, nil
-}
-
 // unlikeRows returns the records whose row in noggin_data is not what the body of their
 // current version says. Columns of rows that an older noggin filled are left alone: they
 // obeyed other rules.
-func (c *evidence) unlikeRows(ctx context.Context, leaves []leafAt, r rows) (map[string]flaw, error) {
+func (c *evidence) unlikeRows(ctx context.Context, records map[string]*record) (map[string]flaw, error) {
 	answers, columns, unlike := map[string]json.RawMessage{}, map[string]map[string]*string{}, map[string]flaw{}
 	other := flaw{"payload", "the payload in noggin_data is not what the body says"}
-	for _, l := range leaves {
-		for _, v := range r.versions[l.Tip] {
-			if !v.Current || v.Body == nil || v.sum != l.BodySHA256 {
-				continue
-			}
-			form, known := c.Types.ByCode(v.Form) // of another host, it may be unknown here
-			record, err := forms.ParseRecord(form, v.Body)
-			if err != nil {
-				unlike[l.Tip] = other
-				continue
-			}
-			answers[l.Tip] = record.Stored
-			if known && l.BodySource == fromAPI {
-				columns[l.Tip] = columnsOf(record)
-			}
+	for tip, r := range records {
+		if r.current < 0 || !r.Versions[r.current].Whole || !r.has(r.Versions[r.current].BodySHA256) {
+			continue
+		}
+		v := r.Versions[r.current]
+		form, known := c.Types.ByCode(v.Form) // of another host, it may be unknown here
+		record, err := forms.ParseRecord(form, v.Body)
+		if err != nil {
+			unlike[tip] = other
+			continue
+		}
+		answers[tip] = record.Stored
+		if known && r.leaves[r.last[v.BodySHA256]].BodySource == fromAPI {
+			columns[tip] = columnsOf(record)
 		}
 	}
 	if len(answers) == 0 {

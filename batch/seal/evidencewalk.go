@@ -21,7 +21,7 @@ func (c *evidence) checkLog(ctx context.Context, log storage.SealLog) error {
 	w.reached()
 	var page []storage.SealedLeaf
 	flush := func() error {
-		err := c.checkLeaves(ctx, log, page)
+		err := c.checkLeaves(ctx, page)
 		page = page[:0]
 		if c.Progress != nil {
 			c.Progress(c.leaves, c.total, c.bytes)

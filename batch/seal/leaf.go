@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"noggin/batch/seal/canonical"
 	"noggin/storage"
 )
 
@@ -76,34 +77,58 @@ func timeText(t *time.Time) string {
 	return t.UTC().Format("2006-01-02T15:04:05.000000Z")
 }
 
-// firstReceived is when a body was first received, as leaves say; "": none has it.
-func firstReceived(leaves []leaf, body string) (first string) {
-	for _, l := range leaves {
-		if l.BodySHA256 == body && (first == "" || l.FetchedAt < first) {
-			first = l.FetchedAt
+// history is what the logs say of a record, in a form that many versions do not make slow.
+type history struct {
+	leaves   []leaf             // the oldest first
+	last     map[string]int     // the index of the last leaf of a body: an earlier one names bytes that were replaced
+	received map[string]string  // when a body was first received
+	files    map[[2]string]bool // the tips of attachments, each with a SHA-256 that it had
+	newest   *leaf              // the last one of a current version
+}
+
+func newHistory(leaves []leaf) *history {
+	h := &history{leaves, map[string]int{}, map[string]string{}, map[[2]string]bool{}, nil}
+	for i := range leaves {
+		l := &leaves[i]
+		if first := h.received[l.BodySHA256]; first == "" || l.FetchedAt < first {
+			h.received[l.BodySHA256] = l.FetchedAt
+		}
+		h.last[l.BodySHA256] = i
+		for _, a := range l.Attachments {
+			h.files[[2]string{a.Tip, a.SHA256}] = true
+		}
+		if l.Complete {
+			h.newest = l
 		}
 	}
-	return first
+	return h
+}
+
+// has tells whether a leaf has the body.
+func (h *history) has(body string) bool {
+	_, ok := h.last[body]
+	return ok
+}
+
+// proves tells whether a leaf names the SHA-256 as that of the attachment, or, without one,
+// of the body.
+func (h *history) proves(attachment, sum string) bool {
+	return attachment == "" && h.has(sum) || attachment != "" && h.files[[2]string{attachment, sum}]
 }
 
 // replacedBy returns the last leaf of a current version, if it has another body. surely: body
 // is sealed, and cannot be current again, as it was modified before the other (storage.Store).
-func replacedBy(leaves []leaf, body string) (newer *leaf, surely bool) {
-	for i, l := range leaves {
-		if l.Complete {
-			newer = &leaves[i]
-		}
-	}
-	own := lastOf(leaves, body)
+func (h *history) replacedBy(body string) (newer *leaf, surely bool) {
+	newer = h.newest
 	switch {
 	case newer == nil || newer.BodySHA256 == body:
 		return nil, false
-	case own < 0:
+	case !h.has(body):
 		return newer, false
 	}
 	fetched, err := time.Parse(time.RFC3339, newer.FetchedAt)
 	ahead := fetched.Add(24 * time.Hour) // a time behind it decides nothing
-	modified := leaves[own].ModifiedAt
+	modified := h.leaves[h.last[body]].ModifiedAt
 	return newer, err == nil && modified != "" && modified < newer.ModifiedAt && newer.ModifiedAt < timeText(&ahead)
 }
 
@@ -133,43 +158,43 @@ func newLeaf(v storage.SealVersion, files []storage.SealFile, now time.Time) lea
 
 // text is the canonical JSON of the leaf.
 func (l leaf) text() string {
-	var w jsonLine
-	w.open("attachments", '[')
+	var w canonical.Line
+	w.Open("attachments", '[')
 	for i, a := range l.Attachments {
 		if i > 0 {
 			w.WriteByte(',')
 		}
 		w.WriteByte('{')
-		w.text("downloaded_at", a.DownloadedAt)
-		w.text("sha256", a.SHA256)
-		w.number("size", a.Size)
-		w.text("tip", a.Tip)
+		w.Text("downloaded_at", a.DownloadedAt)
+		w.Text("sha256", a.SHA256)
+		w.Number("size", a.Size)
+		w.Text("tip", a.Tip)
 		w.WriteByte('}')
 	}
 	w.WriteByte(']')
-	w.text("body_sha256", l.BodySHA256)
-	w.number("body_size", l.BodySize)
-	w.text("body_source", l.BodySource)
-	w.key("complete")
+	w.Text("body_sha256", l.BodySHA256)
+	w.Number("body_size", l.BodySize)
+	w.Text("body_source", l.BodySource)
+	w.Key("complete")
 	w.WriteString(strconv.FormatBool(l.Complete))
-	w.text("fetched_at", l.FetchedAt)
-	w.text("format", l.Format)
-	w.text("kind", l.Kind)
-	w.text("modified_at", l.ModifiedAt)
-	w.text("sealed_at", l.SealedAt)
-	w.text("sid", l.SID)
-	w.text("tip", l.Tip)
+	w.Text("fetched_at", l.FetchedAt)
+	w.Text("format", l.Format)
+	w.Text("kind", l.Kind)
+	w.Text("modified_at", l.ModifiedAt)
+	w.Text("sealed_at", l.SealedAt)
+	w.Text("sid", l.SID)
+	w.Text("tip", l.Tip)
 	return "{" + w.String() + "}"
 }
 
 func (l logLeaf) text() string {
-	var w jsonLine
-	w.text("format", l.Format)
-	w.text("kind", l.Kind)
-	w.text("origin", l.Origin)
-	w.text("previous", l.Previous)
-	w.text("reason", l.Reason)
-	w.text("sealed_at", l.SealedAt)
+	var w canonical.Line
+	w.Text("format", l.Format)
+	w.Text("kind", l.Kind)
+	w.Text("origin", l.Origin)
+	w.Text("previous", l.Previous)
+	w.Text("reason", l.Reason)
+	w.Text("sealed_at", l.SealedAt)
 	return "{" + w.String() + "}"
 }
 
@@ -204,55 +229,6 @@ func parseLeaf(text string) (leaf, error) {
 		return l, fmt.Errorf("the leaf is not in its canonical form: %.60s…", text)
 	}
 	return l, nil
-}
-
-// jsonLine writes the members of a JSON object.
-type jsonLine struct{ strings.Builder }
-
-func (w *jsonLine) key(name string) {
-	if s := w.String(); s != "" && s[len(s)-1] != '{' {
-		w.WriteByte(',')
-	}
-	w.quote(name)
-	w.WriteByte(':')
-}
-
-func (w *jsonLine) open(name string, bracket byte) {
-	w.key(name)
-	w.WriteByte(bracket)
-}
-
-func (w *jsonLine) text(name, value string) {
-	w.key(name)
-	w.quote(value)
-}
-
-func (w *jsonLine) number(name string, value int64) {
-	w.key(name)
-	w.WriteString(strconv.FormatInt(value, 10))
-}
-
-// quote writes a string as RFC 8785 does: only what JSON demands is escaped, in the short
-// form where there is one.
-func (w *jsonLine) quote(s string) {
-	w.WriteByte('"')
-	for _, r := range s {
-		switch {
-		case r == '"' || r == '\\':
-			w.WriteByte('\\')
-			w.WriteRune(r)
-		case r < ' ':
-			if at := strings.IndexRune("\b\t\n\f\r", r); at >= 0 {
-				w.WriteByte('\\')
-				w.WriteByte("btnfr"[at])
-			} else {
-				_, _ = fmt.Fprintf(w, `\u%04x`, r) // to a Builder, which cannot fail
-			}
-		default:
-			w.WriteRune(r) // U+FFFD for what is not UTF-8
-		}
-	}
-	w.WriteByte('"')
 }
 
 // isLeafText reports whether a text can be a line of a file of leaves.

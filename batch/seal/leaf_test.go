@@ -84,7 +84,7 @@ func TestWhichAnswerWasSurelyReplaced(t *testing.T) {
 		"one that is not sealed":             {[]leaf{at("b", late, true)}, true, false},
 		"a record that never was complete":   {[]leaf{at("b", late, false)}, false, false},
 	} {
-		if newer, surely := replacedBy(test.leaves, "a"); (newer != nil) != test.newer || surely != test.surely {
+		if newer, surely := newHistory(test.leaves).replacedBy("a"); (newer != nil) != test.newer || surely != test.surely {
 			t.Errorf("%s: %+v, %v", name, newer, surely)
 		}
 	}
@@ -94,11 +94,10 @@ func TestWhichAnswerWasSurelyReplaced(t *testing.T) {
 func TestAFormerFileThatAnArchiveBroughtAccusesNobody(t *testing.T) {
 	body, archive, last := "ab", int64(1), 1
 	for want, at := range map[string]*int64{"unproved": nil, "unsealed_former": &archive} {
-		found := unproved("r", rows{
-			versions: map[string][]version{"r": {{storage.SealVersion{Version: 1, Kind: kindVersion, Body: []byte{1}, Current: true, Complete: true}, body}}},
-			leaves:   map[string][]leaf{"r": {{BodySHA256: body, Complete: true}}},
-			files:    map[string][]storage.SealFile{"r": {{Tip: "a", Path: "a.jpg", First: 1, Last: &last, ArchiveID: at, Complete: true}}},
-		})
+		found := unproved(newRecord(&storage.SealRecord{
+			Versions: []storage.SealVersion{{Version: 1, Kind: kindVersion, Whole: true, BodySHA256: body, Current: true, Complete: true}},
+			Files:    []storage.SealFile{{Tip: "a", Path: "a.jpg", First: 1, Last: &last, ArchiveID: at, Complete: true}},
+		}, []leaf{{BodySHA256: body, Complete: true}}))
 		if len(found) != 1 || found[0].check != want {
 			t.Errorf("found %+v, want %s", found, want)
 		}
