@@ -68,7 +68,7 @@ func (db *DB) StoredVersion(ctx context.Context, tip string, version int, refere
 		SELECT `+attachmentColumns+` FROM noggin_schema.attachments a WHERE a.record_tip = $1 AND coalesce(a.first_version, 1) <= $2
 		UNION ALL
 		SELECT o.record_tip, o.attachment_tip, o.attachment_sequence, o.field_name, 'complete', coalesce(nullif(o.validation, ''), 'not_validated'),
-		       regexp_replace(o.path, '^.*/', ''), o.path, o.size_bytes, o.hash_sha256, o.content_type, NULL, o.archive_id, NULL,
+		       regexp_replace(o.path, '^.*/', ''), o.path, o.size_bytes, o.hash_sha256, o.content_type, NULL, o.archive_id, NULL, NULL,
 		       (SELECT v.name FROM noggin_schema.archives v WHERE v.id = o.archive_id)
 		FROM noggin_schema.former_files o WHERE o.record_tip = $1 AND o.kind <> 'report' AND $2 BETWEEN o.first_version AND o.last_version
 		ORDER BY attachment_sequence, file_path`, tip, version)

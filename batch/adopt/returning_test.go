@@ -4,8 +4,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -255,6 +257,20 @@ func TestFormerBytesBecomeCurrentWhenTheyComeOnTwoDays(t *testing.T) {
 	everyFileIsRecorded(t, m)
 	if n := m.Value(`SELECT count(DISTINCT hash_sha256) || ' of ' || count(*) FROM noggin_schema.former_files WHERE attachment_tip = '` + changed + `'`); n != "2 of 3" {
 		t.Errorf("%s former files, want both of the past and one that was current twice", n)
+	}
+	for version, want := range map[int][]string{1: {first}, 2: {first, second}} {
+		stored, err := m.DB.StoredVersion(t.Context(), record.Tip, version, nil)
+		batchtest.Must(t, err)
+		shown := map[string]bool{}
+		for _, a := range stored.Attachments {
+			if a.Tip == changed {
+				shown[*a.SHA256] = true
+			}
+		}
+		slices.Sort(want)
+		if got := slices.Sorted(maps.Keys(shown)); !slices.Equal(got, want) {
+			t.Errorf("version %d shows %s, want %s", version, got, want)
+		}
 	}
 }
 
