@@ -21,6 +21,9 @@ var (
 	compare = process.Options{Refresh: true, Media: true, UntilEmpty: true}
 )
 
+// song is an MP3: nothing in it proves its end.
+var song = apitest.Fault{Kind: "body", Value: "ID3\x04\x00\x00\x00\x00\x02\x00TIT2\x00\x00\x00\x05\x00\x00\x00Song" + strings.Repeat("\x00", 300), On: apitest.OnMedia}
+
 const (
 	replacing = "INSERT ON noggin_schema.former_files"
 	naming    = "UPDATE OF file_path ON noggin_schema.attachments"
@@ -289,5 +292,34 @@ func TestTheTrueBytesReturnAfterACacheServedUnknownOnes(t *testing.T) {
 	m.MakeDue()
 	m.MustRun(process.Options{UntilEmpty: true})
 	isServed(t, m, attachment, "on the second day")
+	everyFileIsRecorded(t, m)
+}
+
+// What was current once is as good on its second day as it was then, also where nothing proves
+// that it is whole, as it does for the attachment's own.
+func TestFormerBytesThatProveNothingBecomeCurrentAsWell(t *testing.T) {
+	t.Parallel()
+	m := batchtest.NewQueue(t, batchtest.PhotoWorld(1, 1))
+	m.Refresh = process.DefaultRefresh()
+	m.Server.SetFaults(song)
+	m.MustRun(process.Options{UntilEmpty: true})
+	m.Server.ClearFaults()
+	m.MustRun(compare)
+	const validated = `SELECT attachment_status || ' ' || attachment_validation_status FROM noggin_schema.attachments`
+	if got := m.Value(validated); got != "complete valid" {
+		t.Fatalf("the attachment is %s\n%s", got, m.Logged)
+	}
+	m.Server.SetFaults(song)
+	if s := m.MustRun(compare); s.NotCompared != 1 {
+		t.Errorf("on the first day: %+v", s)
+	}
+	m.PassDays("1.3")
+	m.MustRun(process.Options{UntilEmpty: true})
+	if got := m.Value(validated); got != "complete not_validated" {
+		t.Errorf("on the second day, the attachment is %s\n%s", got, m.Logged)
+	}
+	if s := m.MustRun(compare); s.NotCompared != 0 {
+		t.Errorf("from then on: %+v", s)
+	}
 	everyFileIsRecorded(t, m)
 }

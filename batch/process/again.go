@@ -134,7 +134,10 @@ func (w *work) compareOne(ctx context.Context, a *storage.Attachment, ref forms.
 		w.served(a, true)
 		return nil, nil
 	}
-	whole, err := w.isWhole(ctx, a, ref, &got)
+	whole := former == "attachment" && got.Status != storage.ValidationFailed // as when they were current
+	if !whole {
+		whole, err = w.isWhole(ctx, a, ref, &got)
+	}
 	took := time.Since(started).Seconds()
 	if errors.Is(err, errNotCompared) {
 		return nil, nil
