@@ -3,7 +3,6 @@ package storage
 import (
 	"context"
 	"encoding/json"
-	"strings"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
@@ -229,16 +228,27 @@ func (db *DB) writeSuspects(ctx context.Context, tx *sqlx.Tx, suspects []Suspect
 	return err
 }
 
-// FormerKind returns the kind of a former file of an attachment by its SHA-256: attachment,
-// of bytes that were current, suspect, of those that were only kept as that, or "". Bytes of
-// which nothing shows that they were current are neither: a killed run may have named them to
-// make them current.
-func (db *DB) FormerKind(ctx context.Context, record, attachment, sum string) (string, error) {
-	var kinds []string
-	err := db.selectAll(ctx, "look for former files", &kinds, `
-		SELECT f.kind FROM noggin_schema.former_files f WHERE f.record_tip = $1 AND f.attachment_tip = $2 AND f.hash_sha256 = $3
-		  AND (f.kind = 'suspect' OR f.content_type <> '') ORDER BY f.kind LIMIT 1`, record, attachment, sum)
-	return strings.Join(kinds, ""), err
+// SameFiles are former files of an attachment that have the same bytes.
+type SameFiles []FormerFile
+
+// Kind returns what the bytes were: attachment, if they were current, suspect, if they were
+// only kept as that, or "".
+func (s SameFiles) Kind() string {
+	if len(s) == 0 {
+		return ""
+	}
+	return s[0].Kind
+}
+
+// FormerOf returns the former files of an attachment that have this SHA-256. Those of which
+// nothing shows that they were current are left out: a killed run may have named them to make
+// them current.
+func (db *DB) FormerOf(ctx context.Context, record, attachment, sum string) (same SameFiles, err error) {
+	err = db.selectAll(ctx, "look for former files", &same, `
+		SELECT f.path, f.kind, f.size_bytes, f.hash_sha256, f.archive_id FROM noggin_schema.former_files f
+		WHERE f.record_tip = $1 AND f.attachment_tip = $2 AND f.hash_sha256 = $3
+		  AND (f.kind = 'suspect' OR f.content_type <> '') ORDER BY f.kind, f.path`, record, attachment, sum)
+	return same, err
 }
 
 // Served is what the API served of an attachment that stays as it is.

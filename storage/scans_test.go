@@ -191,7 +191,7 @@ func TestNoHotPathReadsAWholeTable(t *testing.T) {
 			return err
 		}},
 		{"making records due that changed", func(db *DB) error { return db.LookAgain(ctx, []string{edited[0].Tip}) }},
-		{"a former file by its SHA-256", func(db *DB) error { _, err := db.FormerKind(ctx, edited[0].Tip, "x", "x"); return err }},
+		{"a former file by its SHA-256", func(db *DB) error { _, err := db.FormerOf(ctx, edited[0].Tip, "x", "x"); return err }},
 		{"an import", func(db *DB) error {
 			rows := make([]ImportedTip, 1000)
 			for i := range rows {

@@ -323,3 +323,46 @@ func TestFormerBytesThatProveNothingBecomeCurrentAsWell(t *testing.T) {
 	}
 	everyFileIsRecorded(t, m)
 }
+
+// Bytes that do not become current are kept all the same, where their file was lost.
+func TestALostFormerFileIsBackWhenItsBytesAreServed(t *testing.T) {
+	t.Parallel()
+	stale := apitest.Fault{Kind: "stale", On: apitest.OnMedia}
+	lose := func(m *batchtest.Mirror, query string) {
+		batchtest.Must(m.T, os.Remove(filepath.Join(m.Output, m.Value(query))))
+	}
+	const current, former = `SELECT file_path FROM noggin_schema.attachments`, `SELECT path FROM noggin_schema.former_files WHERE kind <> 'report'`
+	for name, prepare := range map[string]func(m *batchtest.Mirror, record, attachment string){
+		"of a former one": func(m *batchtest.Mirror, record, attachment string) {
+			m.Server.Edit(record, apitest.Edit{Replace: []string{attachment}})
+			m.MustRun(compare)
+			lose(m, former)
+			m.Server.SetFaults(stale)
+		},
+		"of the attachment, of which a cache served former ones": func(m *batchtest.Mirror, record, attachment string) {
+			m.Server.Edit(record, apitest.Edit{Replace: []string{attachment}})
+			m.MustRun(compare)
+			lose(m, current)
+			m.Server.SetFaults(stale)
+			m.MustRun(process.Options{Selector: m.Only(0)})
+			m.Server.ClearFaults()
+		},
+		"of a suspect": func(m *batchtest.Mirror, _, _ string) {
+			m.Server.SetFaults(song)
+			m.MustRun(compare)
+			lose(m, former)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := batchtest.NewComplete(t, batchtest.PhotoWorld(1, 1))
+			record := m.Server.Record(0)
+			prepare(m, record.Tip, record.Attachments[0].Tip)
+			before := m.Value(current)
+			if s := m.MustRun(compare); s.NotCompared != 1 || m.Value(current) != before {
+				t.Errorf("summary %+v, %s is current, before %s", s, m.Value(current), before)
+			}
+			everyFileIsRecorded(t, m)
+		})
+	}
+}

@@ -2,6 +2,7 @@ package adopt
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"path"
 	"slices"
@@ -72,6 +73,22 @@ func (d *Folder) Damaged(tip string) (at, sum string) {
 		return "", ""
 	}
 	return file.path, file.sum
+}
+
+// BringBack gives bytes that came the name of a lost former file that has them. One that is
+// damaged stays as it is.
+func (d *Folder) BringBack(came *files.TempFile, former storage.SameFiles) error {
+	for _, f := range former {
+		if f.ArchiveID != nil || path.Dir(f.Path) != d.stored.Folder || !errors.Is(d.Output.Verify(f.Path, f.Size, f.SHA256), files.ErrMissing) {
+			continue
+		}
+		_, err := d.files.KeepExactly(came, path.Base(f.Path))
+		if err == nil {
+			d.Log.Info("a lost file of a former version is back", "tip", d.stored.Tip, "path", f.Path, "run_id", d.Run)
+		}
+		return err
+	}
+	return nil
 }
 
 // HasUnknown tells whether an unknown file has the name of the attachment: it is compared,

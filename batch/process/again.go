@@ -124,17 +124,17 @@ func (w *work) compareOne(ctx context.Context, a *storage.Attachment, ref forms.
 		w.served(a, false)
 		return w.cleared(a, got, time.Since(started).Seconds()), nil
 	}
-	former, err := w.run.db.FormerKind(ctx, w.claim.Tip, a.Tip, sum)
+	former, err := w.run.db.FormerOf(ctx, w.claim.Tip, a.Tip, sum)
 	switch {
 	case err != nil:
 		return nil, err
-	case former == "attachment" && storage.ValueOf(a.FormerDays) < 1:
+	case former.Kind() == "attachment" && storage.ValueOf(a.FormerDays) < 1:
 		w.run.log.Warn("the API serves former bytes of an attachment; it stays as it is, unless they come on another day as well", "tip", w.claim.Tip, "attachment", a.Tip, "sha256", sum, "run_id", w.run.id)
 		w.undecided(a, false)
 		w.served(a, true)
-		return nil, nil
+		return nil, w.onDisk.BringBack(got.temp, former)
 	}
-	whole := former == "attachment" && got.Status != storage.ValidationFailed // as when they were current
+	whole := former.Kind() == "attachment" && got.Status != storage.ValidationFailed // as when they were current
 	if !whole {
 		whole, err = w.isWhole(ctx, a, ref, &got)
 	}
@@ -142,12 +142,12 @@ func (w *work) compareOne(ctx context.Context, a *storage.Attachment, ref forms.
 	if errors.Is(err, errNotCompared) {
 		return nil, nil
 	}
-	known := former != "" || a.Validation == storage.ValidationSuspect // or it is a suspect itself
+	known := len(former) > 0 || a.Validation == storage.ValidationSuspect // or it is a suspect itself
 	if err == nil && !whole {
 		w.undecided(a, !known)
 	}
 	if err != nil || !whole && known {
-		return nil, err
+		return nil, cmp.Or(err, w.onDisk.BringBack(got.temp, former))
 	}
 	mark := "suspect"
 	if whole {
