@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"noggin/batch/files"
+	"noggin/storage"
 )
 
 // fileReaders is the number of files that are read at the same time.
@@ -33,8 +34,10 @@ func (c *evidence) readFiles(ctx context.Context, leaves []leafAt, records map[s
 	}
 	for _, l := range leaves {
 		for _, a := range l.Attachments {
-			if f := records[l.Tip].fileOf(a); f != nil && f.ArchiveID == nil {
-				looks[look{f.Path, a.Size, a.SHA256}] = nil
+			for _, f := range records[l.Tip].filesOf(a) {
+				if f.ArchiveID == nil {
+					looks[look{f.Path, a.Size, a.SHA256}] = nil
+				}
 			}
 		}
 	}
@@ -61,28 +64,33 @@ func (c *evidence) readFiles(ctx context.Context, leaves []leafAt, records map[s
 	return looks, readers.Wait()
 }
 
-// compareFiles compares a leaf with its files on disk. Files in archives are compared with
-// their archives, which does not find those of records that no archive has anything of.
+// compareFiles compares a leaf with its files on disk: all that have its bytes, as bytes that
+// were replaced may come again. Files in archives are compared with their archives, which
+// does not find those of records that no archive has anything of.
 func (c *evidence) compareFiles(l leaf, r *record, looks map[look]error) (found []flaw) {
 	if c.output == nil {
 		return nil
 	}
-	for _, a := range l.Attachments {
-		f := r.fileOf(a)
-		if f == nil {
+	for i, a := range l.Attachments {
+		if i > 0 && a.Tip == l.Attachments[i-1].Tip && a.SHA256 == l.Attachments[i-1].SHA256 {
 			continue
 		}
-		err := looks[look{f.Path, a.Size, a.SHA256}]
-		switch {
-		case f.ArchiveID != nil && f.Lost != "":
-			found = append(found, flaw{"lost", f.Path + " was lost with " + f.Lost})
-		case f.ArchiveID != nil && !f.Held:
-			found = append(found, flaw{"file", f.Path + " is said to be in an archive, which has nothing of the record"})
-		case f.ArchiveID != nil, err == nil:
-		case errors.Is(err, files.ErrMissing), errors.Is(err, os.ErrNotExist):
-			found = append(found, flaw{"file", f.Path + " is missing"})
-		default:
-			found = append(found, flaw{"file", strings.TrimPrefix(err.Error(), "verify ")})
+		same := r.filesOf(a)
+		for _, f := range same {
+			err := looks[look{f.Path, a.Size, a.SHA256}]
+			switch {
+			case f.ArchiveID != nil && f.Lost != "":
+				if !slices.ContainsFunc(same, func(f *storage.SealFile) bool { return f.Lost == "" }) {
+					found = append(found, flaw{"lost", f.Path + " was lost with " + f.Lost})
+				}
+			case f.ArchiveID != nil && !f.Held:
+				found = append(found, flaw{"file", f.Path + " is said to be in an archive, which has nothing of the record"})
+			case f.ArchiveID != nil, err == nil:
+			case errors.Is(err, files.ErrMissing), errors.Is(err, os.ErrNotExist):
+				found = append(found, flaw{"file", f.Path + " is missing"})
+			default:
+				found = append(found, flaw{"file", strings.TrimPrefix(err.Error(), "verify ")})
+			}
 		}
 	}
 	return found

@@ -11,14 +11,14 @@ type record struct {
 	*storage.SealRecord
 	*history // what every log says of it
 
-	bodies  map[string][]int    // the versions that have a body, by its SHA-256
-	current int                 // the current version; -1: it is gone
-	named   map[string]int      // the first file of an attachment, by its tip
-	same    map[[2]string][]int // the files of an attachment that have a SHA-256
+	bodies  map[string][]int                  // the versions that have a body, by its SHA-256
+	current int                               // the current version; -1: it is gone
+	named   map[string]int                    // the first file of an attachment, by its tip
+	same    map[[2]string][]*storage.SealFile // of an attachment, that have a SHA-256
 }
 
 func newRecord(stored *storage.SealRecord, leaves []leaf) *record {
-	r := &record{stored, newHistory(leaves), map[string][]int{}, -1, map[string]int{}, map[[2]string][]int{}}
+	r := &record{stored, newHistory(leaves), map[string][]int{}, -1, map[string]int{}, map[[2]string][]*storage.SealFile{}}
 	for i, v := range r.Versions {
 		if v.Whole {
 			r.bodies[v.BodySHA256] = append(r.bodies[v.BodySHA256], i)
@@ -31,7 +31,7 @@ func newRecord(stored *storage.SealRecord, leaves []leaf) *record {
 		if _, ok := r.named[f.Tip]; !ok {
 			r.named[f.Tip] = i
 		}
-		r.same[[2]string{f.Tip, f.SHA256}] = append(r.same[[2]string{f.Tip, f.SHA256}], i)
+		r.same[[2]string{f.Tip, f.SHA256}] = append(r.same[[2]string{f.Tip, f.SHA256}], &r.Files[i])
 	}
 	return r
 }
@@ -52,10 +52,5 @@ func (c *evidence) recordsOf(ctx context.Context, tips []string) (records map[st
 	return records, all, err
 }
 
-// fileOf is the file of an attachment that a leaf names, or nil.
-func (r *record) fileOf(a leafFile) *storage.SealFile {
-	if same := r.same[[2]string{a.Tip, a.SHA256}]; len(same) > 0 {
-		return &r.Files[same[0]]
-	}
-	return nil
-}
+// filesOf are the files of an attachment that a leaf names.
+func (r *record) filesOf(a leafFile) []*storage.SealFile { return r.same[[2]string{a.Tip, a.SHA256}] }

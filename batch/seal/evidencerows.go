@@ -195,7 +195,7 @@ func compareRows(l leaf, r *record) (found []flaw) {
 			v.Version, timeText(&v.FetchedAt), timeText(v.ModifiedAt), received, l.ModifiedAt)})
 	}
 	for _, a := range l.Attachments {
-		if slices.ContainsFunc(r.same[[2]string{a.Tip, a.SHA256}], func(i int) bool { return r.Files[i].Size == a.Size }) {
+		if slices.ContainsFunc(r.filesOf(a), func(f *storage.SealFile) bool { return f.Size == a.Size }) {
 			continue
 		}
 		what := fmt.Sprintf("attachment %s is gone", a.Tip)
