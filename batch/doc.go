@@ -63,8 +63,9 @@
 // imports this package; the commands do.
 //
 //	maintain    backups, rotation, reviews, emergencies           → archive health files forms
-//	seal        a signed log of what was mirrored, and its proof   → tree validate health files forms
-//	  tree      the log's Merkle tree
+//	seal        a signed log of what was mirrored, and its proof   → tree canonical validate health files forms
+//	  tree      the log's Merkle tree, and its checkpoints
+//	  canonical the JSON of its leaves
 //	export      records for people who have no noggin             → archive textreport bag files forms
 //	validate    finds what is wrong, and mends it                 → archive health files forms
 //	copies      a copy of every file in a second place, and back  → shelf archive watch claims files forms

@@ -33,7 +33,7 @@ func BagProofs(ctx context.Context, db *storage.DB, entries func(fn func(Bagged)
 	}
 	keys := ""
 	for _, l := range p.logs {
-		if err := small(proofCheckpoint+folderName(l.Origin), l.note); err != nil {
+		if err := small(proofCheckpoint+folderName(l.Checkpoint.Origin), l.Note); err != nil {
 			return err
 		}
 		if !strings.Contains(keys, l.Verifier+"\n") {
@@ -137,7 +137,7 @@ func CheckBag(ctx context.Context, bag Bag, publicKey string) (*BagProof, error)
 		return nil, err
 	}
 	for _, c := range p.checkpoints {
-		b.Checkpoints = append(b.Checkpoints, BagCheckpoint{c.origin, c.N})
+		b.Checkpoints = append(b.Checkpoints, BagCheckpoint{c.Origin, c.N})
 	}
 	for _, leaves := range p.leaves {
 		b.Leaves += len(leaves)

@@ -15,6 +15,8 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"noggin/batch/seal/tree"
 )
 
 // bag is a bag in memory: what a check needs of one.
@@ -268,12 +270,12 @@ func TestACheckpointOfHugeSizeIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := sign("example.com/forger", tlog.Tree{N: 1<<62 + 1}, signer)
+	c, err := tree.Sign("example.com/forger", tlog.Tree{N: 1<<62 + 1}, signer)
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := bag{
-		"data/proofs/public-keys.txt": public + "\n", "data/proofs/checkpoint-example.com_forger": c.note,
+		"data/proofs/public-keys.txt": public + "\n", "data/proofs/checkpoint-example.com_forger": c.Note,
 		"data/proofs/proofs.jsonl": `{"log":"example.com/forger","position":1,"leaf":"{}","proof":[]}` + "\n",
 	}
 	if got, err := CheckBag(t.Context(), b, ""); err != nil || got.ProblemCount != 1 || !strings.Contains(got.Problems[0], "no checkpoint") {

@@ -14,6 +14,7 @@ import (
 	"noggin/batch/files"
 	"noggin/batch/forms"
 	"noggin/batch/health"
+	"noggin/batch/seal/tree"
 	"noggin/batch/validate"
 	"noggin/storage"
 )
@@ -40,7 +41,7 @@ type Archives struct {
 
 // heldCheckpoint is a checkpoint to compare a log with.
 type heldCheckpoint struct {
-	checkpoint
+	tree.Checkpoint
 	source string // a file, or that the database has it
 	given  bool   // by the caller: nobody here could change it
 }
@@ -158,14 +159,14 @@ func (c *evidence) gather(ctx context.Context) error {
 	for _, path := range c.Checkpoints {
 		h, err := readCheckpointFile(path, c.keys)
 		switch {
-		case errors.Is(err, errForeignKey):
+		case errors.Is(err, tree.ErrForeignKey):
 			c.problem("checkpoint_key", "a checkpoint is not signed by the key of the log", fmt.Sprintf("%s: %v", path, err),
 				"find out whose key it is: the log may have been rebuilt with another one; --public-key names the right one")
 		case err != nil:
 			c.problem("checkpoint_unreadable", "a checkpoint cannot be read", fmt.Sprintf("%s: %v", path, err), "give the file as `noggin seal` wrote it")
 			continue
 		}
-		c.held[h.origin] = append(c.held[h.origin], heldCheckpoint{h, path, true})
+		c.held[h.Origin] = append(c.held[h.Origin], heldCheckpoint{h, path, true})
 	}
 	if c.kept, err = readKept(c.Paths.Checkpoints, c.keys); err != nil {
 		return err
@@ -176,7 +177,7 @@ func (c *evidence) gather(ctx context.Context) error {
 				c.problem("kept_checkpoint", "a checkpoint beside the leaves is damaged", fmt.Sprintf("%s: %v", h.path, h.err), "copy it back from a copy of [paths] checkpoints")
 				continue
 			}
-			c.held[h.origin] = append(c.held[h.origin], heldCheckpoint{h.checkpoint, h.path, false})
+			c.held[h.Origin] = append(c.held[h.Origin], heldCheckpoint{h.Checkpoint, h.path, false})
 		}
 	}
 	for _, log := range c.logs {
@@ -186,9 +187,9 @@ func (c *evidence) gather(ctx context.Context) error {
 		}
 		for _, h := range heads {
 			source := fmt.Sprintf("the checkpoint of %d leaves in the database", h.Size)
-			read, err := openCheckpoint(h.Note, c.keys...)
-			if err == nil && (read.N != h.Size || read.origin != log.Origin) {
-				err = fmt.Errorf("it is of %s and has %d leaves", read.origin, read.N)
+			read, err := tree.OpenCheckpoint(h.Note, c.keys...)
+			if err == nil && (read.N != h.Size || read.Origin != log.Origin) {
+				err = fmt.Errorf("it is of %s and has %d leaves", read.Origin, read.N)
 			}
 			if err != nil {
 				c.problem("stored_checkpoint", "a checkpoint in the database is damaged or not signed by the log's key", source+": "+err.Error(), rebuilt)

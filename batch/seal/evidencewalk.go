@@ -179,8 +179,8 @@ func (w *walk) signed(ctx context.Context) error {
 		return err
 	}
 	for _, h := range heads {
-		c, err := openCheckpoint(h.Note, w.keys...)
-		if err == nil && c.origin == w.log.Origin && c.N == w.edge.Size && c.Hash == w.edge.Root() {
+		c, err := tree.OpenCheckpoint(h.Note, w.keys...)
+		if err == nil && c.Origin == w.log.Origin && c.N == w.edge.Size && c.Hash == w.edge.Root() {
 			return nil
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"noggin/batch/files"
+	"noggin/batch/seal/tree"
 )
 
 // The names of the files in a log's folder, with the size of the tree, or the first
@@ -46,7 +47,7 @@ func leavesName(from, before int64) string {
 // keptFile is a checkpoint that lies in a folder.
 type keptFile struct {
 	path string
-	checkpoint
+	tree.Checkpoint
 	err error // why it is none, or is not signed by a known key
 }
 
@@ -84,7 +85,7 @@ func (k *keptLog) readable() error {
 			return fmt.Errorf("nothing is sealed, as a checkpoint that was published cannot be read: %w", h.err)
 		}
 		_, forged := errors.AsType[*note.InvalidSignatureError](h.err)
-		if h.err == nil || errors.Is(h.err, errForeignKey) && !forged && size < 0 { // a log of another key
+		if h.err == nil || errors.Is(h.err, tree.ErrForeignKey) && !forged && size < 0 { // a log of another key
 			continue
 		}
 		if named, _ := checkpointSize(filepath.Base(h.path)); named > size {
@@ -136,10 +137,10 @@ func readKeptLog(dir string, keys []note.Verifier) (keptLog, error) {
 		switch {
 		case isCheckpoint:
 			c, err := readCheckpointFile(at, keys)
-			if folderName(c.origin) == filepath.Base(dir) {
-				k.origin = c.origin
+			if folderName(c.Origin) == filepath.Base(dir) {
+				k.origin = c.Origin
 			} else if err == nil {
-				err = fmt.Errorf("it is a checkpoint of another log, %s", c.origin)
+				err = fmt.Errorf("it is a checkpoint of another log, %s", c.Origin)
 			}
 			k.heads = append(k.heads, keptFile{at, c, err})
 		case strings.HasPrefix(entry.Name(), leavesPrefix) && strings.HasSuffix(entry.Name(), leavesSuffix):
@@ -171,12 +172,12 @@ func parseLeavesName(path string) (keptLeaves, bool) {
 
 // readCheckpointFile reads a checkpoint that a known key signed. It returns also what it
 // could read of another.
-func readCheckpointFile(path string, keys []note.Verifier) (checkpoint, error) {
+func readCheckpointFile(path string, keys []note.Verifier) (tree.Checkpoint, error) {
 	text, err := readSmall(path)
 	if err != nil {
-		return checkpoint{}, err
+		return tree.Checkpoint{}, err
 	}
-	return openCheckpoint(text, keys...)
+	return tree.OpenCheckpoint(text, keys...)
 }
 
 // readSmall reads a file of at most 64 KB, such as a key. Others may have put it there.

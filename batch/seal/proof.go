@@ -49,7 +49,7 @@ type prover struct {
 
 type provedLog struct {
 	storage.SealLog
-	checkpoint
+	tree.Checkpoint
 	hashes tlog.HashReader
 }
 
@@ -105,9 +105,9 @@ func (p *prover) write(ctx context.Context, w io.Writer, records []Bagged) (unse
 				err = tlog.CheckRecord(proof, l.N, l.Hash, leaf.Position, tlog.RecordHash([]byte(leaf.Leaf)))
 			}
 			if err != nil {
-				return nil, fmt.Errorf("leaf %d of the log %s cannot be proved: %w; `noggin validate evidence` says what is wrong", leaf.Position, l.Origin, err)
+				return nil, fmt.Errorf("leaf %d of the log %s cannot be proved: %w; `noggin validate evidence` says what is wrong", leaf.Position, l.Checkpoint.Origin, err)
 			}
-			line, err := json.Marshal(proofLine{l.Origin, leaf.Position, leaf.Leaf, proof})
+			line, err := json.Marshal(proofLine{l.Checkpoint.Origin, leaf.Position, leaf.Leaf, proof})
 			if err != nil {
 				return nil, err
 			}
@@ -126,7 +126,7 @@ var errProof = errors.New("the proof does not hold")
 type proofs struct {
 	bag         Bag
 	keys        []string // that may sign
-	checkpoints map[string]checkpoint
+	checkpoints map[string]tree.Checkpoint
 	leaves      map[string][]leaf         // by record
 	seen        map[string]map[int64]bool // the positions of the leaves, by log
 	unsealed    map[string]bool           // the records that waited for `noggin seal` when they were exported
@@ -136,7 +136,7 @@ type proofs struct {
 // signature must be of a trusted key.
 func readProofs(ctx context.Context, bag Bag, publicKey string) (*proofs, error) {
 	p := &proofs{
-		bag: bag, keys: []string{strings.TrimSpace(publicKey)}, checkpoints: map[string]checkpoint{}, leaves: map[string][]leaf{},
+		bag: bag, keys: []string{strings.TrimSpace(publicKey)}, checkpoints: map[string]tree.Checkpoint{}, leaves: map[string][]leaf{},
 		seen: map[string]map[int64]bool{}, unsealed: map[string]bool{},
 	}
 	if publicKey != "" {
@@ -208,7 +208,7 @@ func (p *proofs) small(name string) (string, error) {
 }
 
 // checkpoint returns the checkpoint of a log, whose signature is checked once.
-func (p *proofs) checkpoint(log string) (checkpoint, error) {
+func (p *proofs) checkpoint(log string) (tree.Checkpoint, error) {
 	c, ok := p.checkpoints[log]
 	if ok {
 		return c, nil
@@ -218,11 +218,11 @@ func (p *proofs) checkpoint(log string) (checkpoint, error) {
 		if err != nil {
 			return c, err
 		}
-		if c, err = openCheckpoint(text, verifiers(p.keys...)...); err != nil {
+		if c, err = tree.OpenCheckpoint(text, verifiers(p.keys...)...); err != nil {
 			return c, fmt.Errorf("%w: the checkpoint of %s: %w", errProof, log, err)
 		}
 	}
-	if c.origin != log {
+	if c.Origin != log {
 		return c, fmt.Errorf("%w: no checkpoint of the log %.80q lies beside it", errProof, log)
 	}
 	p.checkpoints[log] = c

@@ -52,13 +52,13 @@ func (r *run) publish(ctx context.Context) error {
 }
 
 // writeCheckpoint writes the checkpoint, unless it is there.
-func (r *run) writeCheckpoint(head checkpoint) error {
+func (r *run) writeCheckpoint(head tree.Checkpoint) error {
 	at := r.summary.Checkpoint
-	err := files.WriteNew(at, 0o644, func(w io.Writer) error { _, err := io.WriteString(w, head.note); return err })
+	err := files.WriteNew(at, 0o644, func(w io.Writer) error { _, err := io.WriteString(w, head.Note); return err })
 	if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if there, err := readSmall(at); err != nil || there != head.note {
+	if there, err := readSmall(at); err != nil || there != head.Note {
 		return fmt.Errorf("another file has the name of the checkpoint: move %s elsewhere, the next run writes it", at)
 	}
 	return files.SyncFolder(filepath.Dir(at)) // a run that was killed may have named it and not flushed the name
@@ -66,7 +66,7 @@ func (r *run) writeCheckpoint(head checkpoint) error {
 
 // writeLeaves writes the leaves that the folder of the log lacks, if they give the root of
 // the checkpoint.
-func (r *run) writeLeaves(ctx context.Context, dir string, head checkpoint) error {
+func (r *run) writeLeaves(ctx context.Context, dir string, head tree.Checkpoint) error {
 	if err := files.MakeFolders(dir); err != nil {
 		return files.WrapDisk("create folder", dir, err)
 	}

@@ -267,7 +267,7 @@ func (r *run) leavesOf(tx *storage.SealTx, tips []string) (leaves []storage.Seal
 
 // appendLeaves appends leaves to the run's log, with the checkpoint that has them: this
 // one, or a new one. It does nothing when an earlier try has put leaves at that position.
-func (r *run) appendLeaves(tx *storage.SealTx, at int64, leaves []storage.SealedLeaf, signed *checkpoint) error {
+func (r *run) appendLeaves(tx *storage.SealTx, at int64, leaves []storage.SealedLeaf, signed *tree.Checkpoint) error {
 	if len(leaves) == 0 {
 		return nil
 	}
@@ -287,34 +287,34 @@ func (r *run) appendLeaves(tx *storage.SealTx, at int64, leaves []storage.Sealed
 	if err != nil {
 		return err
 	}
-	c, err := sign(r.log.Origin, grown, r.key.signer)
+	c, err := tree.Sign(r.log.Origin, grown, r.key.signer)
 	if err != nil {
 		return err
 	}
 	if signed != nil {
 		if signed.Tree != grown {
-			return fmt.Errorf("%w: %d leaves give another root than %s", errFork, grown.N, signed.origin)
+			return fmt.Errorf("%w: %d leaves give another root than %s", errFork, grown.N, signed.Origin)
 		}
 		c = *signed
 	}
-	return tx.Add(r.log.ID, leaves, changed, storage.SealHead{Size: grown.N, Note: c.note})
+	return tx.Add(r.log.ID, leaves, changed, storage.SealHead{Size: grown.N, Note: c.Note})
 }
 
 // head reads the checkpoint of the run's log in the database, whose key must have signed
 // it. A log without one is empty.
-func (r *run) head(stored storage.SealHead, err error) (checkpoint, error) {
+func (r *run) head(stored storage.SealHead, err error) (tree.Checkpoint, error) {
 	if err != nil {
-		return checkpoint{}, err
+		return tree.Checkpoint{}, err
 	}
 	if stored.Note == "" {
-		return checkpoint{origin: r.log.Origin, Tree: tlog.Tree{Hash: new(tree.Edge).Root()}}, nil
+		return tree.Checkpoint{Origin: r.log.Origin, Tree: tlog.Tree{Hash: new(tree.Edge).Root()}}, nil
 	}
 	key, err := note.NewVerifier(r.log.Verifier)
 	if err != nil {
-		return checkpoint{}, fmt.Errorf("the public key of the log %s in the database is none: %w", r.log.Origin, err)
+		return tree.Checkpoint{}, fmt.Errorf("the public key of the log %s in the database is none: %w", r.log.Origin, err)
 	}
-	c, err := openCheckpoint(stored.Note, key)
-	if err == nil && (c.origin != r.log.Origin || c.N != stored.Size) {
+	c, err := tree.OpenCheckpoint(stored.Note, key)
+	if err == nil && (c.Origin != r.log.Origin || c.N != stored.Size) {
 		err = errors.New("it is one of another log or size")
 	}
 	if err != nil {

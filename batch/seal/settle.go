@@ -68,7 +68,7 @@ func (r *run) takeBack(ctx context.Context, logs []storage.SealLog) ([]storage.S
 			continue
 		}
 		log := storage.SealLog{ID: len(logs) + 1, Origin: k.origin, Verifier: r.key.verifier, Reason: "taken back from the published checkpoints"}
-		if _, err := openCheckpoint(newest.note, verifiers(r.key.verifier)...); err != nil {
+		if _, err := tree.OpenCheckpoint(newest.Note, verifiers(r.key.verifier)...); err != nil {
 			continue // a former key signed it
 		}
 		if err := r.DB.Append(ctx, func(tx *storage.SealTx) error { return r.beginIn(tx, log, nil) }); err != nil {
@@ -76,7 +76,7 @@ func (r *run) takeBack(ctx context.Context, logs []storage.SealLog) ([]storage.S
 		}
 		r.log = log
 		r.Log.Warn("the database lacks a log whose checkpoints are kept: it is taken back", "log", k.origin)
-		if err := r.complete(ctx, &k, checkpoint{Tree: tlog.Tree{Hash: new(tree.Edge).Root()}}); err != nil && !errors.Is(err, errNoLeaves) {
+		if err := r.complete(ctx, &k, tree.Checkpoint{Tree: tlog.Tree{Hash: new(tree.Edge).Root()}}); err != nil && !errors.Is(err, errNoLeaves) {
 			return nil, err
 		}
 		logs = append(logs, log)
@@ -136,7 +136,7 @@ func (r *run) tiles(ctx context.Context) *tree.Tiles {
 // complete appends the kept leaves that the database lacks. It first makes sure that they
 // give the root of the kept checkpoint. The error wraps errNoLeaves when leaves are
 // missing.
-func (r *run) complete(ctx context.Context, k *keptLog, head checkpoint) error {
+func (r *run) complete(ctx context.Context, k *keptLog, head tree.Checkpoint) error {
 	newest := k.newest()
 	e, err := tree.EdgeAt(head.Tree, head.N, r.tiles(ctx))
 	if err != nil {
@@ -156,7 +156,7 @@ func (r *run) complete(ctx context.Context, k *keptLog, head checkpoint) error {
 	}
 	var pending []storage.SealedLeaf
 	at := head.N
-	flush := func(signed *checkpoint) error {
+	flush := func(signed *tree.Checkpoint) error {
 		err := r.DB.Append(ctx, func(tx *storage.SealTx) error { return r.appendLeaves(tx, at, pending, signed) })
 		at, pending = at+int64(len(pending)), nil
 		return err
@@ -170,7 +170,7 @@ func (r *run) complete(ctx context.Context, k *keptLog, head checkpoint) error {
 		r.summary.Restored++
 		switch {
 		case position == newest.N-1:
-			return flush(&newest.checkpoint)
+			return flush(&newest.Checkpoint)
 		case len(pending) == batchRecords:
 			return flush(nil)
 		}
@@ -228,7 +228,7 @@ func (r *run) nextNumber(logs []storage.SealLog) int {
 // lastNote is the last checkpoint of the run's log that is known, "" without one.
 func (r *run) lastNote(tx *storage.SealTx) (string, error) {
 	if newest := r.keptOf(r.log.Origin).newest(); newest != nil {
-		return newest.note, nil
+		return newest.Note, nil
 	}
 	head, err := tx.Head(r.log.ID) // without a log there is none
 	return head.Note, err

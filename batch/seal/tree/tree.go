@@ -1,5 +1,5 @@
 // Package tree is the Merkle tree of the log: the tiles that hold its hashes, what a new
-// leaf adds to them, and the root that leaves alone give.
+// leaf adds to them, the root that leaves alone give, and the signed state of the log.
 package tree
 
 import (

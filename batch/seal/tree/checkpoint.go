@@ -1,4 +1,4 @@
-package seal
+package tree
 
 import (
 	"encoding/base64"
@@ -11,51 +11,51 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// checkpoint is the signed state of a log: three lines (the log's origin, its size, the
+// Checkpoint is the signed state of a log: three lines (the log's origin, its size, the
 // root of its tree in base64) and a signature, as C2SP's tlog-checkpoint has it.
-type checkpoint struct {
-	origin string
+type Checkpoint struct {
+	Origin string
 	tlog.Tree
-	note string // as it was signed
+	Note string // as it was signed
 }
 
-// sign makes the checkpoint of a tree.
-func sign(origin string, tree tlog.Tree, signer note.Signer) (checkpoint, error) {
+// Sign makes the checkpoint of a tree.
+func Sign(origin string, tree tlog.Tree, signer note.Signer) (Checkpoint, error) {
 	text := fmt.Sprintf("%s\n%d\n%s\n", origin, tree.N, base64.StdEncoding.EncodeToString(tree.Hash[:]))
 	signed, err := note.Sign(&note.Note{Text: text}, signer)
 	if err != nil {
-		return checkpoint{}, fmt.Errorf("sign a checkpoint: %w", err)
+		return Checkpoint{}, fmt.Errorf("sign a checkpoint: %w", err)
 	}
-	return checkpoint{origin, tree, string(signed)}, nil
+	return Checkpoint{origin, tree, string(signed)}, nil
 }
 
-// errForeignKey says that a checkpoint has no signature of the key.
-var errForeignKey = errors.New("it is not signed by the log's key")
+// ErrForeignKey says that a checkpoint has no signature of the key.
+var ErrForeignKey = errors.New("it is not signed by the log's key")
 
-// openCheckpoint reads a checkpoint and verifies its signature. The error wraps
-// errForeignKey when none of the keys signed it.
-func openCheckpoint(text string, keys ...note.Verifier) (checkpoint, error) {
+// OpenCheckpoint reads a checkpoint and verifies its signature. The error wraps
+// ErrForeignKey when none of the keys signed it.
+func OpenCheckpoint(text string, keys ...note.Verifier) (Checkpoint, error) {
 	c, err := readCheckpoint(text)
 	if err != nil {
 		return c, err
 	}
-	if _, err := note.Open([]byte(c.note), note.VerifierList(keys...)); err != nil {
+	if _, err := note.Open([]byte(c.Note), note.VerifierList(keys...)); err != nil {
 		if unverified, ok := errors.AsType[*note.UnverifiedNoteError](err); ok && len(unverified.Note.UnverifiedSigs) > 0 {
-			return c, fmt.Errorf("%w, but by %s", errForeignKey, unverified.Note.UnverifiedSigs[0].Name)
+			return c, fmt.Errorf("%w, but by %s", ErrForeignKey, unverified.Note.UnverifiedSigs[0].Name)
 		}
-		return c, fmt.Errorf("%w: %w", errForeignKey, err)
+		return c, fmt.Errorf("%w: %w", ErrForeignKey, err)
 	}
 	return c, nil
 }
 
 // readCheckpoint reads a checkpoint without a look at its signature. Line ends that a mail
 // program changed are no fault.
-func readCheckpoint(text string) (checkpoint, error) {
+func readCheckpoint(text string) (Checkpoint, error) {
 	text = strings.ReplaceAll(text, "\r\n", "\n")
 	if !strings.HasSuffix(text, "\n") {
 		text += "\n"
 	}
-	c := checkpoint{note: text}
+	c := Checkpoint{Note: text}
 	lines := strings.Split(text, "\n")
 	if len(lines) < 5 || lines[0] == "" || !strings.HasPrefix(lines[4], "\u2014 ") {
 		return c, errors.New("it is no checkpoint: want a log's name, its size, its root and a signature, each on a line")
@@ -66,7 +66,7 @@ func readCheckpoint(text string) (checkpoint, error) {
 	if err != nil || size < 0 || size > most || strconv.FormatInt(size, 10) != lines[1] || rootErr != nil || len(root) != tlog.HashSize {
 		return c, errors.New("it is no checkpoint: its second line is no size, or its third line no root")
 	}
-	c.origin, c.N = lines[0], size
+	c.Origin, c.N = lines[0], size
 	copy(c.Hash[:], root)
 	return c, nil
 }
