@@ -154,11 +154,8 @@ func (w *work) compareOne(ctx context.Context, a *storage.Attachment, ref forms.
 		mark = fmt.Sprintf("v%d", max(w.stored.Version, 1))
 	}
 	kept, err := w.folder.Keep(got.temp, forms.BesideName(w.nameOf(a, ref, got.Ext), mark), forms.TipSuffix(a.Tip), path.Base(storage.ValueOf(a.Path)))
-	if errors.Is(err, files.ErrObstacle) {
-		return nil, w.notCompared(ctx, a, err)
-	}
 	if err != nil {
-		return nil, err
+		return nil, w.notCompared(ctx, a, err)
 	}
 	w.run.fileDone(size)
 	if !whole {

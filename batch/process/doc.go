@@ -49,8 +49,7 @@
 // Where to look: process.go what a caller sees, run.go one run, claim.go and lease.go
 // the claims, record.go the way of one record, outcome.go how it ended, download.go its
 // attachments, again.go records that were complete, dropped.go attachments of former
-// versions, ending.go how a run ends in time,
-// group.go writes in common, fetchnames.go names of hashes from the API. What stands before
-// a request lives in gate, files that are on disk already in adopt, picking records out by
-// hand in queue, names of hashes and files in names and forms, SQL in storage, HTTP in api.
+// versions, ending.go how a run ends in time, group.go writes in common, fetchnames.go names
+// of hashes from the API. What stands before a request lives in gate, files that are on disk
+// already in adopt, picking records out by hand in queue, SQL in storage, HTTP in api.
 package process

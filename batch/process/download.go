@@ -140,8 +140,11 @@ func (w *work) failReferences() {
 // isThere tells whether the file of a complete attachment is in its place: on disk, or in
 // an archive. An error says nothing about the file: it is a fault of our own.
 func (w *work) isThere(a *storage.Attachment) (bool, error) {
-	if a.ArchiveID != nil || a.Path == nil || a.Size == nil || a.SHA256 == nil {
-		return a.ArchiveID != nil, nil
+	if a.ArchiveID != nil {
+		return true, nil
+	}
+	if a.Path == nil || a.Size == nil || a.SHA256 == nil {
+		return false, nil
 	}
 	err := w.run.output.Verify(*a.Path, *a.Size, *a.SHA256)
 	switch {

@@ -122,13 +122,12 @@ func (p *Processor) Run(ctx context.Context, opts Options) (Summary, error) {
 func (p *Processor) run(ctx context.Context, opts Options) (Summary, error) {
 	started := time.Now()
 	standing, err := p.standing(ctx)
-	if err != nil {
+	switch {
+	case err != nil:
 		return Summary{}, err
-	}
-	if standing.Paused {
+	case standing.Paused:
 		return Summary{}, &gate.PausedError{Standing: standing}
-	}
-	if standing.CircuitOpen() {
+	case standing.CircuitOpen():
 		return Summary{}, p.waitForCircuit(ctx, opts, standing, started)
 	}
 	if err := p.DB.ResumeAskings(ctx, p.Refresh.After); err != nil {
