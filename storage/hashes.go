@@ -103,7 +103,7 @@ func (db *DB) ImportNames(ctx context.Context, opts ImportOptions, next func() (
 		return db.applyNames(ctx, tx, opts.Source)
 	}
 	began := time.Now()
-	err := db.watched(ctx, ctx, func(ctx context.Context) error { return db.txOnce(ctx, write) })
+	err := db.watched(ctx, func(ctx context.Context) error { return db.txOnce(ctx, write) })
 	if source != nil {
 		return NameImport{}, source
 	}

@@ -61,11 +61,9 @@ func (db *DB) retry(ctx context.Context, what string, again func(error) bool, do
 	}
 	waiting := StartStopwatch(limit, over)
 	defer waiting.Stop()
-	looking, ended := context.WithCancel(ctx)
-	defer ended()
 	var last error // why an earlier try failed
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		err := db.watched(ctx, looking, do)
+		err := db.watched(ctx, do)
 		if err == nil {
 			return nil
 		}
@@ -145,26 +143,13 @@ func (l *lockWatch) since(then time.Time) string {
 }
 
 // watched does one try. When it lasts half as long as it may wait for a lock, another
-// connection looks for the holders of the lock, as the server forgets them afterwards. If it
-// comes too late, it sees them in a later try: looking ends with the last one.
-func (db *DB) watched(ctx, looking context.Context, do func(context.Context) error) error {
+// connection looks for the holders of the lock, as the server forgets them afterwards.
+func (db *DB) watched(ctx context.Context, do func(context.Context) error) error {
 	wait := db.cfg.lockTimeout()
-	look := time.AfterFunc(wait/2, func() { db.lookForHolders(looking, wait) })
+	look := time.AfterFunc(wait/2, func() { db.lookForHolders(ctx, wait) })
 	defer look.Stop()
 	return do(ctx)
 }
-
-// holdersQuery names the sessions that lookForHolders looks for.
-const holdersQuery = `
-		SELECT DISTINCT CASE WHEN b.pid = 0 THEN 'a prepared transaction (pg_prepared_xacts)' ELSE
-			'process ' || a.pid || ' of user ' || coalesce(a.usename, '?') || coalesce(' (' || nullif(a.application_name, '') || ')', '')
-			|| coalesce(', ' || a.state, '') || coalesce(' since ' || to_char(coalesce(a.xact_start, a.state_change), 'YYYY-MM-DD HH24:MI:SS'), '')
-			|| ': ' || left(regexp_replace(regexp_replace(coalesce(a.query, ''), '(password|secret).*', '\1 …', 'i'), '\s+', ' ', 'g'), 200)
-			|| '; SELECT pg_terminate_backend(' || a.pid || ') ends it' END
-		FROM pg_stat_activity w, unnest(pg_blocking_pids(w.pid)) AS b (pid) LEFT JOIN pg_stat_activity a ON a.pid = b.pid
-		WHERE w.datname = current_database() AND w.usename = current_user AND w.wait_event_type = 'Lock'
-		  AND w.application_name = current_setting('application_name') AND a.wait_event_type IS DISTINCT FROM 'Lock'
-		ORDER BY 1 LIMIT 3`
 
 // lookForHolders remembers the sessions that hold a lock for which a session like this
 // one waits, and that wait for no lock themselves.
@@ -173,7 +158,7 @@ func (db *DB) lookForHolders(ctx context.Context, wait time.Duration) {
 		return
 	}
 	defer db.locks.looking.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, max(4*wait, 4*time.Second))
+	ctx, cancel := context.WithTimeout(ctx, max(wait, time.Second))
 	defer cancel()
 	// The pool may be full of sessions that wait for the lock.
 	other, err := Open(db.cfg, db.command)
@@ -182,17 +167,16 @@ func (db *DB) lookForHolders(ctx context.Context, wait time.Duration) {
 	}
 	defer func() { _ = other.Close() }() // it only reads
 	var holders []string
-	for err == nil && len(holders) == 0 {
-		err = other.pool.SelectContext(ctx, &holders, holdersQuery)
-		if err == nil && len(holders) == 0 {
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(wait / 4):
-			}
-		}
-	}
-	if err != nil {
+	if err := other.pool.SelectContext(ctx, &holders, `
+		SELECT DISTINCT CASE WHEN b.pid = 0 THEN 'a prepared transaction (pg_prepared_xacts)' ELSE
+			'process ' || a.pid || ' of user ' || coalesce(a.usename, '?') || coalesce(' (' || nullif(a.application_name, '') || ')', '')
+			|| coalesce(', ' || a.state, '') || coalesce(' since ' || to_char(coalesce(a.xact_start, a.state_change), 'YYYY-MM-DD HH24:MI:SS'), '')
+			|| ': ' || left(regexp_replace(regexp_replace(coalesce(a.query, ''), '(password|secret).*', '\1 …', 'i'), '\s+', ' ', 'g'), 200)
+			|| '; SELECT pg_terminate_backend(' || a.pid || ') ends it' END
+		FROM pg_stat_activity w, unnest(pg_blocking_pids(w.pid)) AS b (pid) LEFT JOIN pg_stat_activity a ON a.pid = b.pid
+		WHERE w.datname = current_database() AND w.usename = current_user AND w.wait_event_type = 'Lock'
+		  AND w.application_name = current_setting('application_name') AND a.wait_event_type IS DISTINCT FROM 'Lock'
+		ORDER BY 1 LIMIT 3`); err != nil || len(holders) == 0 {
 		return
 	}
 	db.locks.mu.Lock()

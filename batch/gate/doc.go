@@ -25,9 +25,8 @@
 //
 //   - A failure counts against a record only when the witness was answered after it.
 //     Only where nothing is known to be there, an answer in the same run is enough.
-//   - A run asks each witness at most every 30 seconds, and once more at its end if it was
-//     answered and failures came after it. One run alone asks it for the circuit, outside
-//     of any transaction.
+//   - A run asks each witness at most every 30 seconds, and one run alone asks it for
+//     the circuit, outside of any transaction.
 //   - No lock on the circuit is held while a program has to act: a host that hangs keeps
 //     no other from its steps.
 //   - After a rejected token or an open circuit no request goes out.

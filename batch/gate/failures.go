@@ -178,24 +178,18 @@ func (f *failures) loop(ctx context.Context) {
 	})
 }
 
-// end has the remaining failures judged. The work on records has ended. The witness may have
-// been asked a moment ago, and vouches for nothing that failed after it. If it was answered
-// then, it is asked once more: short runs would else never count those failures. Otherwise
-// only rejected credentials are worth waiting for.
+// end has the remaining failures judged. The work on records has ended. Rejected
+// credentials are worth waiting for: the witness may have been asked a moment ago.
 func (f *failures) end(ctx context.Context) {
 	f.judging.Lock() // the run must not end while the loop counts
 	defer f.judging.Unlock()
 	for _, subject := range f.subjects() {
-		last, wait := f.gate.witness.last(subject), f.gate.witness.wait(subject)
-		f.judgeBy(ctx, subject, last, false)
-		switch {
-		case !f.any(subject):
-		case last.said == answered:
-			f.judgeBy(ctx, subject, f.gate.witness.askAgain(ctx, subject), true)
-		case wait > 0 && !f.anyRefused(subject), Sleep(ctx, wait) != nil:
-		default:
-			f.judgeBy(ctx, subject, f.gate.witness.ask(ctx, subject), true)
+		f.judgeBy(ctx, subject, f.gate.witness.last(subject), false)
+		wait := f.gate.witness.wait(subject)
+		if !f.any(subject) || wait > 0 && !f.anyRefused(subject) || Sleep(ctx, wait) != nil {
+			continue
 		}
+		f.judgeBy(ctx, subject, f.gate.witness.ask(ctx, subject), true)
 	}
 }
 

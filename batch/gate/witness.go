@@ -100,18 +100,6 @@ func (w *witness) ask(ctx context.Context, name string) testimony {
 	if w.wait(name) > 0 {
 		return w.last(name)
 	}
-	return w.askNow(ctx, name, s)
-}
-
-// askAgain asks the witness, however short a time ago it was asked.
-func (w *witness) askAgain(ctx context.Context, name string) testimony {
-	s := w.subject(name)
-	s.asking.Lock()
-	defer s.asking.Unlock()
-	return w.askNow(ctx, name, s)
-}
-
-func (w *witness) askNow(ctx context.Context, name string, s *subject) testimony {
 	t := testimony{asked: w.now()}
 	t.said, t.how = w.question(ctx, name, s)
 	s.mu.Lock()
