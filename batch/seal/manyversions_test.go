@@ -31,6 +31,7 @@ func (s *sealed) addVersions(tip string, n int) {
 		s.Execute(fmt.Sprintf(`INSERT INTO noggin_schema.record_versions (record_tip, version, kind, sid, payload_sha256, answer, size_bytes, hash_sha256)
 			VALUES ('%s', %d, 'version', 'sid %[2]d', '\x%s', '\x%s', %d, '%[3]s')`, tip, i+2, hex.EncodeToString(sum[:]), hex.EncodeToString(packed.Bytes()), len(answer)))
 	}
+	s.Execute(`INSERT INTO noggin_schema.seal_due AS s (record_tip) VALUES ('` + tip + `') ON CONFLICT (record_tip) DO UPDATE SET marks = s.marks + 1`)
 	if got := s.seal(); got.Leaves != int64(n) {
 		s.T.Fatalf("of %d versions: %+v", n, got)
 	}
