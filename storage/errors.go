@@ -61,6 +61,8 @@ func unavailable(err error) bool {
 			return pqErr.Code != "57014" // query_canceled: noggin's own doing
 		case "53": // too many connections, out of memory; not a full disk
 			return pqErr.Code != "53100"
+		case "55": // a state that forbids it; or the server ends, and has lost a parallel worker
+			return pqErr.File == "parallel.c"
 		}
 		// Read-only after a failover, frozen in a transaction, serialization, deadlock.
 		return slices.Contains([]pqerror.Code{"25006", "25P03", "40001", "40P01"}, pqErr.Code)

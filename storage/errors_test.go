@@ -30,6 +30,8 @@ func TestWhatTheDatabaseSaysIsToldApart(t *testing.T) {
 		"too many connections":  {code("53300"), true, ErrUnavailable, ""},
 		"standby":               {code("25006"), true, ErrUnavailable, ""},
 		"frozen":                {code("25P03"), true, ErrUnavailable, ""},
+		"parallel worker lost":  {&pq.Error{Code: "55000", File: "parallel.c", Message: "lost connection to parallel worker"}, true, ErrUnavailable, ""},
+		"not prepared":          {&pq.Error{Code: "55000", File: "pg_stat_statements.c", Message: "x"}, false, nil, ""},
 		"deadlock":              {code("40P01"), true, ErrUnavailable, ""},
 		"disk full":             {code("53100"), false, ErrUnavailable, "free space on the volume of the database's server"},
 		"no such database":      {code("3D000"), false, ErrUnavailable, "refuses the connection: in a transaction: pq: x (3D000): correct the database's name"},
