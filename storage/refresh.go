@@ -166,14 +166,16 @@ func (db *DB) ResumeAskings(ctx context.Context, steps []time.Duration) error {
 	if len(steps) == 0 {
 		return nil
 	}
-	return db.change(ctx, "make records due that were asked for no more", `
-		UPDATE noggin_schema.refreshes r SET due_at = next.due_at, step = next.step
+	var resumed int // a statement alone takes no transaction
+	return db.get(ctx, "make records due that were asked for no more", &resumed, `
+		WITH resumed AS (UPDATE noggin_schema.refreshes r SET due_at = next.due_at, step = next.step
 		FROM (SELECT n.record_tip, n.version_at FROM noggin_schema.refreshes n WHERE n.record_tip = ANY (ARRAY(
 			SELECT o.record_tip FROM noggin_schema.refreshes o
 			WHERE o.due_at IS NULL AND o.version_at > now() - $2 * interval '1 second'
 			  AND (SELECT d.processing_status FROM noggin_schema.noggin_data d WHERE d.tip = o.record_tip) = 'complete'
 			ORDER BY o.version_at LIMIT $3 FOR NO KEY UPDATE OF o SKIP LOCKED))) AS f `+nextStep+`
-		WHERE r.record_tip = f.record_tip AND next.due_at IS NOT NULL`, seconds(steps), slices.Max(steps).Seconds(), resumePage)
+		WHERE r.record_tip = f.record_tip AND next.due_at IS NOT NULL RETURNING r.record_tip)
+		SELECT count(*) FROM resumed`, seconds(steps), slices.Max(steps).Seconds(), resumePage)
 }
 
 // LookAgain makes records that are complete due now, as the platform no longer serves
