@@ -93,7 +93,7 @@ func TestAFileOrFolderThatCannotBeReadEndsNoRun(t *testing.T) {
 	// Nobody knows whether the only copy is damaged. When the download may succeed the next day, it is tried then.
 	const nextDay = `SELECT due_at < now() + interval '32 hours' FROM noggin_schema.refreshes WHERE record_tip = '`
 	m.Execute(`UPDATE noggin_schema.record_versions SET fetched_at = now() - interval '2 days'`) // the next step is on the seventh day
-	for status, want := range map[int]string{404: "f", 503: "t"} {
+	for status, want := range map[int]string{404: "false", 503: "true"} {
 		m.Server.SetFaults(apitest.Fault{Status: status, On: apitest.OnMedia, Tips: []string{m.Server.Record(1).Attachments[0].Tip}})
 		if s := m.MustRun(process.Options{Selector: m.Only(1)}); s.Complete != 1 || s.NotCompared != 1 || s.Unsuccessful() != 0 {
 			t.Errorf("its download ends with %d: summary %+v\n%s", status, s, m.Logged)
