@@ -228,24 +228,12 @@ func (db *DB) writeSuspects(ctx context.Context, tx *sqlx.Tx, suspects []Suspect
 	return err
 }
 
-// SameFiles are former files of an attachment that have the same bytes.
-type SameFiles []FormerFile
-
-// Kind returns what the bytes were: attachment, if they were current, suspect, if they were
-// only kept as that, or "".
-func (s SameFiles) Kind() string {
-	if len(s) == 0 {
-		return ""
-	}
-	return s[0].Kind
-}
-
-// FormerOf returns the former files of an attachment that have this SHA-256. Those of which
-// nothing shows that they were current are left out: a killed run may have named them to make
-// them current.
-func (db *DB) FormerOf(ctx context.Context, record, attachment, sum string) (same SameFiles, err error) {
+// FormerOf returns the former files of an attachment that have this SHA-256: those that were
+// current, then those that were only kept as suspect. Those of which nothing shows that they
+// were current are left out: a killed run may have named them to make them current.
+func (db *DB) FormerOf(ctx context.Context, record, attachment, sum string) (same []FormerFile, err error) {
 	err = db.selectAll(ctx, "look for former files", &same, `
-		SELECT f.path, f.kind, f.size_bytes, f.hash_sha256, f.archive_id FROM noggin_schema.former_files f
+		SELECT f.path, f.kind, f.attachment_tip, f.size_bytes, f.hash_sha256, f.archive_id FROM noggin_schema.former_files f
 		WHERE f.record_tip = $1 AND f.attachment_tip = $2 AND f.hash_sha256 = $3
 		  AND (f.kind = 'suspect' OR f.content_type <> '') ORDER BY f.kind, f.path`, record, attachment, sum)
 	return same, err

@@ -104,15 +104,16 @@ func (db *DB) schemaVersion(ctx context.Context, q sqlx.QueryerContext) (v versi
 
 // Init creates or upgrades the schema with the text of schema.sql, in one transaction
 // under a lock. When the schema's version is current it does nothing, unless something is
-// missing without which statements fail: then it repairs the schema. It never changes a schema of the replaced service without MigrateLegacy. An error that
-// wraps [ErrBusy] means that another session holds a lock on the schema.
+// missing without which statements fail: then it repairs the schema. It never changes a
+// schema of the replaced service without MigrateLegacy. An error that wraps [ErrBusy] means
+// that another session holds a lock on the schema.
 func (db *DB) Init(ctx context.Context, schemaSQL string, opts InitOptions) (InitResult, error) {
 	result := InitResult{ToVersion: SchemaVersion, Schema: db.cfg.Schema}
 	v, err := db.schemaVersion(ctx, db.pool)
 	if err != nil {
 		return result, describe(ctx, "read the schema's version", err)
 	}
-	if v.Version == SchemaVersion && !opts.Repair {
+	if v.Version == SchemaVersion && !opts.Repair && v.check() == nil {
 		if opts.Repair, err = db.isIncomplete(ctx, schemaSQL); err != nil {
 			return result, err
 		}

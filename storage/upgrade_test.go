@@ -2,6 +2,7 @@ package storage
 
 import (
 	"errors"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -147,6 +148,24 @@ func TestWhatAnEarlierBuildOfTheVersionLacksIsAdded(t *testing.T) {
 	}
 	if n := scalar[int](t, db, `SELECT count(*) FROM noggin_schema.noggin_data`); n != 1 {
 		t.Errorf("%d records are left, want 1", n)
+	}
+}
+
+// Its role cannot compare the schema with schema.sql.
+func TestASchemaIsCompleteForARoleThatMayNotCreateSchemas(t *testing.T) {
+	t.Parallel()
+	db := testDB(t)
+	_, role := intruder(t, db)
+	foreign(t, db, `GRANT USAGE ON SCHEMA noggin_schema TO `+role+`; GRANT ALL ON ALL TABLES IN SCHEMA noggin_schema TO `+role)
+	address, err := url.Parse(db.cfg.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address.User = url.UserPassword(role, "intruder")
+	cfg := db.cfg
+	cfg.URL = address.String()
+	if result, err := openDB(t, cfg).Init(t.Context(), schemaText(t), InitOptions{}); err != nil || result.FromVersion != SchemaVersion || len(result.Repaired) > 0 {
+		t.Errorf("%+v, %v", result, err)
 	}
 }
 

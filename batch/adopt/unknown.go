@@ -75,20 +75,23 @@ func (d *Folder) Damaged(tip string) (at, sum string) {
 	return file.path, file.sum
 }
 
-// BringBack gives bytes that came the name of a lost former file that has them. One that is
-// damaged stays as it is.
-func (d *Folder) BringBack(came *files.TempFile, former storage.SameFiles) error {
+// BringBack gives bytes that came the name of a lost former file that has them, and tells
+// whether there was one. A file that is there, such as a damaged one, stays as it is.
+func (d *Folder) BringBack(came *files.TempFile, former []storage.FormerFile) (back bool, err error) {
 	for _, f := range former {
-		if f.ArchiveID != nil || path.Dir(f.Path) != d.stored.Folder || !errors.Is(d.Output.Verify(f.Path, f.Size, f.SHA256), files.ErrMissing) {
+		if f.SHA256 != came.SHA256() || f.ArchiveID != nil || path.Dir(f.Path) != d.stored.Folder || !errors.Is(d.Output.Verify(f.Path, f.Size, f.SHA256), files.ErrMissing) {
 			continue
 		}
 		_, err := d.files.KeepExactly(came, path.Base(f.Path))
 		if err == nil {
-			d.Log.Info("a lost file of a former version is back", "tip", d.stored.Tip, "path", f.Path, "run_id", d.Run)
+			d.Log.Info("a lost file of a former version is back", "tip", d.stored.Tip, "attachment", f.AttachmentTip, "path", f.Path, "run_id", d.Run)
+			return true, nil
 		}
-		return err
+		if !errors.Is(err, files.ErrDiffers) && !errors.Is(err, files.ErrObstacle) {
+			return false, err
+		}
 	}
-	return nil
+	return false, nil
 }
 
 // HasUnknown tells whether an unknown file has the name of the attachment: it is compared,

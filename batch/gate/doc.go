@@ -39,5 +39,6 @@
 //
 // Where to look: seam.go what a run hands in and calls, gate.go the order in which a
 // request waits, breaker.go a run's view of the circuit, circuit.go its steps, judge.go
-// whose fault a failure is, witness.go and failures.go what it is judged by.
+// whose fault a failure is, witness.go and failures.go what it is judged by, errors.go why a
+// run ends.
 package gate

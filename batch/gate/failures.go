@@ -2,7 +2,6 @@ package gate
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -13,14 +12,6 @@ import (
 	"noggin/api"
 	"noggin/storage"
 )
-
-// ErrAPIUnavailable says that a run ended because the API does not answer or the
-// circuit is open. Nothing is lost; a later run continues.
-var ErrAPIUnavailable = errors.New("the API is unavailable")
-
-// ErrCredentials says that a run ended because the API rejected the token or the
-// namespace.
-var ErrCredentials = errors.New("the API rejected the credentials")
 
 const (
 	// manyFailures of a subject without an answer between them are judged at once, so

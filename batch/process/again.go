@@ -125,29 +125,34 @@ func (w *work) compareOne(ctx context.Context, a *storage.Attachment, ref forms.
 		return w.cleared(a, got, time.Since(started).Seconds()), nil
 	}
 	former, err := w.run.db.FormerOf(ctx, w.claim.Tip, a.Tip, sum)
+	wasCurrent := len(former) > 0 && former[0].Kind == "attachment"
 	switch {
 	case err != nil:
 		return nil, err
-	case former.Kind() == "attachment" && storage.ValueOf(a.FormerDays) < 1:
+	case wasCurrent && storage.ValueOf(a.FormerDays) < 1:
 		w.run.log.Warn("the API serves former bytes of an attachment; it stays as it is, unless they come on another day as well", "tip", w.claim.Tip, "attachment", a.Tip, "sha256", sum, "run_id", w.run.id)
 		w.undecided(a, false)
 		w.served(a, true)
-		return nil, w.onDisk.BringBack(got.temp, former)
+		_, err = w.onDisk.BringBack(got.temp, former)
+		return nil, err
 	}
-	whole := former.Kind() == "attachment" && got.Status != storage.ValidationFailed // as when they were current
+	whole := wasCurrent && got.Status != storage.ValidationFailed // as when they were current
 	if !whole {
 		whole, err = w.isWhole(ctx, a, ref, &got)
 	}
 	took := time.Since(started).Seconds()
-	if errors.Is(err, errNotCompared) {
-		return nil, nil
-	}
 	known := len(former) > 0 || a.Validation == storage.ValidationSuspect // or it is a suspect itself
-	if err == nil && !whole {
-		w.undecided(a, !known)
-	}
-	if err != nil || !whole && known {
-		return nil, cmp.Or(err, w.onDisk.BringBack(got.temp, former))
+	switch {
+	case errors.Is(err, errNotCompared):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case !whole && known:
+		w.undecided(a, false)
+		_, err = w.onDisk.BringBack(got.temp, former)
+		return nil, err
+	case !whole:
+		w.undecided(a, true)
 	}
 	mark := "suspect"
 	if whole {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"path"
 	"slices"
 
 	"noggin/api"
@@ -172,16 +171,12 @@ func (w *work) fetchDropped(ctx context.Context, d *dropped) error {
 	case !whole:
 		kind = "suspect"
 	}
-	if i := slices.IndexFunc(d.lost, func(f storage.FormerFile) bool { return f.SHA256 == sum && path.Dir(f.Path) == w.stored.Folder }); i >= 0 {
-		_, err := w.folder.KeepExactly(got.temp, path.Base(d.lost[i].Path))
-		if err == nil {
-			w.run.fileDone(size)
-			w.run.log.Info("a lost file of a former version is back", "tip", w.claim.Tip, "attachment", d.Tip, "path", d.lost[i].Path, "run_id", w.run.id)
-			return nil
-		}
-		if !errors.Is(err, files.ErrDiffers) && !errors.Is(err, files.ErrObstacle) {
-			return w.notFetched(ctx, d.Tip, err)
-		}
+	switch back, err := w.onDisk.BringBack(got.temp, d.lost); {
+	case err != nil:
+		return w.notFetched(ctx, d.Tip, err)
+	case back:
+		w.run.fileDone(size)
+		return nil
 	}
 	kept, err := w.folder.Keep(got.temp, w.nameOf(&d.Attachment, d.ref, got.Ext), forms.TipSuffix(d.Tip))
 	if err != nil {

@@ -52,17 +52,24 @@ func (s *sealed) seal() Summary {
 	return summary
 }
 
-// losing opens the database so that the reply to a COMMIT is lost, that to the next one
-// arrives, and so on.
-func (s *sealed) losing() *storage.DB {
+// through opens the database for a command, behind a proxy.
+func (s *sealed) through(command string) (*storage.DB, *storagetest.Proxy) {
 	s.T.Helper()
 	proxy := storagetest.NewProxy(s.T, s.URL)
 	cfg := storage.DefaultConfig()
 	cfg.URL = proxy.URL(s.URL)
-	db, err := storage.Open(cfg, "seal")
+	db, err := storage.Open(cfg, command)
 	batchtest.Must(s.T, err)
+	s.T.Cleanup(func() { files.Release(db) })
+	return db, proxy
+}
+
+// losing opens the database so that the reply to a COMMIT is lost, that to the next one
+// arrives, and so on.
+func (s *sealed) losing() *storage.DB {
+	s.T.Helper()
+	db, proxy := s.through("seal")
 	s.T.Cleanup(func() {
-		files.Release(db)
 		if proxy.Lost() == 0 {
 			s.T.Error("no reply was lost: the test shows nothing")
 		}

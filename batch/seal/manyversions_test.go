@@ -12,14 +12,16 @@ import (
 	"testing"
 
 	"noggin/batch/batchtest"
-	"noggin/batch/files"
 	"noggin/storage"
-	"noggin/storage/storagetest"
 )
 
-// addVersions gives a record n earlier answers, and seals them.
-func (s *sealed) addVersions(tip string, n int) {
-	s.T.Helper()
+// newManyVersions is a mirror of two records, each with its leaf. Then the one with the
+// first leaf gets n earlier answers, which are sealed too.
+func newManyVersions(t *testing.T, n int) (s *sealed, tips []string) {
+	t.Helper()
+	s = newSealed(t, 2)
+	s.seal()
+	tips = strings.Fields(s.Value(`SELECT string_agg(record_tip, ' ' ORDER BY position) FROM noggin_schema.seal_leaves`))
 	for i := range n {
 		answer := fmt.Appendf(nil, `{"answer": %d}`, i)
 		sum := sha256.Sum256(answer)
@@ -29,23 +31,19 @@ func (s *sealed) addVersions(tip string, n int) {
 		batchtest.Must(s.T, err)
 		batchtest.Must(s.T, w.Close())
 		s.Execute(fmt.Sprintf(`INSERT INTO noggin_schema.record_versions (record_tip, version, kind, sid, payload_sha256, answer, size_bytes, hash_sha256)
-			VALUES ('%s', %d, 'version', 'sid %[2]d', '\x%s', '\x%s', %d, '%[3]s')`, tip, i+2, hex.EncodeToString(sum[:]), hex.EncodeToString(packed.Bytes()), len(answer)))
+			VALUES ('%s', %d, 'version', 'sid %[2]d', '\x%s', '\x%s', %d, '%[3]s')`, tips[0], i+2, hex.EncodeToString(sum[:]), hex.EncodeToString(packed.Bytes()), len(answer)))
 	}
-	s.Execute(`INSERT INTO noggin_schema.seal_due AS s (record_tip) VALUES ('` + tip + `') ON CONFLICT (record_tip) DO UPDATE SET marks = s.marks + 1`)
+	s.Execute(`INSERT INTO noggin_schema.seal_due AS s (record_tip) VALUES ('` + tips[0] + `') ON CONFLICT (record_tip) DO UPDATE SET marks = s.marks + 1`)
 	if got := s.seal(); got.Leaves != int64(n) {
 		s.T.Fatalf("of %d versions: %+v", n, got)
 	}
+	return s, tips
 }
 
 // counting opens the database so that each read of versions is counted.
 func (s *sealed) counting() (db *storage.DB, reads *atomic.Int64) {
 	s.T.Helper()
-	proxy := storagetest.NewProxy(s.T, s.URL)
-	cfg := storage.DefaultConfig()
-	cfg.URL = proxy.URL(s.URL)
-	db, err := storage.Open(cfg, "validate")
-	batchtest.Must(s.T, err)
-	s.T.Cleanup(func() { files.Release(db) })
+	db, proxy := s.through("validate")
 	reads = &atomic.Int64{}
 	proxy.LoseReply(func(statement string) bool {
 		if strings.Contains(statement, "FROM noggin_schema.record_versions v JOIN") {
@@ -60,10 +58,7 @@ func (s *sealed) counting() (db *storage.DB, reads *atomic.Int64) {
 func TestARecordIsReadOnceHoweverManyVersionsItHas(t *testing.T) {
 	t.Parallel()
 	const more = 9
-	s := newSealed(t, 2)
-	s.seal()
-	tip := s.Value(`SELECT record_tip FROM noggin_schema.seal_leaves WHERE position = 0`)
-	s.addVersions(tip, more)
+	s, _ := newManyVersions(t, more)
 	var reads *atomic.Int64
 	s.DB, reads = s.counting()
 	area := s.look()
@@ -79,10 +74,7 @@ func TestARecordIsReadOnceHoweverManyVersionsItHas(t *testing.T) {
 func TestTheFirstExamplesAreThoseOfTheLowestPositions(t *testing.T) {
 	t.Parallel()
 	const more = 9
-	s := newSealed(t, 2)
-	s.seal()
-	tip := s.Value(`SELECT record_tip FROM noggin_schema.seal_leaves WHERE position = 0`)
-	s.addVersions(tip, more)
+	s, _ := newManyVersions(t, more)
 	s.Execute(`UPDATE noggin_schema.record_versions SET sid = 'another'`)
 	got := finding(s.look(), "body")
 	var at []string
@@ -98,10 +90,7 @@ func TestTheFirstExamplesAreThoseOfTheLowestPositions(t *testing.T) {
 func TestADamagedLeafHidesNoOtherOfItsRecord(t *testing.T) {
 	t.Parallel()
 	const more = 5
-	s := newSealed(t, 2)
-	s.seal()
-	tips := strings.Fields(s.Value(`SELECT string_agg(record_tip, ' ' ORDER BY position) FROM noggin_schema.seal_leaves`))
-	s.addVersions(tips[0], more)
+	s, tips := newManyVersions(t, more)
 	s.backUp()
 	s.Execute(`UPDATE noggin_schema.record_versions SET fetched_at = fetched_at - interval '90 days' WHERE version = 4`)
 	for name, one := range map[string]struct{ change, check string }{
